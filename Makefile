@@ -1,0 +1,102 @@
+# bbm-fcgi. GNU make.
+#
+#   make          build/bbm-fcgi
+#   make run      installs what is missing, starts a demo on loopback
+#   make test     installs what is missing, runs all tests
+#   make test SANITIZE=address,undefined
+#   make lint     clang-format and clang-tidy
+#   make format   lays the sources out as .clang-format says
+
+VERSION := 0.1.0
+CC      ?= cc
+CSTD    := -std=c11 -D_GNU_SOURCE
+WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+           -Wvla -Wformat=2 -Wundef
+CFLAGS  ?= -O2 -g
+SHELL   := /bin/sh
+
+# Warnings stop the build where we watch them (CI); a packager's newer compiler may know
+# more of them.
+ifdef CI
+WARN    += -Werror
+endif
+
+ifdef SANITIZE
+empty   :=
+space   := $(empty) $(empty)
+comma   := ,
+BUILD   ?= build/$(subst $(comma),-,$(SANITIZE))
+HARDEN  := -fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all
+else
+BUILD   ?= build
+HARDEN  := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection \
+           -fcf-protection -fPIE
+HARDLD  := -pie -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed
+endif
+
+PACKAGES := fcgi libjwt json-c libpq yaml-0.1 libcrypto
+# Asked for when first needed: `make run` may have to install pkg-config itself first.
+PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PACKAGES)))$(PKG_CFLAGS)
+PKG_LIBS   = $(eval PKG_LIBS := $$(shell pkg-config --libs $(PACKAGES)))$(PKG_LIBS)
+
+COMPILE = $(CC) $(CSTD) $(WARN) $(CFLAGS) $(HARDEN) $(CPPFLAGS) -DBBM_VERSION='"$(VERSION)"' \
+          -Ifcgi $(PKG_CFLAGS) -pthread -MMD -MP
+LINK    = $(CC) $(CFLAGS) $(HARDEN) $(HARDLD) $(LDFLAGS) -pthread
+
+SOURCES := $(wildcard fcgi/*.c)
+OBJECTS := $(SOURCES:fcgi/%.c=$(BUILD)/fcgi/%.o) $(BUILD)/sql.o
+SQL     := $(wildcard sql/*.sql)
+SQL     := $(filter-out sql/sample.sql sql/role.sql,$(SQL))
+UNITS   := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c))
+
+.PHONY: all deps deps-test unit run test lint format clean
+.DELETE_ON_ERROR:
+
+all: $(BUILD)/bbm-fcgi
+
+$(BUILD)/bbm-fcgi: $(OBJECTS)
+	$(LINK) -o $@ $^ $(PKG_LIBS)
+
+$(BUILD)/fcgi/%.o: fcgi/%.c
+	@mkdir -p $(@D)
+	$(COMPILE) -c -o $@ $<
+
+$(BUILD)/sql.c: $(SQL) sql/embed.awk
+	@mkdir -p $(@D)
+	awk -f sql/embed.awk $(SQL) > $@
+
+$(BUILD)/sql.o: $(BUILD)/sql.c
+	$(COMPILE) -c -o $@ $<
+
+# A unit test is one file with everything but main() behind it.
+$(BUILD)/tests/unit/%: tests/unit/%.c $(filter-out %/main.o,$(OBJECTS))
+	@mkdir -p $(@D)
+	$(COMPILE) -o $@ $^ $(HARDLD) $(PKG_LIBS) $$(pkg-config --cflags --libs cmocka)
+
+unit: $(UNITS)
+
+deps:
+	deploy/demo/packages
+
+deps-test:
+	deploy/demo/packages --test
+
+run: deps
+	$(MAKE) all
+	BBM_BUILD="$(abspath $(BUILD))" exec deploy/demo/run
+
+test: deps-test
+	$(MAKE) all unit
+	BBM_BUILD="$(abspath $(BUILD))" tests/run
+
+lint:
+	clang-format --dry-run --Werror fcgi/*.[ch] tests/unit/*.[ch]
+	clang-tidy --quiet fcgi/*.c -- $(CSTD) -Ifcgi -DBBM_VERSION='"$(VERSION)"' $(PKG_CFLAGS)
+
+format:
+	clang-format -i fcgi/*.[ch] tests/unit/*.[ch]
+
+clean:
+	rm -rf build
+
+-include $(OBJECTS:.o=.d) $(UNITS:=.d)

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT
+ * The errors of the contract's table, each written down once. */
+#include "error.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+static bool fill(struct error *error, int status, const char *code, const char *message)
+{
+    *error = (struct error){.status = status, .code = code, .message = message};
+    return false;
+}
+
+bool error_not_found(struct error *error)
+{
+    return fill(error, 404, "NOT_FOUND", "no such route");
+}
+
+bool error_method(struct error *error)
+{
+    return fill(error, 405, "UNSUPPORTED", "The operation is unsupported.");
+}
+
+bool error_id_invalid(struct error *error)
+{
+    return fill(error, 400, "BBM_ID_INVALID", "provided BBM Id is invalid");
+}
+
+bool error_id_not_found(struct error *error, int64_t id)
+{
+    char detail[64];
+    fill(error, 404, "BBM_ID_NOT_FOUND", "provided BBM Id has not been found");
+    snprintf(detail, sizeof detail, "BBM with ID %" PRId64 " not found", id);
+    error->detail = json_object_new_string(detail);
+    return false;
+}
+
+bool error_unauthorized(struct error *error, struct json_object *detail)
+{
+    fill(error, 401, "UNAUTHORIZED", "authentication required");
+    error->detail = detail;
+    return false;
+}
+
+bool error_too_large(struct error *error)
+{
+    return fill(error, 413, "SIZE_INVALID", "the request body is larger than any route takes");
+}
+
+bool error_unavailable(struct error *error, const char *fmt, ...)
+{
+    va_list args;
+    fill(error, 503, "UNAVAILABLE", "service unavailable");
+    va_start(args, fmt);
+    vsnprintf(error->reason, sizeof error->reason, fmt, args);
+    va_end(args);
+    return false;
+}
+
+bool error_unknown(struct error *error, const char *fmt, ...)
+{
+    va_list args;
+    fill(error, 500, "UNKNOWN", "unknown error");
+    va_start(args, fmt);
+    vsnprintf(error->reason, sizeof error->reason, fmt, args);
+    va_end(args);
+    return false;
+}
+
+struct json_object *error_body(const struct error *error)
+{
+    struct json_object *entry = json_object_new_object();
+    json_object_object_add(entry, "code", json_object_new_string(error->code));
+    json_object_object_add(entry, "message", json_object_new_string(error->message));
+    if (error->detail)
+        json_object_object_add(entry, "detail", json_object_get(error->detail));
+
+    struct json_object *list = json_object_new_array_ext(1);
+    json_object_array_add(list, entry);
+    struct json_object *body = json_object_new_object();
+    json_object_object_add(body, "errors", list);
+    return body;
+}
+
+void error_free(struct error *error)
+{
+    json_object_put(error->detail);
+    *error = (struct error){0};
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * error: why a request cannot be answered as asked.
+ *
+ * An error carries all that the answer needs (contract, section 2, errors) and,
+ * apart from it, what only the log may know. Functions that can fail return bool
+ * and fill the error their caller passed in; nobody prints one where it happens.
+ */
+#ifndef BBM_ERROR_H
+#define BBM_ERROR_H
+
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct error {
+    int status;                 /* HTTP status; 0: no error */
+    const char *code;           /* the registry's code; static storage */
+    const char *message;        /* the registry's message; static storage */
+    struct json_object *detail; /* owned; NULL: no detail in the answer */
+    char reason[256];           /* for the log alone; "" where there is nothing to add */
+};
+
+/* Each fills `error` (whose old content must have been freed) and returns false,
+ * so that `return error_…(error)` reads as what it does. `fmt` gives the reason. */
+bool error_not_found(struct error *error);
+bool error_method(struct error *error);
+bool error_id_invalid(struct error *error);
+bool error_id_not_found(struct error *error, int64_t id);
+bool error_unauthorized(struct error *error, struct json_object *detail);
+bool error_too_large(struct error *error);
+bool error_unavailable(struct error *error, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+bool error_unknown(struct error *error, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* The body: {"errors": [{"code": …, "message": …, "detail": …}]}. The caller owns it. */
+struct json_object *error_body(const struct error *error);
+
+/* Releases the detail and clears the error. */
+void error_free(struct error *error);
+
+#endif

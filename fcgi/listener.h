@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * listener: the socket that the web server connects to (contract, section 5).
+ */
+#ifndef BBM_LISTENER_H
+#define BBM_LISTENER_H
+
+#include "conf.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct listener {
+    int fd;
+    char *path; /* of a socket file that we made and shall remove; NULL: none */
+    bool inherited;
+};
+
+/* Whether fcgi.listen is a path or host:port, and fcgi.group a group. Opens nothing. On
+ * failure one line in `why`. */
+bool listener_check(const struct conf *conf, char *why, size_t why_size);
+
+/* Binds fcgi.listen, or takes descriptor 0 where that is not given. A socket file that
+ * nobody listens on is replaced, a live one is not. On failure one line in `why`. */
+bool listener_open(struct listener *listener, const struct conf *conf, char *why, size_t why_size);
+
+/* Closes it; a socket file of ours is removed. */
+void listener_close(struct listener *listener);
+
+#endif

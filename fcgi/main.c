@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT
+ * bbm-fcgi: options, start and end. */
+#include "conf.h"
+#include "keys.h"
+#include "listener.h"
+#include "log.h"
+#include "server.h"
+#include "service.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#ifndef BBM_VERSION
+#error "the Makefile says which version this is"
+#endif
+
+/* Exit codes: sysexits(3)' numbers for what a supervisor might tell apart. */
+enum {
+    EXIT_USAGE = 64,  /* the command line */
+    EXIT_START = 71,  /* the system: socket, threads, memory */
+    EXIT_CONFIG = 78, /* the configuration, and the files it names */
+};
+
+static const char usage[] =
+    "usage: bbm-fcgi [-c FILE] [-t] [-h] [-V]\n"
+    "\n"
+    "Serves the status, pause and resume of the container registry's batched\n"
+    "background migrations, as a FastCGI application.\n"
+    "\n"
+    "  -c FILE  the configuration, in the shape of the registry's config.yml\n"
+    "           (default: $REGISTRY_CONFIGURATION_PATH, else /etc/bbm-fcgi/config.yml)\n"
+    "  -t       check the configuration and the files it names, and exit\n"
+    "  -h       show this text and exit\n"
+    "  -V       show the version and exit\n"
+    "\n"
+    "REGISTRY_* environment variables override the file, as they do for the registry.\n"
+    "SIGTERM stops after answering what is under way; SIGHUP rereads the trust bundle.\n"
+    "See bbm-fcgi(8).\n";
+
+extern char **environ;
+
+struct options {
+    const char *file;
+    bool test;
+};
+
+static void *thread_new(void *shared)
+{
+    return service_thread_new(shared);
+}
+
+static void thread_free(void *thread)
+{
+    service_thread_free(thread);
+}
+
+static void answer(void *thread, FCGX_Request *request, bool body_long)
+{
+    service_answer(thread, request, body_long);
+}
+
+static void tick(void *shared)
+{
+    const struct service *service = shared;
+    keys_refresh(service->keys, false);
+}
+
+static void reload(void *shared)
+{
+    const struct service *service = shared;
+    keys_refresh(service->keys, true);
+}
+
+/* Reads the options; -1 to go on, else the code to exit with. */
+static int read_options(int argc, char **argv, struct options *options)
+{
+    const char *from_environment = getenv("REGISTRY_CONFIGURATION_PATH");
+    int option;
+    options->file =
+        from_environment && *from_environment ? from_environment : "/etc/bbm-fcgi/config.yml";
+    while ((option = getopt(argc, argv, "c:thV")) != -1) {
+        switch (option) {
+        case 'c':
+            options->file = optarg;
+            break;
+        case 't':
+            options->test = true;
+            break;
+        case 'h':
+            fputs(usage, stdout);
+            return EXIT_SUCCESS;
+        case 'V':
+            puts("bbm-fcgi " BBM_VERSION);
+            return EXIT_SUCCESS;
+        default:
+            fputs("bbm-fcgi: try bbm-fcgi -h\n", stderr);
+            return EXIT_USAGE;
+        }
+    }
+    if (optind < argc) {
+        fprintf(stderr, "bbm-fcgi: unexpected argument \"%s\"; try bbm-fcgi -h\n", argv[optind]);
+        return EXIT_USAGE;
+    }
+    return -1;
+}
+
+/* Serves until told to stop. */
+static int serve(const struct conf *conf, struct keys *keys)
+{
+    char why[512];
+    struct listener listener;
+    struct service service = {conf, keys};
+    const struct server_calls calls = {&service, thread_new, thread_free, answer, tick, reload};
+    if (!listener_open(&listener, conf, why, sizeof why)) {
+        fprintf(stderr, "bbm-fcgi: %s\n", why);
+        return EXIT_START;
+    }
+    log_setup((enum log_level)conf->log_level, (enum log_format)conf->log_format);
+    log_message(LOG_INFO, "bbm-fcgi " BBM_VERSION " serving %s with %d threads",
+                conf->fcgi.listen ? conf->fcgi.listen : "the inherited socket",
+                (int)conf->fcgi.threads);
+    bool good = server_run(&conf->fcgi, &listener, &calls, why, sizeof why);
+    listener_close(&listener);
+    if (!good) {
+        fprintf(stderr, "bbm-fcgi: %s\n", why);
+        return EXIT_START;
+    }
+    log_message(LOG_INFO, "stopped");
+    return EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+    char why[512];
+    struct options options = {0};
+    struct conf conf;
+    struct keys *keys = NULL;
+    int code = read_options(argc, argv, &options);
+    if (code >= 0)
+        return code;
+
+    code = EXIT_CONFIG;
+    if (!conf_load(&conf, options.file, environ, why, sizeof why)) {
+        fprintf(stderr, "bbm-fcgi: %s\n", why);
+        goto out;
+    }
+    keys = keys_open(conf.token.rootcertbundle, why, sizeof why);
+    if (!keys) {
+        fprintf(stderr, "bbm-fcgi: %s: auth.token.rootcertbundle: %s\n", conf.file, why);
+        goto out;
+    }
+    if (!listener_check(&conf, why, sizeof why)) {
+        fprintf(stderr, "bbm-fcgi: %s\n", why);
+        goto out;
+    }
+    if (options.test) {
+        printf("%s: the configuration is fine\n", conf.file);
+        code = EXIT_SUCCESS;
+    } else {
+        code = serve(&conf, keys);
+    }
+out:
+    keys_close(keys);
+    conf_free(&conf);
+    return code;
+}

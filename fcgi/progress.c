@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT
+ * How far a migration is. */
+#include "progress.h"
+
+/* What an unfinished migration shows at the most; the registry's own number. */
+#define CAP 99.9
+
+struct progress progress_of(const struct migration *migration)
+{
+    if (migration->status == MIGRATION_FINISHED)
+        return (struct progress){true, 100, false};
+    if (!migration->total_tuple_count.given || migration->total_tuple_count.value <= 0)
+        return (struct progress){false, 0, false};
+
+    /* The product of two columns may pass 64 bits; what is beyond the total counts as
+     * the total, so a double's 53 bits are enough to see that. */
+    double total = (double)migration->total_tuple_count.value;
+    double done = (double)migration->finished_jobs * (double)migration->batch_size;
+    if (done >= total)
+        return (struct progress){true, CAP, true};
+    double percent = done > 0 ? done / total * 100 : 0;
+    /* Rounding may reach 100 where the counts do not. */
+    if (percent >= 100)
+        return (struct progress){true, CAP, true};
+    return (struct progress){true, percent, false};
+}

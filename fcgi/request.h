@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * request: FastCGI's parameters, read as an HTTP request (RFC 3875 for their names).
+ *
+ * A request points into libfcgi's parameters and lives no longer than they do. It
+ * belongs to one thread.
+ */
+#ifndef BBM_REQUEST_H
+#define BBM_REQUEST_H
+
+#include <fcgiapp.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#define REQUEST_ID_SIZE 129
+
+struct request {
+    const char *method;      /* "" where the web server gave none */
+    const char *script_name; /* likewise, and so the next four */
+    const char *path_info;
+    const char *query;
+    const char *host;
+    const char *remote_addr;
+    const char *authorization; /* NULL: no such header, or more than one */
+    char id[REQUEST_ID_SIZE];  /* X-Request-Id where it is fit to be passed on; else made here */
+};
+
+void request_read(struct request *request, FCGX_ParamArray params);
+
+/* The bearer token of the Authorization header and its length: the word bearer in any
+ * case, one space, one token (contract, section 4). NULL for anything else. */
+const char *request_bearer(const struct request *request, size_t *len);
+
+#endif

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT
+ * An HTTP answer through libfcgi. */
+#include "response.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char *phrase_of(int status)
+{
+    static const struct {
+        int status;
+        const char *phrase;
+    } phrases[] = {
+        {200, "OK"},
+        {204, "No Content"},
+        {400, "Bad Request"},
+        {401, "Unauthorized"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {409, "Conflict"},
+        {413, "Content Too Large"},
+        {500, "Internal Server Error"},
+        {503, "Service Unavailable"},
+    };
+    for (size_t i = 0; i < sizeof phrases / sizeof phrases[0]; i++) {
+        if (phrases[i].status == status)
+            return phrases[i].phrase;
+    }
+    return "Unknown";
+}
+
+void response_header(struct response *response, const char *name, const char *value)
+{
+    size_t room = sizeof response->headers - response->headers_len;
+    for (const char *p = value; *p; p++) {
+        if ((unsigned char)*p < 0x20 || *p == 0x7F)
+            return;
+    }
+    int len = snprintf(response->headers + response->headers_len, room, "%s: %s\r\n", name, value);
+    if (len > 0 && (size_t)len < room)
+        response->headers_len += (size_t)len;
+    else
+        response->headers[response->headers_len] = '\0';
+}
+
+bool response_send(const struct response *response, FCGX_Stream *out, bool head)
+{
+    char start[256];
+    const char *body = "";
+    size_t body_len = 0;
+    if (response->body)
+        body = json_object_to_json_string_length(
+            response->body, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &body_len);
+    if (!body)
+        return false;
+
+    int len = snprintf(start, sizeof start, "Status: %d %s\r\nCache-Control: no-store\r\n",
+                       response->status, phrase_of(response->status));
+    FCGX_PutStr(start, len, out);
+    FCGX_PutStr(response->headers, (int)response->headers_len, out);
+    /* RFC 9110, 8.6: a 204 has no Content-Length. */
+    len = response->body
+              ? snprintf(start, sizeof start,
+                         "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n", body_len)
+              : snprintf(start, sizeof start, "\r\n");
+    FCGX_PutStr(start, len, out);
+    if (!head)
+        FCGX_PutStr(body, (int)body_len, out);
+    return FCGX_GetError(out) == 0;
+}
+
+void response_free(struct response *response)
+{
+    json_object_put(response->body);
+    *response = (struct response){0};
+}

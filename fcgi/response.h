@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * response: an HTTP answer, written through libfcgi (RFC 3875, section 6).
+ *
+ * Belongs to one thread.
+ */
+#ifndef BBM_RESPONSE_H
+#define BBM_RESPONSE_H
+
+#include <fcgiapp.h>
+#include <json-c/json.h>
+#include <stdbool.h>
+
+struct response {
+    int status;
+    struct json_object *body; /* owned; NULL: none */
+    char headers[2048];       /* whole lines, beyond the ones that every answer has */
+    size_t headers_len;
+};
+
+/* Adds a header; one that does not fit or holds a control character is left out, so that
+ * nothing a client sent can start a line of its own. */
+void response_header(struct response *response, const char *name, const char *value);
+
+/* Writes all; a HEAD request gets the headers alone. False when the peer is gone. */
+bool response_send(const struct response *response, FCGX_Stream *out, bool head);
+
+void response_free(struct response *response);
+
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * routes: the API as one table, and which row a request means (contract, section 1).
+ *
+ * Pure and thread-safe.
+ */
+#ifndef BBM_ROUTES_H
+#define BBM_ROUTES_H
+
+#include "migrations.h"
+#include "token.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define ROUTES_PATH_SIZE 512
+
+struct route {
+    const char *method;
+    const char *pattern; /* under a base; "{id}" stands for [1-9][0-9]* */
+    enum access access;
+    handler *handler;
+};
+
+enum routes_verdict {
+    ROUTES_FOUND,
+    ROUTES_NONE,       /* no such path */
+    ROUTES_METHOD,     /* the path is there, the method is not */
+    ROUTES_OPTIONS,    /* OPTIONS, which every path answers */
+    ROUTES_ID_INVALID, /* an {id} of digits that is no int64 */
+};
+
+struct routes_match {
+    enum routes_verdict verdict;
+    const struct route *route;   /* also for ROUTES_ID_INVALID, whose access counts first */
+    int64_t id;                  /* 0 where the route has none */
+    char allow[64];              /* the methods of the path, where there is one */
+    char path[ROUTES_PATH_SIZE]; /* as the client asked, for the log; cut to fit */
+};
+
+/* `prefix` is http.prefix ("" or "/…"); the paths are SCRIPT_NAME and PATH_INFO in any
+ * of the forms that web servers use. HEAD matches as GET. */
+void routes_match(const char *prefix, const char *method, const char *script_name,
+                  const char *path_info, struct routes_match *match);
+
+#endif

@@ -1,0 +1,702 @@
+/* SPDX-License-Identifier: MIT
+ * Worker threads on one epoll set, and the thread that watches over them. */
+#include "server.h"
+
+#include "clock.h"
+#include "log.h"
+#include "record.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* How often the watching thread looks for passed deadlines. */
+#define TICK_MS 250
+
+/* At a stop, a connection without a request is kept this long: a request may be on its
+ * way on it, sent before the web server could know. */
+#define QUIET_MS 100
+
+/* What a thread needs: libpq, OpenSSL and getaddrinfo are the deep ones. */
+#define STACK_SIZE ((size_t)512 * 1024)
+
+/* After an answer that left a body unread, how much of it is read off before the
+ * connection is closed; closed at once, the peer's kernel could drop the answer. */
+#define LINGER_BYTES ((size_t)64 * 1024 * 1024)
+#define LINGER_MS    5000
+
+/* A connection's owner is the one thread that set BUSY. Events that others see meanwhile
+ * leave PENDING, and the owner looks again before it lets go. The upper half counts the
+ * slot's uses, so that an event for an earlier connection finds nobody. */
+#define BUSY    UINT64_C(1)
+#define PENDING UINT64_C(2)
+
+#define NO_SLOT UINT32_MAX
+
+/* epoll's data for what is not a connection; no slot has this number. */
+#define EVENT_LISTENER (UINT64_MAX - 1)
+#define EVENT_QUIT     UINT64_MAX
+
+struct connection {
+    _Atomic uint64_t state;
+    _Atomic int64_t deadline; /* clock_ms(); passed: closed, or cut where it is BUSY */
+    _Atomic int64_t touched;  /* when it was last let go of */
+    int fd;                   /* from here on the owner's alone; closed under `table` */
+    bool in_epoll;
+    bool linger;         /* answered for good; what still comes is thrown away */
+    size_t thrown;       /* bytes so far */
+    unsigned char *held; /* the part of a request that has come; NULL: none */
+    size_t held_len;
+    uint32_t next_free;
+};
+
+struct server {
+    const struct conf_fcgi *conf;
+    const struct server_calls *calls;
+    struct listener *listener;
+    int epoll;
+    int quit; /* an eventfd that wakes all threads for good */
+    atomic_bool stopping;
+
+    pthread_mutex_t table; /* guards the next four, and closing against cutting */
+    struct connection *connections;
+    uint32_t free;
+    unsigned open;
+    bool listening; /* the listener is in the epoll set */
+};
+
+struct worker {
+    struct server *server;
+    void *thread; /* the caller's */
+    FCGX_Request request;
+    int feed[2]; /* a pipe through which libfcgi is given a request that has come whole */
+    pthread_t id;
+    unsigned char bytes[RECORD_REQUEST_MOST];
+};
+
+/* ---- the table of connections ---- */
+
+static uint64_t event_of(const struct server *server, const struct connection *c)
+{
+    uint64_t use = atomic_load(&c->state) >> 32;
+    return use << 32 | (uint64_t)(c - server->connections);
+}
+
+static bool epoll_add(int epoll, int fd, uint32_t events, uint64_t data)
+{
+    struct epoll_event event = {.events = events, .data.u64 = data};
+    return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+/* Listening pauses while nothing more can be accepted: epoll would report the waiting
+ * ones over and over. To be called with the table locked. */
+static void listen_again(struct server *server)
+{
+    if (server->listening || atomic_load(&server->stopping) || server->free == NO_SLOT)
+        return;
+    server->listening =
+        epoll_add(server->epoll, server->listener->fd, EPOLLIN | EPOLLEXCLUSIVE, EVENT_LISTENER);
+}
+
+static void listen_pause(struct server *server)
+{
+    if (!server->listening)
+        return;
+    epoll_ctl(server->epoll, EPOLL_CTL_DEL, server->listener->fd, NULL);
+    server->listening = false;
+}
+
+/* A slot for a new connection, owned by the caller. NULL: all are taken. */
+static struct connection *connection_new(struct server *server, int fd)
+{
+    struct connection *c = NULL;
+    pthread_mutex_lock(&server->table);
+    if (server->free != NO_SLOT) {
+        c = &server->connections[server->free];
+        server->free = c->next_free;
+        server->open++;
+        c->fd = fd;
+        c->in_epoll = false;
+        c->linger = false;
+        c->thrown = 0;
+        atomic_store(&c->deadline, clock_ms() + server->conf->read_timeout_ms);
+        atomic_store(&c->state, (atomic_load(&c->state) >> 32) << 32 | BUSY);
+    }
+    if (server->free == NO_SLOT)
+        listen_pause(server);
+    pthread_mutex_unlock(&server->table);
+    return c;
+}
+
+/* Closes an owned connection. Its slot stays BUSY under the next use's number, so that
+ * no late event can claim it while it is free. */
+static void connection_close(struct server *server, struct connection *c)
+{
+    pthread_mutex_lock(&server->table);
+    if (c->fd >= 0)
+        close(c->fd);
+    c->fd = -1;
+    free(c->held);
+    c->held = NULL;
+    c->held_len = 0;
+    atomic_store(&c->deadline, INT64_MAX);
+    atomic_store(&c->state, ((atomic_load(&c->state) >> 32) + 1) << 32 | BUSY);
+    c->next_free = server->free;
+    server->free = (uint32_t)(c - server->connections);
+    server->open--;
+    listen_again(server);
+    pthread_mutex_unlock(&server->table);
+}
+
+/* Becomes the owner, unless the slot has another use by now or another owner, who is
+ * then told to look again. */
+static bool connection_claim(struct connection *c, uint64_t use)
+{
+    uint64_t state = atomic_load(&c->state);
+    while (state >> 32 == use) {
+        uint64_t wanted = state | (state & BUSY ? PENDING : BUSY);
+        if (atomic_compare_exchange_weak(&c->state, &state, wanted))
+            return !(state & BUSY);
+    }
+    return false;
+}
+
+/* Lets go of an owned connection. False where something came meanwhile, and the caller
+ * is still the owner. */
+static bool connection_release(struct server *server, struct connection *c)
+{
+    atomic_store(&c->touched, clock_ms());
+    if (!c->in_epoll) {
+        /* Edge-triggered: each arrival is reported once. Level-triggered or re-armed, a
+         * half-sent request would be reported for ever. */
+        c->in_epoll =
+            epoll_add(server->epoll, c->fd, EPOLLIN | EPOLLRDHUP | EPOLLET, event_of(server, c));
+        if (!c->in_epoll) {
+            connection_close(server, c);
+            return true;
+        }
+    }
+    uint64_t state = atomic_load(&c->state);
+    do {
+        if (state & PENDING) {
+            atomic_fetch_and(&c->state, ~PENDING);
+            return false;
+        }
+    } while (!atomic_compare_exchange_weak(&c->state, &state, state & ~BUSY));
+    return true;
+}
+
+/* Lets go of an owned connection in favour of the workers: set anew, epoll reports to
+ * one of them what is there by now. */
+static void hand_over(struct server *server, struct connection *c)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET,
+                                .data.u64 = event_of(server, c)};
+    int operation = c->in_epoll ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+    int fd = c->fd;
+    c->in_epoll = true;
+    atomic_store(&c->touched, clock_ms());
+    atomic_fetch_and(&c->state, ~(BUSY | PENDING));
+    epoll_ctl(server->epoll, operation, fd, &event);
+}
+
+/* ---- refusing ---- */
+
+/* The one answer that is given without libfcgi, which would not survive the question. */
+static void refuse_large(struct connection *c, uint16_t id)
+{
+    static const char answer[] =
+        "Status: 431 Request Header Fields Too Large\r\n"
+        "Content-Type: application/json\r\n\r\n"
+        "{\"errors\":[{\"code\":\"SIZE_INVALID\","
+        "\"message\":\"the request's headers are larger than this service takes\"}]}";
+    unsigned char records[sizeof answer + 32];
+    size_t len = record_answer(id, answer, records);
+    if (send(c->fd, records, len, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)len)
+        log_message(LOG_DEBUG, "a refused peer did not take its answer");
+    log_message(LOG_WARN, "refused a request whose parameters pass %zu bytes or %d entries",
+                RECORD_REQUEST_MOST, RECORD_PARAMS_MOST);
+}
+
+/* No further request is taken on this connection; what the peer still sends is read
+ * off, for a while. */
+static void start_linger(struct connection *c)
+{
+    shutdown(c->fd, SHUT_WR);
+    c->linger = true;
+    atomic_store(&c->deadline, clock_ms() + LINGER_MS);
+}
+
+/* False when the connection is done for. */
+static bool throw_away(struct worker *worker, struct connection *c)
+{
+    ssize_t got;
+    while ((got = recv(c->fd, worker->bytes, sizeof worker->bytes, MSG_DONTWAIT)) > 0) {
+        c->thrown += (size_t)got;
+        if (c->thrown > LINGER_BYTES)
+            return false;
+    }
+    return got < 0 && (errno == EAGAIN || errno == EINTR);
+}
+
+/* ---- libfcgi ---- */
+
+/* A pipe that takes any request whole, so that neither end ever waits. */
+static bool feed_open(struct worker *worker)
+{
+    if (pipe2(worker->feed, O_CLOEXEC) != 0)
+        return false;
+    if (fcntl(worker->feed[1], F_SETPIPE_SZ, (int)RECORD_REQUEST_MOST) >= 0)
+        return true;
+    close(worker->feed[0]);
+    close(worker->feed[1]);
+    return false;
+}
+
+/* Has libfcgi read the request's parameters. They come through a pipe and not from the
+ * connection: from there libfcgi would read on into whatever follows, and would close
+ * the connection, after waiting for the peer, where it dislikes what it reads. */
+static bool parse(struct worker *worker, const unsigned char *bytes, size_t len)
+{
+    FCGX_Request *request = &worker->request;
+    FCGX_InitRequest(request, -1, 0);
+    request->ipcFd = worker->feed[0];
+    FCGX_Detach(request);
+    request->keepConnection = 1;
+    if (write(worker->feed[1], bytes, len) == (ssize_t)len && FCGX_Accept_r(request) == 0)
+        return true;
+    /* libfcgi has closed its end, or left something in it: a new pipe has neither. */
+    log_message(LOG_ERROR, "libfcgi refused a request");
+    if (request->ipcFd == worker->feed[0])
+        close(worker->feed[0]);
+    close(worker->feed[1]);
+    if (!feed_open(worker))
+        abort();
+    return false;
+}
+
+/* Has one request answered. False when the connection cannot be used further. */
+static bool serve(struct worker *worker, struct connection *c, const unsigned char *bytes,
+                  const struct record_request *scanned)
+{
+    const struct server *server = worker->server;
+    FCGX_Request *request = &worker->request;
+    bool body_long = scanned->verdict == RECORD_BODY_LONG;
+    if (!parse(worker, bytes, scanned->params_len))
+        return false;
+    bool keep = request->keepConnection != 0;
+    request->ipcFd = c->fd; /* the answer goes to the connection */
+    atomic_store(&c->deadline,
+                 clock_ms() + server->conf->timeout_ms + server->conf->read_timeout_ms);
+    server->calls->answer(worker->thread, request, body_long);
+
+    /* In libfcgi's own order: the last one closed ends the request. Closing the
+     * descriptor stays with us. */
+    int failed = FCGX_FClose(request->err);
+    failed |= FCGX_FClose(request->out);
+    FCGX_Free(request, 0);
+    if (failed)
+        return false;
+    if (body_long)
+        start_linger(c);
+    return keep || body_long;
+}
+
+/* ---- one connection's input ---- */
+
+/* Keeps the part of a request that has come until more does. */
+static bool hold(struct connection *c, const unsigned char *bytes, size_t len)
+{
+    unsigned char *held = realloc(c->held, len + 1);
+    if (!held)
+        return false;
+    memcpy(held, bytes, len);
+    c->held = held;
+    c->held_len = len;
+    return true;
+}
+
+/* Brings what is held, and what has come since, into the worker's buffer. Returns its
+ * length; -1 when the peer is gone. `more`: the buffer is full and there may be more. */
+static ssize_t gather(struct worker *worker, struct connection *c, bool *more)
+{
+    size_t len = c->held_len;
+    if (len > 0)
+        memcpy(worker->bytes, c->held, len);
+    free(c->held);
+    c->held = NULL;
+    c->held_len = 0;
+    ssize_t got = recv(c->fd, worker->bytes + len, sizeof worker->bytes - len, MSG_DONTWAIT);
+    if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
+        return -1;
+    len += got > 0 ? (size_t)got : 0;
+    *more = len == sizeof worker->bytes;
+    return (ssize_t)len;
+}
+
+/* Serves the whole requests at the start of the buffer, and holds what is left. False
+ * when the connection is to be closed. */
+static bool consume(struct worker *worker, struct connection *c, size_t len)
+{
+    const struct server *server = worker->server;
+    const unsigned char *bytes = worker->bytes;
+    while (len > 0) {
+        struct record_request request = record_scan(bytes, len);
+        switch (request.verdict) {
+        case RECORD_PARTIAL:
+            return hold(c, bytes, len);
+        case RECORD_BAD:
+            log_message(LOG_WARN, "closed a connection that does not speak FastCGI");
+            return false;
+        case RECORD_TOO_LARGE:
+            refuse_large(c, request.id);
+            start_linger(c);
+            return true;
+        case RECORD_BODY_LONG:
+            return serve(worker, c, bytes, &request);
+        case RECORD_WHOLE:
+            break;
+        }
+        if (!serve(worker, c, bytes, &request) || atomic_load(&server->stopping))
+            return false;
+        atomic_store(&c->deadline, clock_ms() + server->conf->idle_timeout_ms);
+        bytes += request.len;
+        len -= request.len;
+    }
+    return true;
+}
+
+/* Deals with all that has come on an owned connection. False when it is to be closed. */
+static bool step(struct worker *worker, struct connection *c)
+{
+    bool more = true;
+    while (more && !c->linger) {
+        bool begun = c->held_len > 0;
+        ssize_t len = gather(worker, c, &more);
+        if (len < 0 || !consume(worker, c, (size_t)len))
+            return false;
+        /* From its first byte on, a request has a limited time to arrive. */
+        if (!begun && c->held_len > 0)
+            atomic_store(&c->deadline, clock_ms() + worker->server->conf->read_timeout_ms);
+    }
+    return !c->linger || throw_away(worker, c);
+}
+
+/* Serves an owned connection until it has nothing more to say. */
+static void attend(struct worker *worker, struct connection *c)
+{
+    do {
+        if (!step(worker, c)) {
+            connection_close(worker->server, c);
+            return;
+        }
+    } while (!connection_release(worker->server, c));
+}
+
+/* Takes one connection; the listener is level-triggered, so others see to the rest. */
+static void accept_one(struct worker *worker)
+{
+    struct server *server = worker->server;
+    const int on = 1;
+    const struct timeval patience = {.tv_sec = server->conf->read_timeout_ms / 1000 + 1};
+    int fd = accept4(server->listener->fd, NULL, NULL, SOCK_CLOEXEC);
+    if (fd < 0) {
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+            log_message(LOG_ERROR, "cannot accept: %s; trying again shortly", strerror(errno));
+            pthread_mutex_lock(&server->table);
+            listen_pause(server);
+            pthread_mutex_unlock(&server->table);
+        }
+        return;
+    }
+    struct connection *c = connection_new(server, fd);
+    if (!c) {
+        close(fd);
+        return;
+    }
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    attend(worker, c);
+}
+
+/* ---- worker threads ---- */
+
+static void *work(void *argument)
+{
+    struct worker *worker = argument;
+    struct server *server = worker->server;
+    for (;;) {
+        struct epoll_event event;
+        if (epoll_wait(server->epoll, &event, 1, -1) < 1)
+            continue;
+        if (event.data.u64 == EVENT_QUIT)
+            return NULL;
+        if (event.data.u64 == EVENT_LISTENER) {
+            accept_one(worker);
+            continue;
+        }
+        struct connection *c = &server->connections[(uint32_t)event.data.u64];
+        if (connection_claim(c, event.data.u64 >> 32))
+            attend(worker, c);
+    }
+}
+
+static void worker_free(struct worker *worker)
+{
+    worker->server->calls->thread_free(worker->thread);
+    close(worker->feed[0]);
+    close(worker->feed[1]);
+}
+
+static bool start_worker(struct worker *worker)
+{
+    pthread_attr_t attributes;
+    worker->thread = worker->server->calls->thread_new(worker->server->calls->shared);
+    if (!worker->thread)
+        return false;
+    if (!feed_open(worker)) {
+        worker->server->calls->thread_free(worker->thread);
+        return false;
+    }
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, STACK_SIZE);
+    int rc = pthread_create(&worker->id, &attributes, work, worker);
+    pthread_attr_destroy(&attributes);
+    if (rc != 0)
+        worker_free(worker);
+    return rc == 0;
+}
+
+/* ---- the watching thread ---- */
+
+/* Past its deadline: closed where nobody owns it, cut where somebody is stuck in it. */
+static void enforce_deadline(struct server *server, struct connection *c, int64_t now)
+{
+    uint64_t state = atomic_load(&c->state);
+    if (now < atomic_load(&c->deadline))
+        return;
+    if (!(state & BUSY)) {
+        if (connection_claim(c, state >> 32))
+            connection_close(server, c);
+        return;
+    }
+    pthread_mutex_lock(&server->table);
+    if (c->fd >= 0)
+        shutdown(c->fd, SHUT_RDWR);
+    pthread_mutex_unlock(&server->table);
+}
+
+/* Something has come that nobody has looked at yet, or not to its end. */
+static bool has_input(const struct connection *c)
+{
+    char byte;
+    return !c->linger && (c->held_len > 0 || recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0);
+}
+
+/* At a stop: closed once it has been quiet for a moment. One with a request on it, or
+ * half of one, is left to the workers and its deadline. */
+static void close_quiet(struct server *server, struct connection *c, int64_t now)
+{
+    uint64_t state = atomic_load(&c->state);
+    if (state & BUSY || now < atomic_load(&c->touched) + QUIET_MS ||
+        !connection_claim(c, state >> 32))
+        return;
+    if (!has_input(c)) {
+        connection_close(server, c);
+        return;
+    }
+    hand_over(server, c);
+}
+
+static void sweep(struct server *server)
+{
+    int64_t now = clock_ms();
+    bool stopping = atomic_load(&server->stopping);
+    for (int64_t i = 0; i < server->conf->connections; i++) {
+        enforce_deadline(server, &server->connections[i], now);
+        if (stopping)
+            close_quiet(server, &server->connections[i], now);
+    }
+    pthread_mutex_lock(&server->table);
+    listen_again(server);
+    pthread_mutex_unlock(&server->table);
+}
+
+static unsigned count_open(struct server *server)
+{
+    pthread_mutex_lock(&server->table);
+    unsigned open = server->open;
+    pthread_mutex_unlock(&server->table);
+    return open;
+}
+
+/* Waits for a signal or `ms`; returns the signal, or 0. */
+static int wait_signal(const sigset_t *signals, long ms)
+{
+    const struct timespec patience = {ms / 1000, ms % 1000 * 1000000};
+    int signal = sigtimedwait(signals, NULL, &patience);
+    return signal < 0 ? 0 : signal;
+}
+
+static void watch(struct server *server, const sigset_t *signals)
+{
+    int64_t next = clock_ms() + TICK_MS;
+    for (;;) {
+        int64_t left = next - clock_ms();
+        int signal = left > 0 ? wait_signal(signals, left) : 0;
+        if (signal == SIGHUP)
+            server->calls->reload(server->calls->shared);
+        else if (signal != 0)
+            return;
+        if (clock_ms() < next)
+            continue;
+        next = clock_ms() + TICK_MS;
+        sweep(server);
+        server->calls->tick(server->calls->shared);
+    }
+}
+
+/* ---- starting and stopping ---- */
+
+/* Stops taking connections. Those waiting on a socket of our own are taken first, as
+ * nobody else would answer them; an inherited one has, or will have, other takers. */
+static void stop_listening(struct server *server)
+{
+    pthread_mutex_lock(&server->table);
+    listen_pause(server);
+    pthread_mutex_unlock(&server->table);
+    if (!server->listener->inherited) {
+        int fd;
+        if (server->listener->path)
+            unlink(server->listener->path);
+        while ((fd = accept4(server->listener->fd, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
+            struct connection *c = connection_new(server, fd);
+            if (!c)
+                close(fd);
+            else
+                hand_over(server, c);
+        }
+        shutdown(server->listener->fd, SHUT_RDWR);
+    }
+}
+
+/* Lets the threads finish what is under way. True when all of it was. */
+static bool drain(struct server *server, const sigset_t *signals)
+{
+    int64_t end = clock_ms() + server->conf->drain_timeout_ms;
+    while (count_open(server) > 0) {
+        if (clock_ms() >= end)
+            return false;
+        wait_signal(signals, 10);
+        sweep(server);
+    }
+    return true;
+}
+
+static bool server_init(struct server *server, const struct conf_fcgi *conf,
+                        struct listener *listener, const struct server_calls *calls)
+{
+    *server = (struct server){.conf = conf, .calls = calls, .listener = listener};
+    pthread_mutex_init(&server->table, NULL);
+    server->epoll = epoll_create1(EPOLL_CLOEXEC);
+    server->quit = eventfd(0, EFD_CLOEXEC);
+    server->connections = calloc((size_t)conf->connections, sizeof *server->connections);
+    if (server->epoll < 0 || server->quit < 0 || !server->connections)
+        return false;
+    server->free = NO_SLOT;
+    for (uint32_t i = (uint32_t)conf->connections; i-- > 0;) {
+        struct connection *c = &server->connections[i];
+        atomic_init(&c->state, BUSY);
+        atomic_init(&c->deadline, INT64_MAX);
+        c->fd = -1;
+        c->next_free = server->free;
+        server->free = i;
+    }
+    return epoll_add(server->epoll, server->quit, EPOLLIN, EVENT_QUIT);
+}
+
+static void server_destroy(struct server *server)
+{
+    close(server->epoll);
+    close(server->quit);
+    free(server->connections);
+    pthread_mutex_destroy(&server->table);
+}
+
+/* Signals are waited for by the watching thread alone. libfcgi's own handlers, should they
+ * ever run, would end all its reading for good: so the signals are blocked before. */
+static void block_signals(sigset_t *signals)
+{
+    const struct sigaction ignore = {.sa_handler = SIG_IGN};
+    sigemptyset(signals);
+    sigaddset(signals, SIGTERM);
+    sigaddset(signals, SIGINT);
+    sigaddset(signals, SIGUSR1);
+    sigaddset(signals, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, signals, NULL);
+    FCGX_Init(); /* sets handlers, SIGPIPE's among them */
+    sigaction(SIGPIPE, &ignore, NULL);
+}
+
+static void stop_workers(struct server *server, struct worker *workers, int64_t count)
+{
+    const uint64_t one = 1;
+    while (write(server->quit, &one, sizeof one) < 0 && errno == EINTR)
+        continue;
+    for (int64_t i = 0; i < count; i++) {
+        pthread_join(workers[i].id, NULL);
+        worker_free(&workers[i]);
+    }
+}
+
+bool server_run(const struct conf_fcgi *conf, struct listener *listener,
+                const struct server_calls *calls, char *why, size_t why_size)
+{
+    struct server server;
+    sigset_t signals;
+    int64_t started = 0;
+    block_signals(&signals);
+    struct worker *workers = calloc((size_t)conf->threads, sizeof *workers);
+    if (!workers || !server_init(&server, conf, listener, calls)) {
+        snprintf(why, why_size, "cannot start: %s", strerror(errno));
+        return false;
+    }
+    for (; started < conf->threads; started++) {
+        workers[started].server = &server;
+        if (!start_worker(&workers[started]))
+            break;
+    }
+    bool good = started == conf->threads;
+    if (good) {
+        pthread_mutex_lock(&server.table);
+        listen_again(&server);
+        pthread_mutex_unlock(&server.table);
+        watch(&server, &signals);
+        log_message(LOG_INFO, "stopping: no new connections, finishing what is under way");
+        atomic_store(&server.stopping, true);
+        stop_listening(&server);
+        if (!drain(&server, &signals)) {
+            /* Threads that wait for the database are not waited for: the process ends
+             * with them, and their memory with it. */
+            log_message(LOG_WARN, "stopped with %u connections still open", count_open(&server));
+            return true;
+        }
+    } else {
+        snprintf(why, why_size, "cannot start %d threads; lower fcgi.threads", (int)conf->threads);
+    }
+    stop_workers(&server, workers, started);
+    server_destroy(&server);
+    free(workers);
+    return good;
+}

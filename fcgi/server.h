@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * server: threads, signals and connections; no more of HTTP than that requests come.
+ *
+ * All worker threads wait on one epoll set, which holds the listening socket and every
+ * connection that has no whole request waiting. So an idle, silent or half-sent
+ * connection costs a slot in a table, and no thread: the parts of a request are kept
+ * until it is whole (record.h), and only then is it given to libfcgi, whose reading then
+ * cannot block.
+ */
+#ifndef BBM_SERVER_H
+#define BBM_SERVER_H
+
+#include "conf.h"
+#include "listener.h"
+
+#include <fcgiapp.h>
+#include <stdbool.h>
+
+/* What the server calls back. `shared` is the same for all threads. */
+struct server_calls {
+    void *shared;
+    void *(*thread_new)(void *shared); /* NULL: out of memory */
+    void (*thread_free)(void *thread);
+    /* One request; `body_long`: its body is beyond the bound and must not be read. */
+    void (*answer)(void *thread, FCGX_Request *request, bool body_long);
+    /* About four times a second, on the thread that called server_run. */
+    void (*tick)(void *shared);
+    /* SIGHUP, likewise. */
+    void (*reload)(void *shared);
+};
+
+/* Serves until SIGTERM, SIGINT or SIGUSR1, and until what was under way then is answered
+ * or fcgi.draintimeout has passed. Closes the listener. False, with a line in `why`,
+ * where it could not start. To be called once, before there are other threads: it
+ * blocks those signals in the calling thread and in all it makes. */
+bool server_run(const struct conf_fcgi *conf, struct listener *listener,
+                const struct server_calls *calls, char *why, size_t why_size);
+
+#endif

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT
+ * One request, from parameters to answer and log. */
+#include "service.h"
+
+#include "auth.h"
+#include "clock.h"
+#include "log.h"
+#include "migrations.h"
+#include "request.h"
+#include "response.h"
+#include "routes.h"
+#include "store.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Seconds after which a client may try again, where waiting may help. */
+#define RETRY_AFTER "5"
+
+struct service_thread {
+    const struct service *service;
+    struct auth auth;
+    struct store *store;
+};
+
+/* All that is known of one request. */
+struct exchange {
+    int64_t started; /* clock_us() */
+    struct request request;
+    struct routes_match match;
+    struct token token;
+    struct call call;
+    struct response response;
+};
+
+struct service_thread *service_thread_new(const struct service *service)
+{
+    struct service_thread *thread = calloc(1, sizeof *thread);
+    if (!thread)
+        return NULL;
+    thread->service = service;
+    thread->auth = (struct auth){service->conf, service->keys};
+    thread->store = store_new(&service->conf->database);
+    if (!thread->store) {
+        free(thread);
+        return NULL;
+    }
+    return thread;
+}
+
+void service_thread_free(struct service_thread *thread)
+{
+    if (!thread)
+        return;
+    store_free(thread->store);
+    free(thread);
+}
+
+/* The order of judgement (contract, section 1): route, method, token, id and
+ * parameters; then what the handler finds. */
+static bool judge(struct service_thread *thread, struct exchange *x, bool body_long)
+{
+    struct error *error = &x->call.error;
+    if (x->match.verdict == ROUTES_NONE)
+        return error_not_found(error);
+    if (x->match.verdict == ROUTES_METHOD)
+        return error_method(error);
+    if (x->match.verdict == ROUTES_OPTIONS)
+        return true;
+    if (!auth_check(&thread->auth, &x->request, x->match.route->access, &x->token, &x->response,
+                    error))
+        return false;
+    if (body_long)
+        return error_too_large(error);
+    if (x->match.verdict == ROUTES_ID_INVALID)
+        return error_id_invalid(error);
+
+    x->call.store = thread->store;
+    x->call.id = x->match.id;
+    x->call.deadline = x->started / 1000 + thread->service->conf->fcgi.timeout_ms;
+    return x->match.route->handler(&x->call);
+}
+
+static void respond(struct exchange *x, bool good)
+{
+    struct response *response = &x->response;
+    if (x->match.verdict == ROUTES_METHOD || x->match.verdict == ROUTES_OPTIONS)
+        response_header(response, "Allow", x->match.allow);
+    if (!good && x->call.error.status == 503)
+        response_header(response, "Retry-After", RETRY_AFTER);
+    response_header(response, "X-Request-Id", x->request.id);
+
+    if (!good) {
+        response->status = x->call.error.status;
+        response->body = error_body(&x->call.error);
+    } else if (x->match.verdict == ROUTES_OPTIONS) {
+        response->status = 204;
+    } else {
+        response->status = 200;
+        response->body = x->call.body;
+        x->call.body = NULL;
+    }
+}
+
+static enum log_level level_of(int status)
+{
+    if (status >= 500)
+        return LOG_ERROR;
+    return status >= 400 ? LOG_WARN : LOG_INFO;
+}
+
+static const char *or_null(const char *s)
+{
+    return *s ? s : NULL;
+}
+
+static void log_request(const struct exchange *x)
+{
+    enum log_level level = level_of(x->response.status);
+    if (!log_wanted(level))
+        return;
+    const char *changed =
+        x->call.changed
+            ? json_object_to_json_string_ext(x->call.changed, JSON_C_TO_STRING_PLAIN |
+                                                                  JSON_C_TO_STRING_NOSLASHESCAPE)
+            : NULL;
+    const struct log_field fields[] = {
+        {"correlation_id", LOG_STRING, x->request.id, 0},
+        {"method", LOG_STRING, x->request.method, 0},
+        {"path", LOG_STRING, x->match.path, 0},
+        {"status", LOG_INTEGER, NULL, x->response.status},
+        {"duration_ms", LOG_MILLISECONDS, NULL, clock_us() - x->started},
+        {"remote_ip", LOG_STRING, or_null(x->request.remote_addr), 0},
+        {"subject", LOG_STRING, or_null(x->token.subject), 0},
+        {"token_id", LOG_STRING, or_null(x->token.id), 0},
+        {"changed", LOG_RAW, changed, 0},
+        {"reason", LOG_STRING, or_null(x->call.error.reason), 0},
+    };
+    log_event(level, "request", fields, sizeof fields / sizeof fields[0]);
+}
+
+void service_answer(struct service_thread *thread, FCGX_Request *fcgx, bool body_long)
+{
+    struct exchange x = {.started = clock_us()};
+    request_read(&x.request, fcgx->envp);
+    routes_match(thread->service->conf->http_prefix, x.request.method, x.request.script_name,
+                 x.request.path_info, &x.match);
+    respond(&x, judge(thread, &x, body_long));
+    response_send(&x.response, fcgx->out, strcmp(x.request.method, "HEAD") == 0);
+    log_request(&x);
+
+    json_object_put(x.call.body);
+    json_object_put(x.call.changed);
+    error_free(&x.call.error);
+    response_free(&x.response);
+}

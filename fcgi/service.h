@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * service: one request, from its parameters to its answer and its line in the log.
+ *
+ * What all threads share is in struct service, read-only but for the keys, which have
+ * a lock of their own. Each thread has a struct service_thread.
+ */
+#ifndef BBM_SERVICE_H
+#define BBM_SERVICE_H
+
+#include "conf.h"
+#include "keys.h"
+
+#include <fcgiapp.h>
+#include <stdbool.h>
+
+struct service {
+    const struct conf *conf;
+    struct keys *keys;
+};
+
+struct service_thread;
+
+/* NULL when out of memory. */
+struct service_thread *service_thread_new(const struct service *service);
+void service_thread_free(struct service_thread *thread);
+
+/* Answers one request. `body_long`: its body is beyond the bound and was not read. */
+void service_answer(struct service_thread *thread, FCGX_Request *fcgx, bool body_long);
+
+#endif

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * sql: the statements of sql/, compiled in by the Makefile (sql/embed.awk).
+ */
+#ifndef BBM_SQL_H
+#define BBM_SQL_H
+
+extern const char SQL_MIGRATIONS[];
+extern const char SQL_PAUSE[];
+extern const char SQL_RESUME[];
+extern const char SQL_WORKER[];
+
+#endif

@@ -1,0 +1,45 @@
+"""The servers that all tests share, and the count that tests/run prints."""
+
+import os
+import signal
+
+import pytest
+from harness.house import House
+
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def _interrupted(number, _frame):
+    # Once only: the servers are to be stopped in peace.
+    for other in ENDING:
+        signal.signal(other, signal.SIG_IGN)
+    raise KeyboardInterrupt(f"signal {number}")
+
+
+def pytest_configure():
+    # However the run is ended, the fixtures are torn down and no server stays behind.
+    for number in ENDING:
+        signal.signal(number, _interrupted)
+
+
+@pytest.fixture(scope="session")
+def house():
+    with House() as house:
+        yield house
+
+
+@pytest.fixture(scope="session")
+def keys(house):
+    return house.keys
+
+
+def pytest_terminal_summary(terminalreporter):
+    """For tests/run: passed, failed and skipped, where BBM_TEST_COUNTS says to write them."""
+    path = os.environ.get("BBM_TEST_COUNTS")
+    if not path:
+        return
+    number = {name: len(reports) for name, reports in terminalreporter.stats.items()}
+    failed = number.get("failed", 0) + number.get("error", 0)
+    with open(path, "w", encoding="ascii") as counts:
+        counts.write(f"{number.get('passed', 0)} {failed} {number.get('skipped', 0)}\n")

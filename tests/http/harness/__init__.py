@@ -1,0 +1,1 @@
+"""What the black-box tests stand on: real servers, real tokens, a raw FastCGI client."""

@@ -1,0 +1,37 @@
+"""The mission's seven routes, contract section 1."""
+
+BASES = ("/v1/gitlab", "/gitlab/v1")
+PAUSED = "All eligible background migrations have been paused"
+RESUMED = "All eligible background migrations have been resumed"
+
+
+class Route:
+    def __init__(self, method, path, access):
+        self.method = method
+        self.path = path
+        self.access = access
+
+    def __repr__(self):
+        return f"{self.method} {self.path}"
+
+
+ROUTES = (
+    Route("GET", "/background-migrations", "read"),
+    Route("GET", "/background-migrations/{id}", "read"),
+    Route("POST", "/background-migrations/pause", "write"),
+    Route("POST", "/background-migrations/resume", "write"),
+    Route("GET", "/bbm/status", "read"),
+    Route("POST", "/bbm/pause", "write"),
+    Route("POST", "/bbm/resume", "write"),
+)
+LISTS = ("/background-migrations", "/bbm/status")
+PAUSES = ("/background-migrations/pause", "/bbm/pause")
+RESUMES = ("/background-migrations/resume", "/bbm/resume")
+ONE_BASE = BASES[0]
+LIST = ONE_BASE + "/background-migrations/"
+PAUSE = LIST + "pause/"
+RESUME = LIST + "resume/"
+
+
+def one(identity):
+    return f"{LIST}{identity}/"

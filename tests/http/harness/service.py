@@ -1,0 +1,153 @@
+"""The program under test: its configuration, its life, what it writes to stderr."""
+
+import copy
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+
+from . import tokens
+from .ports import accepts
+from .postgres import PASSWORD, REPOSITORY, SERVICE_ROLE
+from .process import DidNotStart, Server, clean_environment, sanitizer_report, wait_until
+from .workspace import as_servers_user
+
+REMOVED = object()
+STOP_SECONDS = 5
+
+
+def build_folder():
+    return os.environ.get("BBM_BUILD") or os.path.join(REPOSITORY, "build")
+
+
+def base_configuration(cluster, dbname, bundle, listen):
+    """What a registry's configuration has, and where to listen."""
+    return {
+        "version": "0.1",
+        "log": {"level": "info", "formatter": "json"},
+        "database": {
+            "enabled": True,
+            "host": "127.0.0.1",
+            "port": cluster.port,
+            "user": SERVICE_ROLE,
+            "password": PASSWORD,
+            "dbname": dbname,
+            "sslmode": "disable",
+            "connecttimeout": "5s",
+        },
+        "auth": {
+            "token": {
+                "realm": tokens.REALM,
+                "service": tokens.SERVICE,
+                "issuer": tokens.ISSUER,
+                "rootcertbundle": bundle,
+            }
+        },
+        "fcgi": {"listen": listen, "threads": 4},
+    }
+
+
+def changed(configuration, changes):
+    """A copy with the changes merged in; REMOVED takes a key away."""
+    result = copy.deepcopy(configuration)
+    _merge(result, changes or {})
+    return result
+
+
+def _merge(target, changes):
+    for key, value in changes.items():
+        if value is REMOVED:
+            target.pop(key, None)
+        elif isinstance(value, dict) and isinstance(target.setdefault(key, {}), dict):
+            _merge(target[key], value)
+        else:
+            target[key] = value
+
+
+def to_yaml(configuration, depth=0):
+    """Block style for maps, JSON's style for what stands in them (YAML reads that too)."""
+    lines = []
+    for key, value in configuration.items():
+        if isinstance(value, dict) and value:
+            lines += [f"{'  ' * depth}{key}:", to_yaml(value, depth + 1)]
+        else:
+            lines.append(f"{'  ' * depth}{key}: {json.dumps(value)}")
+    return "\n".join(lines) + ("\n" if depth == 0 else "")
+
+
+def run_program(program, *arguments, environment=None, stdin=subprocess.DEVNULL):
+    """The program run to its end, for what ends by itself."""
+    return subprocess.run(
+        as_servers_user([program, *arguments]),
+        stdin=stdin,
+        capture_output=True,
+        text=True,
+        timeout=15,
+        check=False,
+        cwd="/",
+        env=clean_environment(environment),
+    )
+
+
+class Service:
+    """A running bbm-fcgi. Its stderr is looked through when it is stopped."""
+
+    def __init__(self, name, program, configuration_file, listen, log, environment=None, stdin=None):
+        self.address = listen
+        self.configuration_file = configuration_file
+        argv = [program, "-c", configuration_file] if configuration_file else [program]
+        self.server = Server(name, argv, log, environment, stdin if stdin is not None else subprocess.DEVNULL)
+        self.server.wait_ready(lambda: accepts(listen))
+
+    def written(self):
+        return self.server.written()
+
+    def terminate(self):
+        self.server.send(signal.SIGTERM)
+
+    def stop(self):
+        """SIGTERM has to end it, in order and soon, with nothing bad said and no secret told."""
+        code = self.server.stop(seconds=STOP_SECONDS)
+        text = self.written()
+        report = sanitizer_report(text)
+        assert report is None, f"{self.server.name}: {report}\n{text[-4000:]}"
+        assert code == 0, f"{self.server.name} ended with {code} on SIGTERM:\n{text[-4000:]}"
+        assert_keeps_secrets(text)
+
+    def lines(self):
+        return self.written().splitlines()
+
+    def request_lines(self, correlation_id):
+        """The log lines with this id, waited for: they are written after the answer."""
+        wait_until(lambda: correlation_id in self.written(), seconds=5)
+        return [line for line in self.lines() if correlation_id in line]
+
+    def entry(self, correlation_id):
+        """The one JSON log line of the request with this id."""
+        lines = self.request_lines(correlation_id)
+        assert len(lines) == 1, f"{len(lines)} log lines have the id {correlation_id}: {lines}"
+        return json.loads(lines[0])
+
+
+def assert_keeps_secrets(text):
+    """No token, not even its signature or its claims, no password, no SQL."""
+    for token in tokens.minted:
+        for part in token.split(".")[1:]:
+            assert len(part) < 8 or part not in text, f"a token stands in the log: {part}"
+    assert PASSWORD not in text, "the database password stands in the log"
+    statement = re.search(r"\b(SELECT|UPDATE|INSERT|DELETE)\s", text)
+    assert statement is None, f"SQL stands in the log: {text[statement.start():][:200]}"
+
+
+def listening_socket(address):
+    """A socket as spawn-fcgi or systemd hands it over: bound, listening, to be descriptor 0."""
+    family = socket.AF_INET if isinstance(address, tuple) else socket.AF_UNIX
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.bind(address)
+    listener.listen(64)
+    return listener
+
+
+__all__ = ["DidNotStart", "Service", "base_configuration", "changed", "listening_socket", "run_program", "to_yaml"]

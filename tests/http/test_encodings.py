@@ -1,0 +1,105 @@
+"""Databases that are not in UTF-8, contract section 2: the answer is valid UTF-8 all the same."""
+
+import re
+
+import pytest
+from harness import routes
+
+REPLACED = "\N{REPLACEMENT CHARACTER}"
+
+
+@pytest.fixture(scope="module")
+def token(keys):
+    return keys.token("*")
+
+
+@pytest.fixture(scope="module")
+def ascii_site(house):
+    with house.database(encoding="SQL_ASCII") as database, house.site(database) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def latin_site(house):
+    with house.database(encoding="LATIN1") as database, house.site(database) as site:
+        yield site
+
+
+@pytest.fixture(autouse=True)
+def empty_tables(ascii_site, latin_site):
+    ascii_site.database.clear()
+    latin_site.database.clear()
+
+
+def add_bytes(database, raw):
+    """A migration with these very bytes in all its text: SQL_ASCII takes them as they come."""
+    literal = "E'" + "".join(f"\\x{byte:02x}" for byte in raw) + "'"
+    identity = database.add_migration("m")
+    names = ("name", "job_signature_name", "table_name", "column_name", "batching_strategy")
+    database.execute(f"UPDATE batched_background_migrations SET {', '.join(f'{name} = {literal}' for name in names)}")
+    return identity
+
+
+def texts(migration):
+    names = ("name", "job_signature_name", "target_table", "target_column", "batching_strategy")
+    return {migration[name] for name in names}
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"before \xe9 after",
+        b"before \xff\xfe after",
+        b"before \xc3 after",
+        b"before \xe2\x82 after",
+        b"before \xc0\xaf after",
+        b"before \xed\xa0\x80 after",
+        b"before \xf4\x90\x80\x80 after",
+        b"before \xf8\x88\x80\x80\x80 after",
+        b"before \x80 after",
+    ],
+    ids=[
+        "latin letter", "never valid", "lone start", "truncated", "overlong", "surrogate", "too high",
+        "five bytes", "lone continuation",
+    ],
+)  # fmt: skip
+def test_invalid_utf8_is_replaced_and_its_surroundings_kept(ascii_site, token, raw):
+    identity = add_bytes(ascii_site.database, raw)
+    one = ascii_site.client.get(routes.one(identity), token).json["migration"]
+    listed = ascii_site.client.get(routes.LIST, token).json["migrations"][0]
+    for migration in (one, listed):
+        assert len(texts(migration)) == 1
+        assert re.fullmatch(f"before {REPLACED}+ after", migration["name"]), migration["name"]
+
+
+def test_invalid_utf8_at_the_end_is_replaced(ascii_site, token):
+    for raw in (b"end \xe2", b"end \xf0\x9f\xa6", b"end \xc3"):
+        ascii_site.database.clear()
+        identity = add_bytes(ascii_site.database, raw)
+        name = ascii_site.client.get(routes.one(identity), token).json["migration"]["name"]
+        assert re.fullmatch(f"end {REPLACED}+", name), name
+
+
+def test_valid_utf8_in_an_sql_ascii_database_is_kept(ascii_site, token):
+    text = "Größe 日本語 🦊"
+    identity = add_bytes(ascii_site.database, text.encode())
+    assert texts(ascii_site.client.get(routes.one(identity), token).json["migration"]) == {text}
+
+
+def test_an_action_on_a_migration_with_such_a_name(ascii_site, token):
+    add_bytes(ascii_site.database, b"caf\xe9")
+    answer = ascii_site.client.post(routes.PAUSE, token)
+    assert answer.status == 200
+    assert [migration["name"] for migration in answer.json["migrations"]] == [f"caf{REPLACED}"]
+    assert ascii_site.database.rows("SELECT status FROM batched_background_migrations") == [{"status": 0}]
+
+
+def test_a_latin1_database_is_converted(latin_site, token):
+    text = "café Größe ÿ"
+    identity = latin_site.database.add_migration(text, job_signature_name=text)
+    stored = latin_site.database.rows("SELECT octet_length(name) AS n FROM batched_background_migrations")
+    assert stored == [{"n": len(text)}], "the scene is set wrong: this is no LATIN1"
+    migration = latin_site.client.get(routes.one(identity), token).json["migration"]
+    assert (migration["name"], migration["job_signature_name"]) == (text, text)
+    paused = latin_site.client.post(routes.PAUSE, token).json["migrations"]
+    assert [changed["name"] for changed in paused] == [text]

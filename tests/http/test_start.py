@@ -1,0 +1,476 @@
+"""How it starts, or says in one line why not: configuration, environment, options."""
+
+import os
+import socket
+
+import pytest
+from harness import fastcgi, routes
+from harness.fastcgi import parameters
+from harness.ports import free_port
+from harness.postgres import PASSWORD
+from harness.refusals import challenge
+from harness.service import REMOVED, listening_socket, run_program
+
+
+@pytest.fixture(scope="module")
+def database(house):
+    with house.database() as database:
+        yield database
+
+
+@pytest.fixture(scope="module")
+def token(keys):
+    return keys.token("*")
+
+
+@pytest.fixture
+def run(house):
+    return lambda *arguments, **more: run_program(house.program, *arguments, **more)
+
+
+@pytest.fixture
+def configured(house, database):
+    """The path of a configuration file with these changes."""
+
+    def write(changes=None):
+        return house.write_configuration(house.configuration(database.name, house.socket_path(), changes))
+
+    return write
+
+
+def assert_stops(done, *names):
+    """It ended by itself, not well, and its one line names all that is needed to mend it."""
+    assert done.returncode not in (0, 99) and 0 < done.returncode < 128, done
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1, done.stderr
+    for name in names:
+        assert str(name) in lines[0], f"{name!r} is not in {lines[0]!r}"
+
+
+@pytest.fixture(params=["start", "check"])
+def attempt(request, run):
+    """The same must be said at the start and by -t."""
+    check = ["-t"] if request.param == "check" else []
+    return lambda file, **more: run("-c", file, *check, **more)
+
+
+# Wrong configurations
+
+
+def test_a_missing_file(attempt, house):
+    path = os.path.join(house.workspace.path, "nowhere.yml")
+    assert_stops(attempt(path), path)
+
+
+def test_a_folder_for_a_file(attempt, house):
+    assert_stops(attempt(house.workspace.path), house.workspace.path)
+
+
+def test_an_unreadable_file(attempt, configured):
+    path = configured()
+    os.chmod(path, 0)
+    assert_stops(attempt(path), path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "log: {level: info", "a: b: c\n", "\tlog: x\n", "- a\n- list\n", "just text\n", "\x00\x01",
+        b"\xff\xfe\xfd: x\n", "log: *nowhere\n",
+    ],
+    ids=["empty", "unclosed", "two colons", "tab", "list", "scalar", "controls", "bytes", "unknown alias"],
+)  # fmt: skip
+def test_a_broken_file(attempt, house, text):
+    path = house.workspace.file(house.unique("broken") + ".yml", text)
+    assert_stops(attempt(path), path)
+
+
+@pytest.mark.parametrize("line", [3, 11])
+def test_a_broken_line_is_named_by_its_number(attempt, house, configured, line):
+    with open(configured(), encoding="utf-8") as file:
+        lines = file.read().splitlines()
+    lines.insert(line - 1, "  } broken: [")
+    path = house.workspace.file(house.unique("broken") + ".yml", "\n".join(lines) + "\n")
+    assert_stops(attempt(path), path, line)
+
+
+WRONG = {
+    "port no number": ({"database": {"port": "abc"}}, "database.port", "abc"),
+    "port too large": ({"database": {"port": 65536}}, "database.port", "65536"),
+    "port negative": ({"database": {"port": -1}}, "database.port", "-1"),
+    "port a list": ({"database": {"port": [5432]}}, "database.port"),
+    "host a map": ({"database": {"host": {"name": "x"}}}, "database.host"),
+    "database no map": ({"database": "postgres://x"}, "database"),
+    "log no map": ({"log": ["info"]}, "log"),
+    "timeout no duration": ({"database": {"connecttimeout": "soon"}}, "database.connecttimeout", "soon"),
+    "timeout without a unit": ({"database": {"connecttimeout": "5x"}}, "database.connecttimeout", "5x"),
+    "sslmode unknown": ({"database": {"sslmode": "perhaps"}}, "database.sslmode", "perhaps", "disable"),
+    "level unknown": ({"log": {"level": "loud"}}, "log.level", "loud", "info"),
+    "formatter unknown": ({"log": {"formatter": "xml"}}, "log.formatter", "xml", "json"),
+    "autoredirect no bool": ({"auth": {"token": {"autoredirect": "perhaps"}}}, "auth.token.autoredirect", "perhaps"),
+    "threads no number": ({"fcgi": {"threads": "many"}}, "fcgi.threads", "many"),
+    "threads zero": ({"fcgi": {"threads": 0}}, "fcgi.threads", "0"),
+    "threads without end": ({"fcgi": {"threads": 10**9}}, "fcgi.threads"),
+    "mode no octal": ({"fcgi": {"mode": "rw"}}, "fcgi.mode", "rw"),
+    "group unknown": ({"fcgi": {"group": "no-such-group"}}, "fcgi.group", "no-such-group"),
+    "challenge unknown": ({"fcgi": {"challenge": "read"}}, "fcgi.challenge", "read", "action"),
+    "unknown key": ({"fcgi": {"thread": 4}}, "fcgi.thread"),
+    "another unknown key": ({"fcgi": {"socket": "/x"}}, "fcgi.socket"),
+    "listen without port": ({"fcgi": {"listen": "127.0.0.1"}}, "fcgi.listen", "127.0.0.1"),
+    "listen on port 0x": ({"fcgi": {"listen": "127.0.0.1:http0"}}, "fcgi.listen", "http0"),
+    "listen on a port too large": ({"fcgi": {"listen": "127.0.0.1:70000"}}, "fcgi.listen", "70000"),
+    "no issuer": ({"auth": {"token": {"issuer": REMOVED}}}, "auth.token.issuer"),
+    "empty issuer": ({"auth": {"token": {"issuer": ""}}}, "auth.token.issuer"),
+    "no service": ({"auth": {"token": {"service": REMOVED}}}, "auth.token.service"),
+    "no realm": ({"auth": {"token": {"realm": REMOVED}}}, "auth.token.realm"),
+    "no bundle": ({"auth": {"token": {"rootcertbundle": REMOVED}}}, "auth.token.rootcertbundle"),
+    "no token": ({"auth": {"token": REMOVED}}, "auth.token"),
+    "no auth": ({"auth": REMOVED}, "auth"),
+    "no database": ({"database": REMOVED}, "database"),
+    "no host": ({"database": {"host": REMOVED}}, "database.host"),
+    "no dbname": ({"database": {"dbname": REMOVED}}, "database.dbname"),
+    "no user": ({"database": {"user": REMOVED}}, "database.user"),
+}
+
+
+@pytest.mark.parametrize("changes, names", [(wrong[0], wrong[1:]) for wrong in WRONG.values()], ids=WRONG)
+def test_a_wrong_value(attempt, configured, changes, names):
+    path = configured(changes)
+    assert_stops(attempt(path), path, *names)
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "no certificate\n", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"],
+    ids=["missing", "empty", "other text", "broken certificate"],
+)  # fmt: skip
+def test_a_bundle_that_cannot_be_used(attempt, house, configured, text):
+    bundle = os.path.join(house.workspace.path, house.unique("bundle") + ".pem")
+    if text is not None:
+        house.workspace.file(os.path.basename(bundle), text)
+    path = configured({"auth": {"token": {"rootcertbundle": bundle}}})
+    assert_stops(attempt(path), path, "auth.token.rootcertbundle", bundle)
+
+
+def test_an_unreadable_bundle(attempt, house, configured, keys):
+    bundle = house.workspace.file(house.unique("bundle") + ".pem", keys.bundle, mode=0)
+    path = configured({"auth": {"token": {"rootcertbundle": bundle}}})
+    assert_stops(attempt(path), path, "auth.token.rootcertbundle", bundle, "ermission denied")
+
+
+def test_a_key_of_the_bundle_that_is_no_certificate(attempt, house, configured, keys):
+    """The obvious slip: the public key, or worse, the private one."""
+    bundle = house.workspace.file(house.unique("bundle") + ".pem", keys.trusted.public_pem)
+    path = configured({"auth": {"token": {"rootcertbundle": bundle}}})
+    assert_stops(attempt(path), path, "auth.token.rootcertbundle", bundle)
+
+
+def test_the_wrong_line_does_not_tell_the_password(attempt, configured):
+    done = attempt(configured({"database": {"password": ["pa55-in-a-list"]}}))
+    assert_stops(done, "database.password")
+    assert "pa55" not in done.stderr
+
+
+# Where it cannot listen
+
+
+def test_a_port_in_use(run, configured):
+    with listening_socket(("127.0.0.1", 0)) as taken:
+        address = "{}:{}".format(*taken.getsockname())
+        path = configured({"fcgi": {"listen": address}})
+        assert_stops(run("-c", path), path, "fcgi.listen", address)
+
+
+def test_a_socket_in_use(house, database, run, configured, token):
+    with house.service(database.name) as service:
+        path = configured({"fcgi": {"listen": service.address}})
+        assert_stops(run("-c", path), path, "fcgi.listen", service.address)
+        assert fastcgi.ask(service.address, parameters("GET", routes.LIST, token)).status == 200
+
+
+def test_a_file_in_the_sockets_place_is_left_alone(house, run, configured):
+    file = house.workspace.file(house.unique("precious"), "do not delete")
+    path = configured({"fcgi": {"listen": file}})
+    assert_stops(run("-c", path), path, "fcgi.listen", file)
+    with open(file, encoding="ascii") as kept:
+        assert kept.read() == "do not delete"
+
+
+@pytest.mark.parametrize(
+    "listen", ["/no/such/folder/sock", "/" + "x" * 200, "192.0.2.1:9000"], ids=["folder", "long", "foreign"]
+)
+def test_an_address_that_cannot_be(run, configured, listen):
+    path = configured({"fcgi": {"listen": listen}})
+    assert_stops(run("-c", path), path, "fcgi.listen", listen)
+
+
+def test_no_address_and_no_inherited_socket(run, configured):
+    path = configured({"fcgi": {"listen": REMOVED}})
+    assert_stops(run("-c", path), path, "fcgi.listen")
+    with socket.socket() as not_listening:
+        assert_stops(run("-c", path, stdin=not_listening), path, "fcgi.listen")
+
+
+# Options
+
+
+def test_check_says_that_all_is_well(run, configured):
+    path = configured()
+    done = run("-c", path, "-t")
+    assert done.returncode == 0
+    assert path in done.stdout + done.stderr
+    assert len((done.stdout + done.stderr).splitlines()) == 1
+
+
+def test_check_needs_no_database_and_no_socket(run, configured):
+    changes = {"database": {"port": free_port()}, "fcgi": {"listen": REMOVED}}
+    assert run("-c", configured(changes), "-t").returncode == 0
+
+
+def test_help(run):
+    done = run("-h")
+    assert (done.returncode, done.stderr) == (0, "")
+    for option in ("-c", "-t", "-h", "-V"):
+        assert option in done.stdout
+
+
+def test_version(run):
+    done = run("-V")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("bbm-fcgi ") and len(done.stdout.splitlines()) == 1
+    assert any(letter.isdigit() for letter in done.stdout)
+
+
+@pytest.mark.parametrize("arguments", [["-x"], ["--nonsense"], ["-c"], ["stray"]], ids=repr)
+def test_a_wrong_option(run, arguments):
+    done = run(*arguments)
+    assert 0 < done.returncode < 99
+    assert done.stdout == "" and "-h" in done.stderr
+
+
+def test_no_configuration_named(run):
+    assert_stops(run(), "-c")
+
+
+# What it takes
+
+
+def serves(service, token, path=routes.LIST):
+    return fastcgi.ask(service.address, parameters("GET", path, token)).status == 200
+
+
+REGISTRY_CONFIGURATION = """
+version: 0.1   # as on the host
+log: &log
+  accesslog: {disabled: false, formatter: combined}
+  fields: {service: registry, environment: production}
+  level: info
+storage:
+  s3: {accesskey: AKIA, secretkey: "x", bucket: b, region: eu-west-1}
+  cache: {blobdescriptor: inmemory}
+  delete: {enabled: true}
+  maintenance:
+    uploadpurging: {enabled: true, age: 168h, interval: 24h, dryrun: false}
+redis:
+  addr: redis:6379
+  tls: {enabled: true}
+health:
+  storagedriver: {enabled: true, interval: 10s, threshold: 3}
+notifications:
+  endpoints:
+    - name: gitlab
+      url: https://gitlab.example.com/api/v4/container_registry_event/events
+      headers: {Authorization: [abc]}
+validation: {disabled: true}
+middleware:
+  storage: [{name: cloudfront, options: {baseurl: "https://x", privatekey: /p, keypairid: K}}]
+http:
+  addr: :5000
+  secret: secret
+  headers: {X-Content-Type-Options: [nosniff]}
+  debug: {addr: "localhost:5001", prometheus: {enabled: true, path: /metrics}}
+  http2: {disabled: false}
+database:
+  enabled: "true"
+  host: 127.0.0.1
+  port: "%(port)s"
+  user: bbm_fcgi
+  password: 'it''s'
+  dbname: '%(dbname)s'
+  sslmode: 'disable'
+  sslcert:
+  sslkey: ~
+  sslrootcert: ""
+  connecttimeout: 1m30s
+  draintimeout: 2m
+  preparedstatements: false
+  primary: 127.0.0.1
+  pool: {maxidle: 10, maxopen: 10, maxlifetime: 5m}
+  backgroundmigrations: {enabled: true, jobinterval: 1m}
+  loadbalancing: {enabled: false, hosts: [a, b]}
+gc: {disabled: false}
+auth:
+  token:
+    autoredirect: false
+    realm: https://gitlab.example.com/jwt/auth
+    service: container_registry
+    issuer: gitlab-issuer
+    rootcertbundle: %(bundle)s
+    signingalgorithms: [RS256]
+fcgi:
+  listen: %(listen)s
+"""
+
+
+def test_a_registrys_whole_configuration(house, database, run, token):
+    listen = house.socket_path()
+    text = REGISTRY_CONFIGURATION % {
+        "port": house.cluster.port, "dbname": database.name, "bundle": house.bundle, "listen": listen,
+    }  # fmt: skip
+    file = house.workspace.file(house.unique("registry") + ".yml", text)
+    assert run("-c", file, "-t").returncode == 0
+    with house.service_with_file(file, listen) as service:
+        assert serves(service, token)
+
+
+def test_log_is_json_and_info_if_not_given(house, database, token):
+    with house.service(database.name, changes={"log": REMOVED}) as service:
+        answer = fastcgi.ask(service.address, parameters("GET", routes.LIST, token))
+        assert service.entry(answer.header("X-Request-Id"))["level"] == "info"
+
+
+def test_the_example_configuration_is_valid(house, run):
+    """Its bundle is not on this machine, and is all that may be missing."""
+    environment = {"REGISTRY_AUTH_TOKEN_ROOTCERTBUNDLE": house.bundle, "REGISTRY_FCGI_GROUP": ""}
+    example = house.copy_to_servers(os.path.join("conf", "config.yml"))
+    done = run("-c", example, "-t", environment=environment)
+    assert done.returncode == 0, done.stderr
+
+
+# The environment
+
+
+def test_the_configuration_named_by_the_environment(run, configured, house):
+    path = configured()
+    assert run("-t", environment={"REGISTRY_CONFIGURATION_PATH": path}).returncode == 0
+    missing = os.path.join(house.workspace.path, "absent.yml")
+    assert_stops(run("-t", environment={"REGISTRY_CONFIGURATION_PATH": missing}), missing)
+    assert run("-t", "-c", path, environment={"REGISTRY_CONFIGURATION_PATH": missing}).returncode == 0
+
+
+def test_the_password_of_the_environment_wins(house, token):
+    """In earnest: this database asks for the password."""
+    environment = {"REGISTRY_DATABASE_PASSWORD": PASSWORD}
+    wrong = {"database": {"password": "wrong"}}
+    database = house.cluster.create_database("with_password")
+    try:
+        with house.service(database.name) as service:
+            assert serves(service, token)
+        with house.service(database.name, changes=wrong) as service:
+            assert fastcgi.ask(service.address, parameters("GET", routes.LIST, token)).status == 503
+        with house.service(database.name, changes=wrong, environment=environment) as service:
+            assert serves(service, token)
+    finally:
+        database.close()
+
+
+def test_keys_of_the_environment_win(house, database, keys):
+    environment = {
+        "REGISTRY_AUTH_TOKEN_ISSUER": "issuer-of-the-environment",
+        "REGISTRY_AUTH_TOKEN_REALM": "https://environment.example.com/auth",
+        "REGISTRY_AUTH_TOKEN_SERVICE": "container_registry",
+        "REGISTRY_AUTH_TOKEN_ROOTCERTBUNDLE": house.bundle,
+        "REGISTRY_DATABASE_HOST": house.cluster.folder,
+        "REGISTRY_DATABASE_PORT": str(house.cluster.port),
+        "REGISTRY_DATABASE_USER": "bbm_fcgi",
+        "REGISTRY_DATABASE_DBNAME": database.name,
+        "REGISTRY_DATABASE_SSLMODE": "disable",
+        "REGISTRY_LOG_FORMATTER": "text",
+        "REGISTRY_HTTP_PREFIX": "/env",
+    }
+    changes = {
+        "auth": {"token": {"issuer": "x", "rootcertbundle": "/nowhere", "realm": "y"}},
+        "database": {"host": "192.0.2.1", "port": 1, "user": "nobody", "dbname": "nothing"},
+    }
+    with house.service("nothing", changes=changes, environment=environment) as service:
+        path = "/env" + routes.LIST
+        good = keys.token("*", iss="issuer-of-the-environment")
+        answer = fastcgi.ask(service.address, parameters("GET", path, good))
+        assert answer.status == 200
+        (line,) = service.request_lines(answer.header("X-Request-Id"))
+        assert line.startswith("time=") and "method=" in line
+        refused = fastcgi.ask(service.address, parameters("GET", path))
+        expected = challenge("read", realm="https://environment.example.com/auth")
+        assert refused.header("WWW-Authenticate") == expected
+
+
+def test_a_key_that_only_the_environment_has(house, database, keys):
+    changes = {"auth": {"token": {"issuer": REMOVED}}, "database": REMOVED, "log": REMOVED}
+    environment = {
+        "REGISTRY_AUTH_TOKEN_ISSUER": "only-here",
+        "REGISTRY_DATABASE_HOST": "127.0.0.1",
+        "REGISTRY_DATABASE_PORT": str(house.cluster.port),
+        "REGISTRY_DATABASE_USER": "bbm_fcgi",
+        "REGISTRY_DATABASE_DBNAME": database.name,
+        "REGISTRY_DATABASE_SSLMODE": "disable",
+    }
+    with house.service(database.name, changes=changes, environment=environment) as service:
+        assert serves(service, keys.token("*", iss="only-here"))
+
+
+def test_the_log_level_of_the_environment(house, database, token):
+    with house.service(database.name, environment={"REGISTRY_LOG_LEVEL": "error"}) as service:
+        assert serves(service, token)
+    assert '"method"' not in service.written()
+
+
+@pytest.mark.parametrize(
+    "name, value, key",
+    [("DATABASE_PORT", "abc", "database.port"), ("LOG_LEVEL", "loud", "log.level")],
+)  # fmt: skip
+def test_a_wrong_value_of_the_environment(attempt, configured, name, value, key):
+    done = attempt(configured(), environment={f"REGISTRY_{name}": value})
+    assert_stops(done, key)
+    assert f"REGISTRY_{name}" in done.stderr, "the line does not say where the value comes from"
+
+
+def test_what_means_nothing_here_does_not_stop_the_start(house, database, token):
+    environment = {
+        "REGISTRY_FF_BBM": "true",
+        "REGISTRY_PORT": "tcp://10.0.0.1:5000",
+        "REGISTRY_PORT_5000_TCP": "tcp://10.0.0.1:5000",
+        "REGISTRY_PORT_5000_TCP_ADDR": "10.0.0.1",
+        "REGISTRY_SERVICE_HOST": "10.0.0.1",
+        "REGISTRY_SERVICE_PORT": "5000",
+        "REGISTRY_STORAGE_S3_BUCKET": "b",
+        "REGISTRY_REDIS_ADDR": "redis:6379",
+        "REGISTRY_HTTP_SECRET": "x",
+        "REGISTRY_LOG_FIELDS_ENVIRONMENT": "production",
+        "REGISTRY_DATABASE_POOL_MAXOPEN": "5",
+        "REGISTRY_VALIDATION_DISABLED": "true",
+        "REGISTRY_": "x",
+        "REGISTRY": "x",
+        "REGISTRY_AUTH": "token",
+    }
+    with house.service(database.name, environment=environment) as service:
+        assert serves(service, token)
+
+
+# The end
+
+
+def test_sigterm_lets_a_request_under_way_finish(house, database, token):
+    """A pause that waits for a row is answered, and only then does the program end."""
+    database.clear()
+    database.add_migration("m", status=1)
+    with house.service(database.name) as service:
+        with database.cluster.connect(database.name) as holder, fastcgi.Connection(service.address) as connection:
+            holder.autocommit = False
+            holder.cursor().execute("SELECT 1 FROM batched_background_migrations FOR UPDATE")
+            connection.send(fastcgi.request_bytes(parameters("POST", routes.PAUSE, token), keep=False))
+            assert database.someone_waits_for_a_lock()
+            service.terminate()
+            holder.rollback()
+            assert connection.answer().status == 200
+        holder.close()
+    assert database.migrations()[0]["status"] == 0
