@@ -467,7 +467,7 @@ static void variable_of(const char *path, char *out, size_t size)
 {
     snprintf(out, size, "REGISTRY_%s", path);
     for (char *p = out; *p; p++)
-        *p = *p == '.' ? '_' : (char)toupper((unsigned char)*p);
+        *p = (char)(*p == '.' ? '_' : toupper((unsigned char)*p));
 }
 
 /* A set but empty variable counts as not set, as an orchestrator's blank leaves it. */

@@ -51,12 +51,11 @@ bool listener_check(const struct conf *conf, char *why, size_t why_size)
 {
     char host[256];
     const char *port;
-    const struct sockaddr_un address = {0};
     const char *listen = conf->fcgi.listen;
     if (listen && !is_path(listen) && !split(listen, host, sizeof host, &port))
         return fail(why, why_size, conf, "neither a path nor host:port",
                     "write /run/bbm-fcgi/bbm-fcgi.sock or 127.0.0.1:9000");
-    if (listen && is_path(listen) && strlen(listen) >= sizeof address.sun_path)
+    if (listen && is_path(listen) && strlen(listen) >= sizeof((struct sockaddr_un *)0)->sun_path)
         return fail(why, why_size, conf, "longer than a socket path can be",
                     "choose a shorter one");
     if (conf->fcgi.group && !getgrnam(conf->fcgi.group)) {

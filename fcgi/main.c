@@ -39,8 +39,6 @@ static const char usage[] =
     "SIGTERM stops after answering what is under way; SIGHUP rereads the trust bundle.\n"
     "See bbm-fcgi(8).\n";
 
-extern char **environ;
-
 struct options {
     const char *file;
     bool test;

@@ -604,6 +604,14 @@ static bool drain(struct server *server, const sigset_t *signals)
     return true;
 }
 
+static void server_destroy(struct server *server)
+{
+    close(server->epoll);
+    close(server->quit);
+    free(server->connections);
+    pthread_mutex_destroy(&server->table);
+}
+
 static bool server_init(struct server *server, const struct conf_fcgi *conf,
                         struct listener *listener, const struct server_calls *calls)
 {
@@ -624,14 +632,6 @@ static bool server_init(struct server *server, const struct conf_fcgi *conf,
         server->free = i;
     }
     return epoll_add(server->epoll, server->quit, EPOLLIN, EVENT_QUIT);
-}
-
-static void server_destroy(struct server *server)
-{
-    close(server->epoll);
-    close(server->quit);
-    free(server->connections);
-    pthread_mutex_destroy(&server->table);
 }
 
 /* Signals are waited for by the watching thread alone. libfcgi's own handlers, should they
@@ -660,42 +660,53 @@ static void stop_workers(struct server *server, struct worker *workers, int64_t 
     }
 }
 
+static void stop(struct server *server, const sigset_t *signals)
+{
+    log_message(LOG_INFO, "stopping: no new connections, finishing what is under way");
+    atomic_store(&server->stopping, true);
+    stop_listening(server);
+    if (drain(server, signals))
+        return;
+    /* Threads that still wait for the database are not waited for: the process ends, and
+     * they and their memory with it. */
+    log_message(LOG_WARN, "stopped with %u connections still open", count_open(server));
+    _exit(EXIT_SUCCESS);
+}
+
+/* Runs until told to stop; false where not all threads could be started. */
+static bool run(struct server *server, struct worker *workers, const sigset_t *signals)
+{
+    int64_t started = 0;
+    for (; started < server->conf->threads; started++) {
+        workers[started].server = server;
+        if (!start_worker(&workers[started]))
+            break;
+    }
+    bool good = started == server->conf->threads;
+    if (good) {
+        pthread_mutex_lock(&server->table);
+        listen_again(server);
+        pthread_mutex_unlock(&server->table);
+        watch(server, signals);
+        stop(server, signals);
+    }
+    stop_workers(server, workers, started);
+    return good;
+}
+
 bool server_run(const struct conf_fcgi *conf, struct listener *listener,
                 const struct server_calls *calls, char *why, size_t why_size)
 {
     struct server server;
     sigset_t signals;
-    int64_t started = 0;
+    bool good = false;
     block_signals(&signals);
     struct worker *workers = calloc((size_t)conf->threads, sizeof *workers);
-    if (!workers || !server_init(&server, conf, listener, calls)) {
-        snprintf(why, why_size, "cannot start: %s", strerror(errno));
-        return false;
-    }
-    for (; started < conf->threads; started++) {
-        workers[started].server = &server;
-        if (!start_worker(&workers[started]))
-            break;
-    }
-    bool good = started == conf->threads;
-    if (good) {
-        pthread_mutex_lock(&server.table);
-        listen_again(&server);
-        pthread_mutex_unlock(&server.table);
-        watch(&server, &signals);
-        log_message(LOG_INFO, "stopping: no new connections, finishing what is under way");
-        atomic_store(&server.stopping, true);
-        stop_listening(&server);
-        if (!drain(&server, &signals)) {
-            /* Threads that wait for the database are not waited for: the process ends
-             * with them, and their memory with it. */
-            log_message(LOG_WARN, "stopped with %u connections still open", count_open(&server));
-            return true;
-        }
-    } else {
-        snprintf(why, why_size, "cannot start %d threads; lower fcgi.threads", (int)conf->threads);
-    }
-    stop_workers(&server, workers, started);
+    if (server_init(&server, conf, listener, calls) && workers)
+        good = run(&server, workers, &signals);
+    if (!good)
+        snprintf(why, why_size, "cannot start %d threads: %s; lower fcgi.threads",
+                 (int)conf->threads, strerror(errno));
     server_destroy(&server);
     free(workers);
     return good;

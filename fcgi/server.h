@@ -31,9 +31,10 @@ struct server_calls {
 };
 
 /* Serves until SIGTERM, SIGINT or SIGUSR1, and until what was under way then is answered
- * or fcgi.draintimeout has passed. Closes the listener. False, with a line in `why`,
- * where it could not start. To be called once, before there are other threads: it
- * blocks those signals in the calling thread and in all it makes. */
+ * or fcgi.draintimeout has passed; what is still under way then ends with the process,
+ * which exits from here with success. The listener is the caller's to close. False, with a line in
+ * `why`, where it could not start. To be called once, before there are other threads: it blocks
+ * those signals in the calling thread and in all it makes. */
 bool server_run(const struct conf_fcgi *conf, struct listener *listener,
                 const struct server_calls *calls, char *why, size_t why_size);
 
