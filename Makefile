@@ -37,7 +37,7 @@ endif
 PACKAGES := fcgi libjwt json-c libpq yaml-0.1 libcrypto
 # Asked for when first needed: `make run` may have to install pkg-config itself first.
 PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PACKAGES)))$(PKG_CFLAGS)
-PKG_LIBS   = $(eval PKG_LIBS := $$(shell pkg-config --libs $(PACKAGES)))$(PKG_LIBS)
+PKG_LIBS   = $(eval PKG_LIBS := $$(shell pkg-config --libs $(PACKAGES)))$(PKG_LIBS) -lm
 
 COMPILE = $(CC) $(CSTD) $(WARN) $(CFLAGS) $(HARDEN) $(CPPFLAGS) -DBBM_VERSION='"$(VERSION)"' \
           -Ifcgi $(PKG_CFLAGS) -pthread -MMD -MP
@@ -55,7 +55,7 @@ UNITS   := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit
 all: $(BUILD)/bbm-fcgi
 
 $(BUILD)/bbm-fcgi: $(OBJECTS)
-	$(LINK) -o $@ $^ $(PKG_LIBS)
+	$(LINK) -o $@ $^ $(PKG_LIBS) -lm
 
 $(BUILD)/fcgi/%.o: fcgi/%.c
 	@mkdir -p $(@D)

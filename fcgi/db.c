@@ -256,14 +256,18 @@ static PGresult *attempt(struct db *db, const char *sql, const char *const *para
 struct pg_result *db_run(struct db *db, const char *sql, const char *const *params, int count,
                          enum db_retry retry, int64_t deadline, struct error *error)
 {
-    bool fresh = !db->conn;
+    bool fresh = !db->conn || db->in_transaction;
     PGresult *result = attempt(db, sql, params, count, deadline, error);
     /* A connection that was idle may have been dead for long: only then is it worth
-     * another try, and only while there is time for it. */
+     * another try, and only while there is time for it. (A transaction died with it.) */
     if (!result && !db->conn && !fresh && retry == DB_RETRY && clock_ms() < deadline) {
         error_free(error);
         result = attempt(db, sql, params, count, deadline, error);
     }
+    /* Sent, perhaps, and not answered. Inside a transaction that means: not done. */
+    if (!result && !db->conn && retry == DB_ONCE && !fresh)
+        error->detail = json_object_new_string(
+            "the connection was lost on the way: whether the change took effect is not known");
     return result;
 }
 

@@ -36,6 +36,37 @@ bool error_id_not_found(struct error *error, int64_t id)
     return false;
 }
 
+bool error_state_conflict(struct error *error, int64_t id, const char *state)
+{
+    char detail[96];
+    fill(error, 409, "BBM_STATE_CONFLICT", "the migration's state does not allow this");
+    snprintf(detail, sizeof detail, "BBM with ID %" PRId64 " is %s", id, state);
+    error->detail = json_object_new_string(detail);
+    return false;
+}
+
+static bool fill_parameter(struct error *error, const char *code, const char *message,
+                           const char *name, const char *expected)
+{
+    char detail[160];
+    fill(error, 400, code, message);
+    snprintf(detail, sizeof detail, "the '%s' query parameter must be %s", name, expected);
+    error->detail = json_object_new_string(detail);
+    return false;
+}
+
+bool error_parameter_type(struct error *error, const char *name, const char *expected)
+{
+    return fill_parameter(error, "INVALID_QUERY_PARAMETER_TYPE",
+                          "invalid query parameter value type", name, expected);
+}
+
+bool error_parameter_value(struct error *error, const char *name, const char *expected)
+{
+    return fill_parameter(error, "INVALID_QUERY_PARAMETER_VALUE", "invalid query parameter value",
+                          name, expected);
+}
+
 bool error_unauthorized(struct error *error, struct json_object *detail)
 {
     fill(error, 401, "UNAUTHORIZED", "authentication required");

@@ -27,8 +27,13 @@ bool error_not_found(struct error *error);
 bool error_method(struct error *error);
 bool error_id_invalid(struct error *error);
 bool error_id_not_found(struct error *error, int64_t id);
+/* The migration's state forbids the action; `state` is its name. */
+bool error_state_conflict(struct error *error, int64_t id, const char *state);
 bool error_unauthorized(struct error *error, struct json_object *detail);
 bool error_too_large(struct error *error);
+/* A query parameter of the wrong type, or beyond what is allowed. */
+bool error_parameter_type(struct error *error, const char *name, const char *expected);
+bool error_parameter_value(struct error *error, const char *name, const char *expected);
 bool error_unavailable(struct error *error, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 bool error_unknown(struct error *error, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -3,26 +3,29 @@
 #include "migrations.h"
 
 #include "progress.h"
+#include "query.h"
 #include "text.h"
 
+#include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 /* Keys are literals and never added twice: json-c need neither copy nor look for them. */
 #define NEW_KEY (JSON_C_OBJECT_ADD_KEY_IS_NEW | JSON_C_OBJECT_ADD_CONSTANT_KEY)
 
-const char *migrations_status_name(int64_t status)
-{
-    static const char *const names[] = {"paused", "active", "finished", "failed", "running"};
-    return status >= 0 && status < 5 ? names[status] : "unknown";
-}
-
-const char *migrations_error_name(int64_t code)
+/* The contract's word for a failure_error_code. */
+static const char *failure_name(int64_t code)
 {
     static const char *const names[] = {
         "unknown",       "invalid_bbm_table",        "invalid_bbm_column", "invalid_job_signature",
         "max_job_retry", "invalid_batching_strategy"};
     return code >= 0 && code < 6 ? names[code] : "unknown";
 }
+
+static const char *const job_states[] = {
+    [JOB_ACTIVE] = "active", [JOB_FINISHED] = "finished", [JOB_FAILED] = "failed"};
 
 /* ---- JSON ---- */
 
@@ -68,6 +71,14 @@ static void add_progress(struct json_object *object, const struct migration *mig
         return;
     add(object, "progress", text_json_number(progress.percent));
     add(object, "capped", json_object_new_boolean(progress.capped));
+    add_maybe(object, "estimated_seconds_remaining", progress_seconds_remaining(migration));
+}
+
+static void add_failure(struct json_object *object, struct maybe code)
+{
+    add_maybe(object, "error_code", code);
+    if (code.given)
+        add_string(object, "error", failure_name(code.value));
 }
 
 static struct json_object *migration_json(const struct migration *m)
@@ -75,7 +86,7 @@ static struct json_object *migration_json(const struct migration *m)
     struct json_object *object = json_object_new_object();
     add_integer(object, "id", m->id);
     add_span(object, "name", m->name);
-    add_string(object, "status", migrations_status_name(m->status));
+    add_string(object, "status", store_status_name(m->status));
     add_span(object, "job_signature_name", m->job_signature_name);
     add_span(object, "target_table", m->table_name);
     add_span(object, "target_column", m->column_name);
@@ -85,9 +96,7 @@ static struct json_object *migration_json(const struct migration *m)
     add_integer(object, "max_value", m->max_value);
     add_span(object, "batching_strategy", m->batching_strategy);
     add_maybe(object, "total_tuple_count", m->total_tuple_count);
-    add_maybe(object, "error_code", m->failure_error_code);
-    if (m->failure_error_code.given)
-        add_string(object, "error", migrations_error_name(m->failure_error_code.value));
+    add_failure(object, m->failure_error_code);
     add_integer(object, "finished_jobs", m->finished_jobs);
     add_integer(object, "failed_jobs", m->failed_jobs);
     add_progress(object, m);
@@ -98,13 +107,20 @@ static struct json_object *migration_json(const struct migration *m)
     return object;
 }
 
-static struct json_object *change_json(const struct change *change)
+static struct json_object *job_json(const struct job *job)
 {
     struct json_object *object = json_object_new_object();
-    add_integer(object, "id", change->id);
-    add_span(object, "name", change->name);
-    add_string(object, "previous_status", migrations_status_name(change->previous_status));
-    add_string(object, "status", migrations_status_name(change->status));
+    bool known = job->status >= JOB_ACTIVE && job->status <= JOB_FAILED;
+    add_integer(object, "id", job->id);
+    add_integer(object, "min_value", job->min_value);
+    add_integer(object, "max_value", job->max_value);
+    add_string(object, "status", known ? job_states[job->status] : "unknown");
+    add_integer(object, "attempts", job->attempts);
+    add_failure(object, job->failure_error_code);
+    add_time(object, "created_at", job->created_at);
+    add_time(object, "updated_at", job->updated_at);
+    add_time(object, "started_at", job->started_at);
+    add_time(object, "finished_at", job->finished_at);
     return object;
 }
 
@@ -139,38 +155,208 @@ bool migrations_one(struct call *call)
     return true;
 }
 
+/* ---- jobs ---- */
+
+#define PAGE_USUAL 100
+#define PAGE_MOST  1000
+
+struct page {
+    int64_t n;
+    struct maybe last;
+    struct maybe status;
+};
+
+/* A whole number from 1 to `most`; the value stays where the parameter is not given. */
+static bool read_number(struct call *call, const char *name, int64_t most, const char *allowed,
+                        struct maybe *number)
+{
+    char value[64];
+    char *end;
+    if (!query_value(call->query, name, value, sizeof value))
+        return true;
+    errno = 0;
+    long long parsed = strtoll(value, &end, 10);
+    size_t digits = strspn(value + (*value == '-'), "0123456789");
+    if (digits == 0 || *end)
+        return error_parameter_type(&call->error, name, "an integer");
+    if (errno == ERANGE || parsed < 1 || parsed > most)
+        return error_parameter_value(&call->error, name, allowed);
+    *number = (struct maybe){true, parsed};
+    return true;
+}
+
+static bool read_status(struct call *call, struct maybe *status)
+{
+    char value[64];
+    if (!query_value(call->query, "status", value, sizeof value))
+        return true;
+    for (int64_t i = JOB_ACTIVE; i <= JOB_FAILED; i++) {
+        if (strcmp(value, job_states[i]) == 0) {
+            *status = (struct maybe){true, i};
+            return true;
+        }
+    }
+    return error_parameter_value(&call->error, "status", "one of active, finished, failed");
+}
+
+static bool read_page(struct call *call, struct page *page)
+{
+    struct maybe n = {true, PAGE_USUAL};
+    *page = (struct page){0};
+    if (!read_number(call, "n", PAGE_MOST, "from 1 to 1000", &n) ||
+        !read_number(call, "last", INT64_MAX, "a job's id, from 1 to 9223372036854775807",
+                     &page->last) ||
+        !read_status(call, &page->status))
+        return false;
+    page->n = n.value;
+    return true;
+}
+
+/* The Link header of RFC 8288, as the registry's own lists give it. */
+static void link_next(struct call *call, const struct page *page, int64_t last)
+{
+    snprintf(call->link, sizeof call->link, "<%s?n=%" PRId64 "&last=%" PRId64 "%s%s>; rel=\"next\"",
+             call->path, page->n, last, page->status.given ? "&status=" : "",
+             page->status.given ? job_states[page->status.value] : "");
+}
+
+bool migrations_jobs(struct call *call)
+{
+    struct page page;
+    struct jobs jobs;
+    if (!read_page(call, &page) ||
+        !store_jobs(call->store, call->id, page.last.given ? &page.last.value : NULL,
+                    page.status.given ? &page.status.value : NULL, page.n, call->deadline, &jobs,
+                    &call->error))
+        return false;
+    struct json_object *list = json_object_new_array_ext((int)jobs.count + 1);
+    for (size_t i = 0; i < jobs.count; i++)
+        json_object_array_add(list, job_json(&jobs.rows[i]));
+    call->body = json_object_new_object();
+    add(call->body, "jobs", list);
+    if (jobs.more)
+        link_next(call, &page, jobs.last);
+    store_jobs_free(&jobs);
+    return true;
+}
+
 /* ---- actions ---- */
 
-/* The answer to an action, and the same list of changes for the log. */
-static void answer_action(struct call *call, const char *message, const struct changes *changes)
+enum kind {
+    PAUSE,
+    RESUME,
+    RESTART,
+};
+
+static const struct {
+    const char *participle;
+    int64_t status; /* that it leads to */
+} kinds[] = {
+    [PAUSE] = {"paused", MIGRATION_PAUSED},
+    [RESUME] = {"resumed", MIGRATION_ACTIVE},
+    [RESTART] = {"restarted", MIGRATION_ACTIVE},
+};
+
+static struct json_object *changes_json(const struct change_list *changes, int64_t status)
 {
     struct json_object *list = json_object_new_array_ext((int)changes->count + 1);
-    for (size_t i = 0; i < changes->count; i++)
-        json_object_array_add(list, change_json(&changes->rows[i]));
+    for (size_t i = 0; i < changes->count; i++) {
+        const struct change *change = &changes->rows[i];
+        struct json_object *object = json_object_new_object();
+        add_integer(object, "id", change->id);
+        add(object, "name", text_json(change->name, change->name_len));
+        add_string(object, "previous_status", store_status_name(change->previous_status));
+        add_string(object, "status", store_status_name(status));
+        json_object_array_add(list, object);
+    }
+    return list;
+}
+
+static struct json_object *held_json(const struct change_list *held)
+{
+    struct json_object *list = json_object_new_array_ext((int)held->count + 1);
+    for (size_t i = 0; i < held->count; i++) {
+        struct json_object *object = json_object_new_object();
+        add_integer(object, "id", held->rows[i].id);
+        add(object, "name", text_json(held->rows[i].name, held->rows[i].name_len));
+        json_object_array_add(list, object);
+    }
+    return list;
+}
+
+/* The answer to an action on one migration, or on all; and its changes for the log. */
+static void answer_action(struct call *call, enum kind kind, const struct changes *changes)
+{
+    char message[96];
+    const char *participle = kinds[kind].participle;
+    if (call->id)
+        snprintf(message, sizeof message, "Background migration %" PRId64 " has been %s", call->id,
+                 participle);
+    else
+        snprintf(message, sizeof message, "All eligible background migrations have been %s",
+                 participle);
     call->body = json_object_new_object();
     add(call->body, "success", json_object_new_boolean(true));
     add_string(call->body, "message", message);
-    add(call->body, "migrations", list);
+    add(call->body, "migrations", json_object_get(call->changed));
     add(call->body, "job_in_flight", json_object_new_boolean(changes->job_in_flight));
-    call->changed = json_object_get(list);
+}
+
+/* What a pause or resume that was not done in time had done by then, and what not. */
+static void detail_unfinished(struct call *call, enum kind kind, const struct changes *changes)
+{
+    const char *reason = "the database did not answer";
+    bool telling = changes->done.count > 0 || changes->held.count > 0 || changes->unsettled;
+    if (!telling || call->error.detail) /* which says that an outcome is not known */
+        return;
+    if (changes->held.count > 0)
+        reason = "some migrations are held by another transaction, such as a worker's run";
+    else if (changes->unsettled)
+        reason = "a worker that chose its migration before the pause may still set it running";
+    struct json_object *detail = json_object_new_object();
+    add_string(detail, "reason", reason);
+    add(detail, "migrations", json_object_get(call->changed));
+    add(detail, kind == PAUSE ? "not_paused" : "not_resumed", held_json(&changes->held));
+    add(detail, "job_in_flight", json_object_new_boolean(changes->job_in_flight));
+    call->error.detail = detail;
+}
+
+static bool run_action(struct call *call, enum kind kind)
+{
+    struct changes changes;
+    const int64_t *id = call->id ? &call->id : NULL;
+    bool good = false;
+    switch (kind) {
+    case PAUSE:
+        good = store_pause(call->store, id, call->deadline, &changes, &call->error);
+        break;
+    case RESUME:
+        good = store_resume(call->store, id, call->deadline, &changes, &call->error);
+        break;
+    case RESTART:
+        good = store_restart(call->store, call->id, call->deadline, &changes, &call->error);
+        break;
+    }
+    call->changed = changes_json(&changes.done, kinds[kind].status);
+    if (good)
+        answer_action(call, kind, &changes);
+    else if (call->error.status == 503 && kind != RESTART)
+        detail_unfinished(call, kind, &changes);
+    store_changes_free(&changes);
+    return good;
 }
 
 bool migrations_pause(struct call *call)
 {
-    struct changes changes;
-    if (!store_pause(call->store, call->deadline, &changes, &call->error))
-        return false;
-    answer_action(call, "All eligible background migrations have been paused", &changes);
-    store_changes_free(&changes);
-    return true;
+    return run_action(call, PAUSE);
 }
 
 bool migrations_resume(struct call *call)
 {
-    struct changes changes;
-    if (!store_resume(call->store, call->deadline, &changes, &call->error))
-        return false;
-    answer_action(call, "All eligible background migrations have been resumed", &changes);
-    store_changes_free(&changes);
-    return true;
+    return run_action(call, RESUME);
+}
+
+bool migrations_restart(struct call *call)
+{
+    return run_action(call, RESTART);
 }

@@ -15,12 +15,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* A path and three parameters. */
+#define MIGRATIONS_LINK_SIZE 768
+
 struct call {
     struct store *store;
-    int64_t id;       /* the path's {id}, where the route has one */
-    int64_t deadline; /* a moment of clock_ms() */
+    int64_t id;        /* the path's {id}, where the route has one */
+    const char *path;  /* as the client asked, for links */
+    const char *query; /* the URL's */
+    int64_t deadline;  /* a moment of clock_ms() */
     struct json_object *body;
-    struct json_object *changed; /* what a write changed, for the log; NULL: no write */
+    struct json_object *changed;     /* what a write changed, for the log; NULL: no write */
+    char link[MIGRATIONS_LINK_SIZE]; /* the Link header; "" for none */
     struct error error;
 };
 
@@ -28,13 +34,9 @@ typedef bool handler(struct call *call);
 
 handler migrations_list;
 handler migrations_one;
-handler migrations_pause;
+handler migrations_jobs;
+handler migrations_pause; /* of one where the route has an {id}, else of all; so resume */
 handler migrations_resume;
-
-/* The contract's word for a status number; "unknown" for any that is none. */
-const char *migrations_status_name(int64_t status);
-
-/* Likewise for a failure_error_code. */
-const char *migrations_error_name(int64_t code);
+handler migrations_restart;
 
 #endif

@@ -2,6 +2,8 @@
  * How far a migration is. */
 #include "progress.h"
 
+#include <math.h>
+
 /* What an unfinished migration shows at the most; the registry's own number. */
 #define CAP 99.9
 
@@ -23,4 +25,24 @@ struct progress progress_of(const struct migration *migration)
     if (percent >= 100)
         return (struct progress){true, CAP, true};
     return (struct progress){true, percent, false};
+}
+
+struct maybe progress_seconds_remaining(const struct migration *migration)
+{
+    const struct maybe unknown = {false, 0};
+    struct progress progress = progress_of(migration);
+    if (migration->status != MIGRATION_ACTIVE && migration->status != MIGRATION_RUNNING)
+        return unknown;
+    if (!progress.known || progress.capped || !migration->pace.given ||
+        migration->pace.value <= 0 || migration->batch_size <= 0)
+        return unknown;
+    double batch = (double)migration->batch_size;
+    double left =
+        (double)migration->total_tuple_count.value - (double)migration->finished_jobs * batch;
+    double jobs = ceil(left / batch);
+    double seconds = ceil(jobs * (double)migration->pace.value / 1e6);
+    /* Beyond what a number of seconds is good for: about 30 million years. */
+    if (seconds > 1e15)
+        return unknown;
+    return (struct maybe){true, (int64_t)seconds};
 }

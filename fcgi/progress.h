@@ -17,4 +17,9 @@ struct progress {
 
 struct progress progress_of(const struct migration *migration);
 
+/* How long an active or running migration will still take, in seconds, if its jobs go on
+ * following each other as they did lately. Not given where it does not go on by itself,
+ * or where its size or its pace is not known, or its estimated size is used up. */
+struct maybe progress_seconds_remaining(const struct migration *migration);
+
 #endif

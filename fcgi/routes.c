@@ -15,6 +15,11 @@ static const struct route table[] = {
     {"GET", "bbm/status", ACCESS_READ, migrations_list},
     {"POST", "bbm/pause", ACCESS_WRITE, migrations_pause},
     {"POST", "bbm/resume", ACCESS_WRITE, migrations_resume},
+    {"POST", "restart/{id}", ACCESS_WRITE, migrations_restart},
+    {"POST", "background-migrations/{id}/pause", ACCESS_WRITE, migrations_pause},
+    {"POST", "background-migrations/{id}/resume", ACCESS_WRITE, migrations_resume},
+    {"POST", "background-migrations/{id}/restart", ACCESS_WRITE, migrations_restart},
+    {"GET", "background-migrations/{id}/jobs", ACCESS_READ, migrations_jobs},
 };
 
 /* The mission's base, and the one the registry serves. */

@@ -78,6 +78,8 @@ static bool judge(struct service_thread *thread, struct exchange *x, bool body_l
 
     x->call.store = thread->store;
     x->call.id = x->match.id;
+    x->call.path = x->match.path;
+    x->call.query = x->request.query;
     x->call.deadline = x->started / 1000 + thread->service->conf->fcgi.timeout_ms;
     return x->match.route->handler(&x->call);
 }
@@ -89,6 +91,8 @@ static void respond(struct exchange *x, bool good)
         response_header(response, "Allow", x->match.allow);
     if (!good && x->call.error.status == 503)
         response_header(response, "Retry-After", RETRY_AFTER);
+    if (x->call.link[0])
+        response_header(response, "Link", x->call.link);
     response_header(response, "X-Request-Id", x->request.id);
 
     if (!good) {

@@ -24,6 +24,16 @@ enum migration_status {
     MIGRATION_RUNNING = 4,
 };
 
+/* The contract's word for it; "unknown" for a number that is none. Static storage. */
+const char *store_status_name(int64_t status);
+
+/* Likewise for jobs. */
+enum job_status {
+    JOB_ACTIVE = 1,
+    JOB_FINISHED = 2,
+    JOB_FAILED = 3,
+};
+
 /* A column that may be NULL, or absent on an older registry. */
 struct maybe {
     bool given;
@@ -56,30 +66,58 @@ struct migration {
     struct maybe finished_at;
     int64_t finished_jobs;
     int64_t failed_jobs;
+    struct maybe pace; /* microseconds from one job to the next, lately; if it may be worked on */
 };
 
-/* A migration whose status an action replaced. */
+struct job {
+    int64_t id;
+    int64_t min_value;
+    int64_t max_value;
+    int64_t status; /* enum job_status, or a number unknown to us */
+    int64_t attempts;
+    struct maybe failure_error_code;
+    struct maybe created_at;
+    struct maybe updated_at;
+    struct maybe started_at;
+    struct maybe finished_at;
+};
+
+/* A migration as an action met it. */
 struct change {
     int64_t id;
-    struct span name;
+    char *name; /* owned, as is the byte string `name_len` long */
+    size_t name_len;
     int64_t previous_status;
-    int64_t status;
 };
 
 struct pg_result;
 
-/* Rows, and the result that their spans point into; released by store_rows_free. */
+/* Rows, and the result that their spans point into. */
 struct migrations {
     struct migration *rows;
     size_t count;
     struct pg_result *result;
 };
 
-struct changes {
+/* A page of jobs, newest first. */
+struct jobs {
+    struct job *rows;
+    size_t count;
+    bool more;    /* there may be more beyond `last` */
+    int64_t last; /* the id after which the next page starts */
+};
+
+struct change_list {
     struct change *rows;
     size_t count;
-    struct pg_result *result;
-    bool job_in_flight; /* a worker was in a run when this was asked, right after the change */
+};
+
+/* What an action did. On failure too it says what had been done by then. */
+struct changes {
+    struct change_list done; /* by id, each once, with the status it had first */
+    struct change_list held; /* what could not be had in time, with the status it has */
+    bool job_in_flight;      /* a worker was in a run when last looked */
+    bool unsettled;          /* in time it could not be seen that a worker will not undo a pause */
 };
 
 struct store;
@@ -92,12 +130,28 @@ bool store_migrations(struct store *store, const int64_t *id, int64_t deadline,
                       struct migrations *migrations, struct error *error);
 void store_migrations_free(struct migrations *migrations);
 
-/* The actions on all (contract, section 3): what was eligible is changed, in one
- * transaction, and told. */
-bool store_pause(struct store *store, int64_t deadline, struct changes *changes,
+/* A page of at most `n` jobs of a migration, below the job id `last` (NULL: the newest),
+ * with one status (NULL: any). An unknown migration is a 404. */
+bool store_jobs(struct store *store, int64_t id, const int64_t *last, const int64_t *status,
+                int64_t n, int64_t deadline, struct jobs *jobs, struct error *error);
+void store_jobs_free(struct jobs *jobs);
+
+/* The actions (contract, section 3) on one migration, or with `id` NULL on all. One that
+ * is unknown is a 404, one whose state forbids the action a 409.
+ *
+ * When store_pause says true, every migration of those meant is paused, and no worker
+ * that was in a run by then will set one running again (contract, section 7; the command
+ * background-migrate apart). When it says false for lack of time, `changes` tells what is
+ * paused and what is not. `changes` is the caller's to free in either case. */
+bool store_pause(struct store *store, const int64_t *id, int64_t deadline, struct changes *changes,
                  struct error *error);
-bool store_resume(struct store *store, int64_t deadline, struct changes *changes,
+bool store_resume(struct store *store, const int64_t *id, int64_t deadline, struct changes *changes,
                   struct error *error);
+
+/* Makes a failed migration active, clears its error code and gives its failed jobs their
+ * attempts back, in one transaction. */
+bool store_restart(struct store *store, int64_t id, int64_t deadline, struct changes *changes,
+                   struct error *error);
 void store_changes_free(struct changes *changes);
 
 #endif

@@ -1,19 +1,47 @@
--- Pauses every migration that a worker could take up: active (1) or running (4).
---   psql -f sql/pause.sql
+-- One pass of a pause over all migrations, or one: pauses those that a worker could take
+-- up, active (1) or running (4), and tells of those whose row another transaction holds.
+--   psql -v id=NULL -v worker=NULL -f sql/pause.sql
 --
--- The rows are locked in one order, so that two such statements cannot wait for each
--- other; FOR NO KEY UPDATE, so that a worker's job (whose foreign key shares the row's
--- key) is no hindrance. What is returned is the status that was replaced, as it was
--- when the row was at last ours.
-WITH eligible AS (
+-- It waits for no row: one that a worker holds for the three minutes of its job must not
+-- keep the others from being paused. FOR NO KEY UPDATE, so that a mere job of a worker,
+-- whose foreign key shares the row's key, is no hindrance.
+--
+-- :worker is the transaction of the worker in a run, or NULL. A paused row (0) that bears
+-- it has either a job by that worker, which is harmless, or has been set running by it in
+-- its still open transaction. Only trying to lock the row tells which.
+--
+-- outcome: 1 changed · 2 held by another · 0 left as it is (told for a single id only)
+WITH candidate AS (
+    SELECT id,
+           name,
+           status,
+           (status IN (1, 4) OR (status = 0 AND xmax = :worker::xid)) AS wanted
+      FROM batched_background_migrations
+     WHERE :id::bigint IS NULL OR id = :id::bigint),
+locked AS (
     SELECT id, status
       FROM batched_background_migrations
-     WHERE status IN (1, 4)
+     WHERE (:id::bigint IS NULL OR id = :id::bigint)
+       AND (status IN (1, 4) OR (status = 0 AND xmax = :worker::xid))
      ORDER BY id
-       FOR NO KEY UPDATE)
-UPDATE batched_background_migrations AS m
-   SET status = 0,
-       updated_at = now()
-  FROM eligible
- WHERE m.id = eligible.id
-RETURNING m.id, m.name, eligible.status AS previous_status, m.status
+       FOR NO KEY UPDATE SKIP LOCKED),
+changed AS (
+    UPDATE batched_background_migrations AS m
+       SET status = 0,
+           updated_at = now()
+      FROM locked
+     WHERE m.id = locked.id
+       AND locked.status IN (1, 4)
+    RETURNING m.id, locked.status AS previous_status)
+SELECT candidate.id,
+       candidate.name,
+       COALESCE(changed.previous_status, candidate.status) AS previous_status,
+       CASE WHEN changed.id IS NOT NULL THEN 1
+            WHEN candidate.wanted AND locked.id IS NULL THEN 2
+            ELSE 0
+       END AS outcome
+  FROM candidate
+  LEFT JOIN locked ON locked.id = candidate.id
+  LEFT JOIN changed ON changed.id = candidate.id
+ WHERE candidate.wanted OR :id::bigint IS NOT NULL
+ ORDER BY candidate.id

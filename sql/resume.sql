@@ -1,14 +1,35 @@
--- Makes every paused (0) migration active (1) again.
---   psql -f sql/resume.sql
-WITH eligible AS (
-    SELECT id, status
+-- One pass of a resume over all migrations, or one: makes the paused (0) active (1), and
+-- tells of those whose row another transaction holds. It waits for no row.
+--   psql -v id=NULL -f sql/resume.sql
+--
+-- outcome: as in pause.sql
+WITH candidate AS (
+    SELECT id, name, status, status = 0 AS wanted
       FROM batched_background_migrations
-     WHERE status = 0
+     WHERE :id::bigint IS NULL OR id = :id::bigint),
+locked AS (
+    SELECT id
+      FROM batched_background_migrations
+     WHERE (:id::bigint IS NULL OR id = :id::bigint)
+       AND status = 0
      ORDER BY id
-       FOR NO KEY UPDATE)
-UPDATE batched_background_migrations AS m
-   SET status = 1,
-       updated_at = now()
-  FROM eligible
- WHERE m.id = eligible.id
-RETURNING m.id, m.name, eligible.status AS previous_status, m.status
+       FOR NO KEY UPDATE SKIP LOCKED),
+changed AS (
+    UPDATE batched_background_migrations AS m
+       SET status = 1,
+           updated_at = now()
+      FROM locked
+     WHERE m.id = locked.id
+    RETURNING m.id)
+SELECT candidate.id,
+       candidate.name,
+       candidate.status AS previous_status,
+       CASE WHEN changed.id IS NOT NULL THEN 1
+            WHEN candidate.wanted AND locked.id IS NULL THEN 2
+            ELSE 0
+       END AS outcome
+  FROM candidate
+  LEFT JOIN locked ON locked.id = candidate.id
+  LEFT JOIN changed ON changed.id = candidate.id
+ WHERE candidate.wanted OR :id::bigint IS NOT NULL
+ ORDER BY candidate.id

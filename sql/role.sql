@@ -68,7 +68,7 @@ REVOKE ALL
 GRANT SELECT
     ON public.batched_background_migrations, public.batched_background_migration_jobs TO :"role";
 GRANT UPDATE (status, updated_at) ON public.batched_background_migrations TO :"role";
-GRANT UPDATE (attempts, updated_at) ON public.batched_background_migration_jobs TO :"role";
+GRANT UPDATE (attempts) ON public.batched_background_migration_jobs TO :"role";
 
 -- The error code, which a restart clears, is not there on the oldest registries.
 SELECT format('GRANT UPDATE (failure_error_code) ON public.batched_background_migrations TO %I', :'role')

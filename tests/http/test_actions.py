@@ -155,7 +155,8 @@ def test_a_worker_in_a_run_is_told_of(house, site, token, two_of_each_state, act
         worker.autocommit = False
         worker.cursor().execute(f"SELECT {lock}")
         assert site.client.post(action[0], token).json["job_in_flight"] is in_flight
-    assert site.client.post(action[0], token).json["job_in_flight"] is False
+        worker.rollback()
+        assert site.client.post(action[0], token).json["job_in_flight"] is False
 
 
 def test_several_hundred_are_changed_and_told(site, token):

@@ -1,6 +1,7 @@
 """How it starts, or says in one line why not: configuration, environment, options."""
 
 import os
+import re
 import socket
 
 import pytest
@@ -92,7 +93,9 @@ def test_a_broken_line_is_named_by_its_number(attempt, house, configured, line):
         lines = file.read().splitlines()
     lines.insert(line - 1, "  } broken: [")
     path = house.workspace.file(house.unique("broken") + ".yml", "\n".join(lines) + "\n")
-    assert_stops(attempt(path), path, line)
+    done = attempt(path)
+    assert_stops(done, path)
+    assert re.search(rf"\b{line}\b", done.stderr.replace(path, ""))
 
 
 WRONG = {
@@ -460,13 +463,13 @@ def test_what_means_nothing_here_does_not_stop_the_start(house, database, token)
 
 
 def test_sigterm_lets_a_request_under_way_finish(house, database, token):
-    """A pause that waits for a row is answered, and only then does the program end."""
+    """A pause that waits for the table is answered, and only then does the program end."""
     database.clear()
     database.add_migration("m", status=1)
     with house.service(database.name) as service:
         with database.cluster.connect(database.name) as holder, fastcgi.Connection(service.address) as connection:
             holder.autocommit = False
-            holder.cursor().execute("SELECT 1 FROM batched_background_migrations FOR UPDATE")
+            holder.cursor().execute("LOCK TABLE batched_background_migrations IN ACCESS EXCLUSIVE MODE")
             connection.send(fastcgi.request_bytes(parameters("POST", routes.PAUSE, token), keep=False))
             assert database.someone_waits_for_a_lock()
             service.terminate()

@@ -11,7 +11,7 @@ import subprocess
 from . import tokens
 from .ports import accepts
 from .postgres import PASSWORD, REPOSITORY, SERVICE_ROLE
-from .process import DidNotStart, Server, clean_environment, sanitizer_report, wait_until
+from .process import Server, clean_environment, sanitizer_report, wait_until
 from .workspace import as_servers_user
 
 REMOVED = object()
@@ -148,6 +148,3 @@ def listening_socket(address):
     listener.bind(address)
     listener.listen(64)
     return listener
-
-
-__all__ = ["DidNotStart", "Service", "base_configuration", "changed", "listening_socket", "run_program", "to_yaml"]

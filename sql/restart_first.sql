@@ -1,0 +1,6 @@
+-- The same on the first schema, 2024-06, which knows no error code.
+--   psql -v id=7 -f sql/restart_first.sql
+UPDATE batched_background_migrations
+   SET status = 1,
+       updated_at = now()
+ WHERE id = :id::bigint
