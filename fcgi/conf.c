@@ -128,6 +128,12 @@ static const struct key keys[] = {
      .fallback = "10s",
      .min = 0,
      .max = HOURS},
+    {.path = "fcgi.recount",
+     .type = DURATION,
+     .offset = AT(fcgi.recount_ms),
+     .fallback = "10m",
+     .min = 100,
+     .max = 24 * HOURS},
     {.path = "fcgi.challenge",
      .type = CHOICE,
      .offset = AT(fcgi.challenge_all),
@@ -417,7 +423,7 @@ static bool check_own_keys(struct conf *conf, yaml_document_t *doc, const struct
         if (i == KEY_COUNT && strcmp(path, "fcgi.<<") != 0)
             return fail(report, &origin, path,
                         "unknown key; fcgi takes listen, mode, group, threads, connections, "
-                        "timeout, readtimeout, idletimeout, draintimeout, challenge");
+                        "timeout, readtimeout, idletimeout, draintimeout, recount, challenge");
     }
     return true;
 }

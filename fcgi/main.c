@@ -109,10 +109,15 @@ static int serve(const struct conf *conf, struct keys *keys)
 {
     char why[512];
     struct listener listener;
-    struct service service = {conf, keys};
+    struct service service = {conf, keys, counts_new(conf->fcgi.recount_ms)};
     const struct server_calls calls = {&service, thread_new, thread_free, answer, tick, reload};
+    if (!service.counts) {
+        fputs("bbm-fcgi: out of memory\n", stderr);
+        return EXIT_START;
+    }
     if (!listener_open(&listener, conf, why, sizeof why)) {
         fprintf(stderr, "bbm-fcgi: %s\n", why);
+        counts_free(service.counts);
         return EXIT_START;
     }
     log_setup((enum log_level)conf->log_level, (enum log_format)conf->log_format);
@@ -121,6 +126,7 @@ static int serve(const struct conf *conf, struct keys *keys)
                 (int)conf->fcgi.threads);
     bool good = server_run(&conf->fcgi, &listener, &calls, why, sizeof why);
     listener_close(&listener);
+    counts_free(service.counts);
     if (!good) {
         fprintf(stderr, "bbm-fcgi: %s\n", why);
         return EXIT_START;

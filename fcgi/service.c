@@ -41,7 +41,7 @@ struct service_thread *service_thread_new(const struct service *service)
         return NULL;
     thread->service = service;
     thread->auth = (struct auth){service->conf, service->keys};
-    thread->store = store_new(&service->conf->database);
+    thread->store = store_new(&service->conf->database, service->counts);
     if (!thread->store) {
         free(thread);
         return NULL;

@@ -9,6 +9,7 @@
 #define BBM_SERVICE_H
 
 #include "conf.h"
+#include "counts.h"
 #include "keys.h"
 
 #include <fcgiapp.h>
@@ -17,6 +18,7 @@
 struct service {
     const struct conf *conf;
     struct keys *keys;
+    struct counts *counts;
 };
 
 struct service_thread;

@@ -5,9 +5,11 @@
 #ifndef BBM_SQL_H
 #define BBM_SQL_H
 
+extern const char SQL_COUNTS[];
 extern const char SQL_JOBS[];
 extern const char SQL_MIGRATIONS[];
 extern const char SQL_PAUSE[];
+extern const char SQL_RECENT[];
 extern const char SQL_RESTART[];
 extern const char SQL_RESTART_FIRST[];
 extern const char SQL_RESTART_JOBS[];

@@ -3,6 +3,7 @@
 #include "store.h"
 
 #include "clock.h"
+#include "counts.h"
 #include "db.h"
 #include "sql.h"
 
@@ -15,6 +16,7 @@
 
 struct store {
     struct db *db;
+    struct counts *counts; /* shared with the other threads' stores */
 };
 
 const char *store_status_name(int64_t status)
@@ -41,7 +43,7 @@ static int64_t integer_at(const PGresult *result, int row, int column)
 
 static struct maybe maybe_at(const PGresult *result, int row, int column)
 {
-    if (PQgetisnull(result, row, column))
+    if (column < 0 || PQgetisnull(result, row, column))
         return (struct maybe){0};
     return (struct maybe){true, integer_at(result, row, column)};
 }
@@ -59,7 +61,7 @@ static struct maybe time_at(const PGresult *result, int row, int column)
 
 static struct span span_at(const PGresult *result, int row, int column)
 {
-    if (PQgetisnull(result, row, column))
+    if (column < 0 || PQgetisnull(result, row, column))
         return (struct span){0};
     return (struct span){PQgetvalue(result, row, column), (size_t)PQgetlength(result, row, column)};
 }
@@ -77,52 +79,248 @@ static const char *number(struct number *number, int64_t value)
 
 /* ---- migrations ---- */
 
-/* The columns in the order of sql/migrations.sql. */
-static struct migration migration_at(const PGresult *result, int row)
+/* Where the columns of sql/migrations.sql stand; -1 where this registry has none. */
+struct columns {
+    int id, name, status, job_signature_name, table_name, column_name, batch_size, sub_batch_size,
+        min_value, max_value, batching_strategy, total_tuple_count, failure_error_code, created_at,
+        updated_at, started_at, finished_at, job_id, job_status, job_created_at;
+};
+
+static struct columns columns_of(const PGresult *result)
 {
-    int column = 0;
-    struct migration m;
-    m.id = integer_at(result, row, column++);
-    m.name = span_at(result, row, column++);
-    m.status = integer_at(result, row, column++);
-    m.job_signature_name = span_at(result, row, column++);
-    m.table_name = span_at(result, row, column++);
-    m.column_name = span_at(result, row, column++);
-    m.batch_size = integer_at(result, row, column++);
-    m.sub_batch_size = maybe_at(result, row, column++);
-    m.min_value = integer_at(result, row, column++);
-    m.max_value = integer_at(result, row, column++);
-    m.batching_strategy = span_at(result, row, column++);
-    m.total_tuple_count = maybe_at(result, row, column++);
-    m.failure_error_code = maybe_at(result, row, column++);
-    m.created_at = time_at(result, row, column++);
-    m.updated_at = time_at(result, row, column++);
-    m.started_at = time_at(result, row, column++);
-    m.finished_at = time_at(result, row, column++);
-    m.finished_jobs = integer_at(result, row, column++);
-    m.failed_jobs = integer_at(result, row, column++);
-    m.pace = maybe_at(result, row, column);
-    return m;
+    return (struct columns){
+        .id = PQfnumber(result, "id"),
+        .name = PQfnumber(result, "name"),
+        .status = PQfnumber(result, "status"),
+        .job_signature_name = PQfnumber(result, "job_signature_name"),
+        .table_name = PQfnumber(result, "table_name"),
+        .column_name = PQfnumber(result, "column_name"),
+        .batch_size = PQfnumber(result, "batch_size"),
+        .sub_batch_size = PQfnumber(result, "sub_batch_size"),
+        .min_value = PQfnumber(result, "min_value"),
+        .max_value = PQfnumber(result, "max_value"),
+        .batching_strategy = PQfnumber(result, "batching_strategy"),
+        .total_tuple_count = PQfnumber(result, "total_tuple_count"),
+        .failure_error_code = PQfnumber(result, "failure_error_code"),
+        .created_at = PQfnumber(result, "created_at"),
+        .updated_at = PQfnumber(result, "updated_at"),
+        .started_at = PQfnumber(result, "started_at"),
+        .finished_at = PQfnumber(result, "finished_at"),
+        .job_id = PQfnumber(result, "job_id"),
+        .job_status = PQfnumber(result, "job_status"),
+        .job_created_at = PQfnumber(result, "job_created_at"),
+    };
+}
+
+static struct migration migration_at(const PGresult *result, const struct columns *c, int row)
+{
+    return (struct migration){
+        .id = integer_at(result, row, c->id),
+        .name = span_at(result, row, c->name),
+        .status = integer_at(result, row, c->status),
+        .job_signature_name = span_at(result, row, c->job_signature_name),
+        .table_name = span_at(result, row, c->table_name),
+        .column_name = span_at(result, row, c->column_name),
+        .batch_size = integer_at(result, row, c->batch_size),
+        .sub_batch_size = maybe_at(result, row, c->sub_batch_size),
+        .min_value = integer_at(result, row, c->min_value),
+        .max_value = integer_at(result, row, c->max_value),
+        .batching_strategy = span_at(result, row, c->batching_strategy),
+        .total_tuple_count = maybe_at(result, row, c->total_tuple_count),
+        .failure_error_code = maybe_at(result, row, c->failure_error_code),
+        .created_at = time_at(result, row, c->created_at),
+        .updated_at = time_at(result, row, c->updated_at),
+        .started_at = time_at(result, row, c->started_at),
+        .finished_at = time_at(result, row, c->finished_at),
+    };
+}
+
+/* The rows of sql/migrations.sql taken apart: each migration once, and the jobs. */
+struct listing {
+    struct migrations migrations;
+    struct counts_job *jobs; /* ascending by id */
+    size_t job_count;
+    int64_t *ids; /* of the migrations */
+    struct counts_of *counts;
+};
+
+static void listing_free(struct listing *listing)
+{
+    store_migrations_free(&listing->migrations);
+    free(listing->jobs);
+    free(listing->ids);
+    free(listing->counts);
+    *listing = (struct listing){0};
+}
+
+static int by_job_id(const void *a, const void *b)
+{
+    const struct counts_job *left = a;
+    const struct counts_job *right = b;
+    return (left->id > right->id) - (left->id < right->id);
+}
+
+/* Takes over `result`. */
+static bool read_listing(PGresult *result, struct listing *listing, struct error *error)
+{
+    struct columns c = columns_of(result);
+    size_t rows = (size_t)PQntuples(result);
+    struct migrations *migrations = &listing->migrations;
+    *listing = (struct listing){.migrations.result = result};
+    migrations->rows = calloc(rows + 1, sizeof *migrations->rows);
+    listing->jobs = calloc(rows + 1, sizeof *listing->jobs);
+    listing->ids = calloc(rows + 1, sizeof *listing->ids);
+    listing->counts = calloc(rows + 1, sizeof *listing->counts);
+    if (!migrations->rows || !listing->jobs || !listing->ids || !listing->counts)
+        return error_unavailable(error, "out of memory");
+    for (int row = 0; row < (int)rows; row++) {
+        int64_t id = integer_at(result, row, c.id);
+        if (migrations->count == 0 || listing->ids[migrations->count - 1] != id) {
+            listing->ids[migrations->count] = id;
+            migrations->rows[migrations->count++] = migration_at(result, &c, row);
+        }
+        if (PQgetisnull(result, row, c.job_id))
+            continue;
+        listing->jobs[listing->job_count++] = (struct counts_job){
+            integer_at(result, row, c.job_id), id, integer_at(result, row, c.job_status),
+            time_at(result, row, c.job_created_at).value};
+    }
+    qsort(listing->jobs, listing->job_count, sizeof *listing->jobs, by_job_id);
+    return true;
+}
+
+/* ---- counts of jobs ---- */
+
+/* The columns of sql/counts.sql. */
+static bool add_counted(struct counts *counts, const PGresult *result, int row)
+{
+    int64_t migration_id = integer_at(result, row, 0);
+    struct maybe open_id = maybe_at(result, row, 1);
+    if (!open_id.given)
+        return counts_add_finished(counts, migration_id, integer_at(result, row, 3),
+                                   integer_at(result, row, 4));
+    const struct counts_job job = {open_id.value, migration_id, integer_at(result, row, 2), 0};
+    return counts_add_open(counts, &job);
+}
+
+/* The migrations that were counted, as PostgreSQL's array text; NULL: out of memory. */
+static char *counted_ids(const PGresult *result)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    if (!out)
+        return NULL;
+    fputc('{', out);
+    for (int row = 0; row < PQntuples(result); row++) {
+        if (PQgetisnull(result, row, 1)) /* one row of each that has a finished job */
+            fprintf(out, "%s%" PRId64, size++ ? "," : "", integer_at(result, row, 0));
+    }
+    fputc('}', out);
+    if (fclose(out) == 0)
+        return text;
+    free(text);
+    return NULL;
+}
+
+static bool count_recent(struct store *store, const PGresult *counted, int64_t deadline,
+                         struct error *error)
+{
+    struct number mark;
+    char *ids = counted_ids(counted);
+    const char *const params[] = {ids, number(&mark, counts_new_mark(store->counts))};
+    PGresult *result = NULL;
+    bool good = ids != NULL;
+    if (good) {
+        result = db_run(store->db, SQL_RECENT, params, 2, DB_RETRY, deadline, error);
+        good = result != NULL;
+    }
+    for (int row = 0; good && row < PQntuples(result); row++)
+        good = counts_add_recent(store->counts, integer_at(result, row, 0),
+                                 time_at(result, row, 1).value);
+    free(ids);
+    PQclear(result);
+    return good;
+}
+
+/* Counts all jobs anew; the caller has the turn. */
+static bool count_all(struct store *store, int64_t deadline, struct error *error)
+{
+    PGresult *result = db_run(store->db, SQL_COUNTS, NULL, 0, DB_RETRY, deadline, error);
+    if (!result)
+        return false;
+    bool good = true;
+    counts_begin(store->counts);
+    for (int row = 0; good && row < PQntuples(result); row++)
+        good = add_counted(store->counts, result, row);
+    good = good && count_recent(store, result, deadline, error);
+    PQclear(result);
+    if (good)
+        counts_commit(store->counts);
+    return good || error->status || error_unavailable(error, "out of memory");
+}
+
+/* Sees to it that there are counts to start from. */
+static bool have_counts(struct store *store, int64_t deadline, struct error *error)
+{
+    bool late;
+    if (!counts_my_turn(store->counts, deadline, &late))
+        return !late || error_unavailable(error, "jobs not counted in time");
+    bool good = count_all(store, deadline, error);
+    counts_end_turn(store->counts);
+    return good && !error->status;
+}
+
+/* One try at the listing with its counts. */
+static bool list_once(struct store *store, const int64_t *id, int64_t deadline,
+                      struct listing *listing, enum counts_verdict *verdict, struct error *error)
+{
+    struct number numbers[2];
+    struct counts_base base;
+    *verdict = COUNTS_AGAIN;
+    if (!have_counts(store, deadline, error))
+        return false;
+    if (!counts_base(store->counts, id, &base))
+        return true;
+    /* In the order in which sql/migrations.sql first names them. */
+    const char *const params[] = {number(&numbers[0], base.mark),
+                                  id ? number(&numbers[1], *id) : NULL, base.open};
+    PGresult *result = db_run(store->db, SQL_MIGRATIONS, params, 3, DB_RETRY, deadline, error);
+    free(base.open);
+    if (!result || !read_listing(result, listing, error))
+        return false;
+    *verdict = counts_apply(store->counts, &base, id, listing->jobs, listing->job_count,
+                            listing->ids, listing->counts, listing->migrations.count);
+    if (*verdict == COUNTS_LOST)
+        counts_forget(store->counts, base.generation);
+    return true;
 }
 
 bool store_migrations(struct store *store, const int64_t *id, int64_t deadline,
                       struct migrations *migrations, struct error *error)
 {
-    struct number text;
-    const char *const params[] = {id ? number(&text, *id) : NULL};
+    enum counts_verdict verdict = COUNTS_AGAIN;
+    struct listing listing = {0};
+    bool good = true;
     *migrations = (struct migrations){0};
-    migrations->result = db_run(store->db, SQL_MIGRATIONS, params, 1, DB_RETRY, deadline, error);
-    if (!migrations->result)
-        return false;
-    migrations->count = (size_t)PQntuples(migrations->result);
-    migrations->rows = calloc(migrations->count + 1, sizeof *migrations->rows);
-    if (!migrations->rows) {
-        store_migrations_free(migrations);
-        return error_unavailable(error, "out of memory");
+    while (good && verdict != COUNTS_EXACT) {
+        listing_free(&listing);
+        good = clock_ms() < deadline
+                   ? list_once(store, id, deadline, &listing, &verdict, error)
+                   : error_unavailable(error, "jobs change faster than they are counted");
     }
-    for (size_t i = 0; i < migrations->count; i++)
-        migrations->rows[i] = migration_at(migrations->result, (int)i);
-    return true;
+    for (size_t i = 0; good && i < listing.migrations.count; i++) {
+        struct migration *m = &listing.migrations.rows[i];
+        m->finished_jobs = listing.counts[i].finished;
+        m->failed_jobs = listing.counts[i].failed;
+        m->pace = (struct maybe){listing.counts[i].pace > 0, listing.counts[i].pace};
+    }
+    if (good) {
+        *migrations = listing.migrations;
+        listing.migrations = (struct migrations){0};
+    }
+    listing_free(&listing);
+    return good;
 }
 
 void store_migrations_free(struct migrations *migrations)
@@ -487,13 +685,15 @@ bool store_restart(struct store *store, int64_t id, int64_t deadline, struct cha
 
 /* ---- a store ---- */
 
-struct store *store_new(const struct conf_database *conf)
+struct store *store_new(const struct conf_database *conf, struct counts *counts)
 {
     struct store *store = calloc(1, sizeof *store);
     if (store && !(store->db = db_new(conf))) {
         free(store);
         return NULL;
     }
+    if (store)
+        store->counts = counts;
     return store;
 }
 

@@ -120,9 +120,11 @@ struct changes {
     bool unsettled;          /* in time it could not be seen that a worker will not undo a pause */
 };
 
+struct counts;
 struct store;
 
-struct store *store_new(const struct conf_database *conf);
+/* `counts` is shared by all stores of the process, and outlives them. */
+struct store *store_new(const struct conf_database *conf, struct counts *counts);
 void store_free(struct store *store);
 
 /* All migrations by id ascending; or, with `id`, that one, or none. */

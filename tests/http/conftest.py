@@ -34,6 +34,13 @@ def keys(house):
     return house.keys
 
 
+def pytest_make_parametrize_id(val):
+    """A parameter as it reads in a list of tests: whole, if it is not long."""
+    plain = isinstance(val, str) and val.isprintable() and val != ""
+    name = val if plain else getattr(val, "__name__", repr(val))
+    return name if len(name) <= 60 else name[:60] + "..."
+
+
 def pytest_terminal_summary(terminalreporter):
     """For tests/run: passed, failed and skipped, where BBM_TEST_COUNTS says to write them."""
     path = os.environ.get("BBM_TEST_COUNTS")

@@ -53,7 +53,7 @@ def token_of(keys):
 
 @pytest.mark.parametrize("slash", ["", "/"], ids=["bare", "slash"])
 @pytest.mark.parametrize("base", routes.BASES)
-@pytest.mark.parametrize("route", routes.ROUTES, ids=repr)
+@pytest.mark.parametrize("route", routes.ROUTES)
 @pytest.mark.parametrize("kind", OUTCOMES)
 def test_route_for_token(site, token_of, kind, route, base, slash):
     for_read, for_write = OUTCOMES[kind]

@@ -52,7 +52,7 @@ def assert_unavailable(answer):
     assert answer.json == UNAVAILABLE
 
 
-@pytest.mark.parametrize("route", routes.ROUTES, ids=repr)
+@pytest.mark.parametrize("route", routes.ROUTES)
 def test_each_route_without_a_database(behind_proxy, token, route):
     path = routes.ONE_BASE + route.path.format(id=7)
     assert_unavailable(ask(behind_proxy, token, route.method, path))

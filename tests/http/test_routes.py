@@ -71,12 +71,12 @@ def methods(answer):
 
 
 @pytest.mark.parametrize("base", routes.BASES)
-@pytest.mark.parametrize("path", NO_ROUTES, ids=repr)
+@pytest.mark.parametrize("path", NO_ROUTES)
 def test_no_such_route_under_a_base(ask, base, path):
     assert_error(ask("GET", base + path), 404, NOT_FOUND)
 
 
-@pytest.mark.parametrize("path", OUTSIDE, ids=repr)
+@pytest.mark.parametrize("path", OUTSIDE)
 def test_no_such_route_outside_the_bases(ask, path):
     assert_error(ask("GET", path), 404, NOT_FOUND)
 
@@ -116,7 +116,7 @@ def test_a_query_does_not_change_the_route(ask):
 
 @pytest.mark.parametrize("slash", ["", "/"], ids=["bare", "slash"])
 @pytest.mark.parametrize("base", routes.BASES)
-@pytest.mark.parametrize("route", ROUTES, ids=repr)
+@pytest.mark.parametrize("route", ROUTES)
 def test_other_methods_are_told_which_are_allowed(site, token, route, base, slash):
     path = base + route.path.format(id=7) + slash
     wrong = {"GET", "POST", "PUT", "DELETE", "PATCH"} - {route.method}
@@ -140,7 +140,7 @@ def test_head_is_allowed_where_get_is_only(ask):
         assert ask("HEAD", routes.ONE_BASE + route.path.format(id=7)).status == expected
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=repr)
+@pytest.mark.parametrize("route", ROUTES)
 def test_options_needs_no_token(site, route):
     for base in routes.BASES:
         answer = site.client.request("OPTIONS", base + route.path.format(id=7) + "/")

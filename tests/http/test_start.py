@@ -244,7 +244,7 @@ def test_version(run):
     assert any(letter.isdigit() for letter in done.stdout)
 
 
-@pytest.mark.parametrize("arguments", [["-x"], ["--nonsense"], ["-c"], ["stray"]], ids=repr)
+@pytest.mark.parametrize("arguments", [["-x"], ["--nonsense"], ["-c"], ["stray"]])
 def test_a_wrong_option(run, arguments):
     done = run(*arguments)
     assert 0 < done.returncode < 99

@@ -8,7 +8,7 @@ import time
 import jwt
 import pytest
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric import ec, padding, utils
 from harness import fastcgi, routes
 from harness.process import wait_until
 from harness.refusals import BAD_TOKEN, NO_ACCESS, NO_TOKEN, assert_refused, challenge
@@ -113,7 +113,6 @@ def test_audience_as_list_is_accepted(read, keys, audience):
         {"iss": "gitlab-issuer\0"},
         {"aud": SERVICE + "\0"},
     ],
-    ids=repr,
 )
 def test_wrong_issuer_or_audience_is_refused(read, keys, change):
     assert_refused(read(keys.token("read", **change)), "read", BAD_TOKEN)
@@ -128,14 +127,16 @@ def test_wrong_issuer_or_audience_is_refused(read, keys, change):
         [None, entry("read"), None],
         [entry("pull", "push", type="repository", name="group/project"), entry("read")],
         [entry("write"), entry("read")],
+        [entry("read"), entry("write")],
         [entry(), entry("*")],
+        [entry("*"), entry()],
         [entry("read", "read")],
         [entry("nonsense", "read")],
         [{**entry("read"), "class": "", "project_path": "x"}],
     ],
     ids=[
-        "null entries", "after another resource", "second entry for the same", "after an empty one",
-        "action twice", "after an unknown action", "with more keys",
+        "null entries", "after another resource", "second entry for the same", "first entry for the same",
+        "after an empty one", "before an empty one", "action twice", "after an unknown action", "with more keys",
     ],
 )  # fmt: skip
 def test_access_is_found_among_others(read, keys, access):
@@ -222,6 +223,17 @@ def test_the_algorithm_of_another_kind_of_key_is_refused(read, keys):
     assert_refused(read(sign(keys.curve, claims(), "ES256", kid=keys.trusted.kid)), "read", BAD_TOKEN)
 
 
+def test_the_algorithm_of_another_curve_is_refused(read, keys):
+    """libjwt takes it when it is let."""
+
+    def signer(text):
+        signature = keys.wide_curve.private.sign(text, ec.ECDSA(hashes.SHA256()))
+        return b"".join(number.to_bytes(48, "big") for number in utils.decode_dss_signature(signature))
+
+    header = {"typ": "JWT", "alg": "ES256", "kid": keys.wide_curve.kid}
+    assert_refused(read(sign_by_hand(header, claims(), signer)), "read", BAD_TOKEN)
+
+
 @pytest.mark.parametrize("algorithm", ["PS256", "PS384", "PS512"])
 def test_algorithms_off_the_list_are_refused(read, keys, algorithm):
     assert_refused(read(sign(keys.trusted, claims(), algorithm)), "read", BAD_TOKEN)
@@ -250,7 +262,16 @@ def test_hmac_keyed_with_what_is_public_is_refused(read, keys, algorithm, secret
     assert_refused(read(forged), "read", BAD_TOKEN)
 
 
-@pytest.mark.parametrize("algorithm", ["rs256", "RS256 ", "RS1", None, 256, ABSENT], ids=repr)
+@pytest.mark.parametrize("words", ['"alg":"HS256","alg":"RS256"', '"alg":"RS256","alg":"HS256"'])
+def test_hmac_is_refused_also_behind_another_algorithm(read, keys, words):
+    """Two readers of one header may each take another of the two."""
+    header = f'{{"typ":"JWT",{words},"kid":"{keys.trusted.kid}"}}'.encode()
+    pem = keys.trusted.public_pem
+    forged = sign_by_hand(header, claims(), lambda text: hmac.digest(pem, text, "sha256"))
+    assert_refused(read(forged), "read", BAD_TOKEN)
+
+
+@pytest.mark.parametrize("algorithm", ["rs256", "RS256 ", "RS1", None, 256, ABSENT])
 def test_the_algorithm_is_spelt_exactly(read, keys, algorithm):
     header = {"typ": "JWT", "alg": algorithm, "kid": keys.trusted.kid}
     if algorithm is ABSENT:
@@ -310,7 +331,7 @@ def test_a_token_of_the_wrong_form_is_refused(read, keys, spoil):
     assert_refused(read(remember(spoil(keys.token("read")))), "read", BAD_TOKEN)
 
 
-@pytest.mark.parametrize("payload", [b"", b"null", b"[]", b"7", b'"x"', b"{", b"\xff{}"], ids=repr)
+@pytest.mark.parametrize("payload", [b"", b"null", b"[]", b"7", b'"x"', b"{", b"\xff{}"])
 def test_claims_that_are_no_object_are_refused(read, keys, payload):
     token = jwt.api_jws.encode(payload, keys.trusted.private, "RS256", headers={"kid": keys.trusted.kid})
     assert_refused(read(remember(token)), "read", BAD_TOKEN)
@@ -411,7 +432,7 @@ def test_autoredirect_makes_the_realm_of_the_host(house):
         assert (answer.status, answer.header("WWW-Authenticate")) == (401, expected)
 
 
-@pytest.mark.parametrize("host", ['a",error="x', "a\\", "a\r\nX-Evil: 1", "", "a b", b"\xff", "x" * 5000], ids=repr)
+@pytest.mark.parametrize("host", ['a",error="x', "a\\", "a\r\nX-Evil: 1", "", "a b", b"\xff", "x" * 5000])
 def test_an_odd_host_does_not_spoil_the_challenge(house, host):
     changes = {"auth": {"token": {"autoredirect": True}}}
     with house.service("unused", changes=changes) as service:

@@ -19,7 +19,14 @@ ISSUER = "gitlab-issuer"
 SERVICE = "container_registry"
 REALM = "https://gitlab.example.com/jwt/auth"
 SUBJECT = "release-bot"
-ABSENT = object()
+
+
+class Absent:
+    def __repr__(self):
+        return "ABSENT"
+
+
+ABSENT = Absent()
 
 minted = set()
 
@@ -47,8 +54,8 @@ class Key:
         return cls(rsa.generate_private_key(65537, 2048), name)
 
     @classmethod
-    def ec(cls, name):
-        return cls(ec.generate_private_key(ec.SECP256R1()), name)
+    def ec(cls, name, curve=ec.SECP256R1):
+        return cls(ec.generate_private_key(curve()), name)
 
     def _certify(self):
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, self.name)])
@@ -104,7 +111,8 @@ def sign(key, payload, algorithm="RS256", **header):
 
 def sign_by_hand(header, payload, signer):
     """For what PyJWT refuses to make: signer takes the signing input and gives bytes."""
-    parts = [_part(json.dumps(header).encode()), _part(json.dumps(payload).encode())]
+    raw = header if isinstance(header, bytes) else json.dumps(header).encode()
+    parts = [_part(raw), _part(json.dumps(payload).encode())]
     signature = signer(".".join(parts).encode())
     return remember(".".join(parts + [_part(signature)]))
 
@@ -125,11 +133,13 @@ class Keyring:
         self.trusted = Key.rsa("registry key")
         self.second = Key.rsa("another registry key")
         self.curve = Key.ec("an elliptic registry key")
+        self.wide_curve = Key.ec("a wider elliptic registry key", ec.SECP384R1)
         self.stranger = Key.rsa("nobody knows this one")
 
     @property
     def bundle(self):
-        return self.trusted.certificate + self.curve.certificate + self.second.certificate
+        keys = (self.trusted, self.curve, self.wide_curve, self.second)
+        return "".join(key.certificate for key in keys)
 
     def token(self, *actions, **changes):
         """A good token for these actions, or one spoilt by changes to its claims."""

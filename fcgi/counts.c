@@ -1,0 +1,514 @@
+/* SPDX-License-Identifier: MIT
+ * Counts of jobs, kept up instead of made anew. */
+#include "counts.h"
+
+#include "clock.h"
+#include "store.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Up to so many unfinished jobs, all are asked for; beyond, the lowest few of each
+ * migration, as a worker takes up the lowest failed one first. */
+#define ASK_ALL 256
+#define ASK_FEW 8
+
+/* Counts of one migration's jobs up to the mark, and when its latest ones began. */
+struct entry {
+    int64_t migration_id;
+    int64_t finished;
+    int64_t failed;
+    int64_t recent[COUNTS_RECENT]; /* ascending by job id */
+    size_t recent_count;
+    size_t asked;   /* of its unfinished jobs, while a statement is prepared */
+    size_t changed; /* of those asked for, finished since, while its rows are taken in */
+};
+
+/* A job that is not finished. */
+struct open {
+    int64_t id;
+    int64_t migration_id;
+    int64_t status;
+};
+
+struct state {
+    bool valid;
+    int64_t counted_at; /* clock_ms() */
+    int64_t mark;
+    struct entry *entries; /* ascending by migration id */
+    size_t entry_count;
+    struct open *open; /* ascending by id */
+    size_t open_count;
+    char *asking; /* what to ask for about all migrations; NULL: to be made */
+    size_t asking_count;
+};
+
+struct counts {
+    int64_t recount_ms;
+    pthread_mutex_t turn; /* held by the thread that counts anew; it alone touches `fresh` */
+    struct state fresh;
+    pthread_mutex_t lock; /* guards the rest */
+    struct state state;
+    uint64_t generation; /* of `state`; never 0 */
+};
+
+/* ---- a state ---- */
+
+static void state_clear(struct state *state)
+{
+    free(state->entries);
+    free(state->open);
+    free(state->asking);
+    *state = (struct state){0};
+}
+
+/* Where the migration's entry is, or would be. */
+static size_t entry_place(const struct state *state, int64_t migration_id)
+{
+    size_t low = 0;
+    size_t high = state->entry_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (state->entries[middle].migration_id < migration_id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static struct entry *entry_find(const struct state *state, int64_t migration_id)
+{
+    size_t at = entry_place(state, migration_id);
+    return at < state->entry_count && state->entries[at].migration_id == migration_id
+               ? &state->entries[at]
+               : NULL;
+}
+
+/* Makes room for one more element in an array that grows by doubling. */
+static bool grow(void **array, size_t count, size_t size)
+{
+    if (count >= 16 && (count & (count - 1)) != 0)
+        return true;
+    void *more = realloc(*array, (count < 16 ? 16 : count * 2) * size);
+    if (more)
+        *array = more;
+    return more != NULL;
+}
+
+/* The migration's entry, made where there is none. NULL when out of memory. */
+static struct entry *entry_for(struct state *state, int64_t migration_id)
+{
+    struct entry *entry = entry_find(state, migration_id);
+    if (entry)
+        return entry;
+    void *entries = state->entries;
+    if (!grow(&entries, state->entry_count, sizeof *state->entries))
+        return NULL;
+    state->entries = entries;
+    size_t at = entry_place(state, migration_id);
+    entry = &state->entries[at];
+    memmove(entry + 1, entry, (state->entry_count - at) * sizeof *entry);
+    *entry = (struct entry){.migration_id = migration_id};
+    state->entry_count++;
+    return entry;
+}
+
+static void entry_recent(struct entry *entry, int64_t created_at)
+{
+    if (entry->recent_count == COUNTS_RECENT) {
+        entry->recent_count--;
+        memmove(entry->recent, entry->recent + 1, entry->recent_count * sizeof *entry->recent);
+    }
+    entry->recent[entry->recent_count++] = created_at;
+}
+
+static bool open_add(struct state *state, const struct counts_job *job)
+{
+    void *open = state->open;
+    if (!grow(&open, state->open_count, sizeof *state->open))
+        return false;
+    state->open = open;
+    state->open[state->open_count++] = (struct open){job->id, job->migration_id, job->status};
+    return true;
+}
+
+static struct open *open_find(const struct state *state, int64_t id)
+{
+    size_t low = 0;
+    size_t high = state->open_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (state->open[middle].id < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < state->open_count && state->open[low].id == id ? &state->open[low] : NULL;
+}
+
+/* ---- pace ---- */
+
+static int by_value(const void *a, const void *b)
+{
+    int64_t left = *(const int64_t *)a;
+    int64_t right = *(const int64_t *)b;
+    return (left > right) - (left < right);
+}
+
+/* The median of the gaps between the latest jobs, among which a pause or an idle night
+ * is one of many; or, where most are zero because a worker ran several jobs in one
+ * transaction, their mean. 0 with fewer than two gaps. */
+static int64_t pace_of(const struct entry *entry)
+{
+    int64_t gaps[COUNTS_RECENT];
+    size_t count = 0;
+    if (entry->recent_count < 3)
+        return 0;
+    for (; count + 1 < entry->recent_count; count++)
+        gaps[count] = entry->recent[count + 1] - entry->recent[count];
+    qsort(gaps, count, sizeof *gaps, by_value);
+    int64_t median = count % 2 ? gaps[count / 2] : (gaps[count / 2 - 1] + gaps[count / 2]) / 2;
+    int64_t mean = (entry->recent[count] - entry->recent[0]) / (int64_t)count;
+    return median > 0 ? median : mean;
+}
+
+/* ---- asking ---- */
+
+/* The unfinished jobs whose present state is to be asked for, of one migration or all,
+ * as "{1,2,3}", which the caller owns. NULL when out of memory. */
+static char *write_asking(const struct state *state, const int64_t *id, size_t *count)
+{
+    char *asking = NULL;
+    size_t size = 0;
+    FILE *text = open_memstream(&asking, &size);
+    if (!text)
+        return NULL;
+    for (size_t i = 0; i < state->entry_count; i++)
+        state->entries[i].asked = 0;
+    *count = 0;
+    fputc('{', text);
+    for (size_t i = 0; i < state->open_count; i++) {
+        const struct open *open = &state->open[i];
+        if (id && open->migration_id != *id)
+            continue;
+        struct entry *entry = entry_find(state, open->migration_id);
+        if (state->open_count > ASK_ALL && entry->asked++ >= ASK_FEW)
+            continue;
+        fprintf(text, "%s%" PRId64, *count > 0 ? "," : "", open->id);
+        ++*count;
+    }
+    fputc('}', text);
+    if (fclose(text) == 0)
+        return asking;
+    free(asking);
+    return NULL;
+}
+
+bool counts_base(struct counts *counts, const int64_t *id, struct counts_base *base)
+{
+    struct state *state = &counts->state;
+    *base = (struct counts_base){0};
+    pthread_mutex_lock(&counts->lock);
+    base->generation = counts->generation;
+    base->mark = state->mark;
+    if (state->valid && id) {
+        base->open = write_asking(state, id, &base->asked);
+    } else if (state->valid) {
+        /* The same at every request until something changes. */
+        if (!state->asking)
+            state->asking = write_asking(state, NULL, &state->asking_count);
+        base->open = state->asking ? strdup(state->asking) : NULL;
+        base->asked = state->asking_count;
+    }
+    pthread_mutex_unlock(&counts->lock);
+    return base->open != NULL;
+}
+
+/* ---- taking in ---- */
+
+/* No status: the job was not there. */
+#define NONE INT64_MIN
+
+/* Takes in one job, as it is now, into its migration's entry. Its status in the state
+ * before, where it was known, is `before`. */
+static void entry_take(struct entry *entry, const struct counts_job *job, int64_t before)
+{
+    if (before == job->status)
+        return;
+    if (before == JOB_FAILED)
+        entry->failed--;
+    if (job->status == JOB_FINISHED) {
+        entry->finished++;
+        entry->changed += before != NONE;
+    }
+    if (job->status == JOB_FAILED)
+        entry->failed++;
+}
+
+/* Takes in the jobs of one migration into a copy of its entry, and leaves the state. */
+static enum counts_verdict take_one(const struct state *state, const struct counts_job *jobs,
+                                    size_t count, struct entry *entry)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct open *open = open_find(state, jobs[i].id);
+        if (!open && jobs[i].id <= state->mark)
+            return COUNTS_LOST;
+        entry_take(entry, &jobs[i], open ? open->status : NONE);
+        if (!open)
+            entry_recent(entry, jobs[i].created_at);
+    }
+    return COUNTS_EXACT;
+}
+
+/* Takes in the jobs of all migrations into the state. */
+static enum counts_verdict take_all(struct state *state, const struct counts_job *jobs,
+                                    size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct open *open = open_find(state, jobs[i].id);
+        struct entry *entry = entry_for(state, jobs[i].migration_id);
+        if (!entry || (!open && jobs[i].id <= state->mark))
+            return COUNTS_LOST;
+        entry_take(entry, &jobs[i], open ? open->status : NONE);
+        if (open) {
+            open->status = jobs[i].status;
+            continue;
+        }
+        entry_recent(entry, jobs[i].created_at);
+        state->mark = jobs[i].id;
+        if (jobs[i].status != JOB_FINISHED && !open_add(state, &jobs[i]))
+            return COUNTS_LOST;
+    }
+    return COUNTS_EXACT;
+}
+
+/* Drops from the unfinished jobs those that are finished by now. */
+static void drop_finished(struct state *state)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < state->open_count; i++) {
+        if (state->open[i].status != JOB_FINISHED)
+            state->open[kept++] = state->open[i];
+    }
+    state->open_count = kept;
+}
+
+/* Whether what was not asked for may have changed too: where a few of each migration's
+ * unfinished jobs were asked for, and all those of one have changed. */
+static bool may_hide_more(const struct state *state)
+{
+    for (size_t i = 0; state->open_count > ASK_ALL && i < state->entry_count; i++) {
+        if (state->entries[i].changed >= ASK_FEW)
+            return true;
+    }
+    return false;
+}
+
+static size_t count_new(const struct state *state, const struct counts_job *jobs, size_t count)
+{
+    size_t new = 0;
+    for (size_t i = 0; i < count; i++)
+        new += jobs[i].id > state->mark;
+    return new;
+}
+
+static void tell(const struct entry *entry, struct counts_of *told)
+{
+    *told = entry ? (struct counts_of){entry->finished, entry->failed, pace_of(entry)}
+                  : (struct counts_of){0, 0, 0};
+}
+
+/* About one migration: nothing is kept, as the statement did not see the others. */
+static enum counts_verdict apply_one(const struct state *state, int64_t id,
+                                     const struct counts_job *jobs, size_t count,
+                                     struct counts_of *told)
+{
+    const struct entry *known = entry_find(state, id);
+    struct entry entry = known ? *known : (struct entry){.migration_id = id};
+    entry.changed = 0;
+    if (take_one(state, jobs, count, &entry) != COUNTS_EXACT ||
+        (state->open_count > ASK_ALL && entry.changed >= ASK_FEW))
+        return COUNTS_LOST;
+    tell(&entry, told);
+    return COUNTS_EXACT;
+}
+
+static enum counts_verdict apply_all(struct counts *counts, const struct counts_job *jobs,
+                                     size_t count)
+{
+    struct state *state = &counts->state;
+    if (count == 0)
+        return COUNTS_EXACT;
+    for (size_t i = 0; i < state->entry_count; i++)
+        state->entries[i].changed = 0;
+    counts->generation++;
+    free(state->asking);
+    state->asking = NULL;
+    enum counts_verdict verdict = take_all(state, jobs, count);
+    if (may_hide_more(state))
+        verdict = COUNTS_LOST;
+    drop_finished(state);
+    if (verdict == COUNTS_LOST)
+        state->valid = false;
+    return verdict;
+}
+
+enum counts_verdict counts_apply(struct counts *counts, const struct counts_base *base,
+                                 const int64_t *id, const struct counts_job *jobs, size_t job_count,
+                                 const int64_t *ids, struct counts_of *told, size_t id_count)
+{
+    enum counts_verdict verdict = COUNTS_AGAIN;
+    pthread_mutex_lock(&counts->lock);
+    const struct state *state = &counts->state;
+    if (!state->valid || counts->generation != base->generation)
+        goto out;
+    size_t new = count_new(state, jobs, job_count);
+    verdict = COUNTS_LOST;
+    if (job_count - new != base->asked || (id && new >= COUNTS_NEW_MOST))
+        goto out;
+    if (id && id_count == 1) {
+        verdict = apply_one(state, *id, jobs, job_count, told);
+        goto out;
+    }
+    verdict = id ? COUNTS_EXACT : apply_all(counts, jobs, job_count);
+    if (verdict == COUNTS_EXACT && new >= COUNTS_NEW_MOST)
+        verdict = COUNTS_AGAIN;
+    for (size_t i = 0; verdict == COUNTS_EXACT && i < id_count; i++)
+        tell(entry_find(state, ids[i]), &told[i]);
+out:
+    pthread_mutex_unlock(&counts->lock);
+    return verdict;
+}
+
+/* ---- counting anew ---- */
+
+bool counts_my_turn(struct counts *counts, int64_t deadline, bool *late)
+{
+    *late = false;
+    pthread_mutex_lock(&counts->lock);
+    bool valid = counts->state.valid;
+    bool old = clock_ms() - counts->state.counted_at >= counts->recount_ms;
+    pthread_mutex_unlock(&counts->lock);
+    if (valid)
+        return old && pthread_mutex_trylock(&counts->turn) == 0;
+
+    const struct timespec until = {deadline / 1000, deadline % 1000 * 1000000};
+    if (pthread_mutex_clocklock(&counts->turn, CLOCK_MONOTONIC, &until) != 0) {
+        *late = true;
+        return false;
+    }
+    pthread_mutex_lock(&counts->lock);
+    valid = counts->state.valid;
+    pthread_mutex_unlock(&counts->lock);
+    if (valid) /* another thread has counted meanwhile */
+        pthread_mutex_unlock(&counts->turn);
+    return !valid;
+}
+
+void counts_end_turn(struct counts *counts)
+{
+    state_clear(&counts->fresh);
+    pthread_mutex_unlock(&counts->turn);
+}
+
+void counts_begin(struct counts *counts)
+{
+    state_clear(&counts->fresh);
+    counts->fresh.counted_at = clock_ms();
+}
+
+static void raise_mark(struct state *state, int64_t id)
+{
+    if (id > state->mark)
+        state->mark = id;
+}
+
+bool counts_add_finished(struct counts *counts, int64_t migration_id, int64_t jobs, int64_t newest)
+{
+    struct entry *entry = entry_for(&counts->fresh, migration_id);
+    if (!entry)
+        return false;
+    entry->finished += jobs;
+    raise_mark(&counts->fresh, newest);
+    return true;
+}
+
+bool counts_add_open(struct counts *counts, const struct counts_job *job)
+{
+    struct entry *entry = entry_for(&counts->fresh, job->migration_id);
+    if (!entry || !open_add(&counts->fresh, job))
+        return false;
+    entry->failed += job->status == JOB_FAILED;
+    raise_mark(&counts->fresh, job->id);
+    return true;
+}
+
+bool counts_add_recent(struct counts *counts, int64_t migration_id, int64_t created_at)
+{
+    struct entry *entry = entry_for(&counts->fresh, migration_id);
+    if (!entry)
+        return false;
+    entry_recent(entry, created_at);
+    return true;
+}
+
+int64_t counts_new_mark(const struct counts *counts)
+{
+    return counts->fresh.mark;
+}
+
+static int by_id(const void *a, const void *b)
+{
+    const struct open *left = a;
+    const struct open *right = b;
+    return (left->id > right->id) - (left->id < right->id);
+}
+
+void counts_commit(struct counts *counts)
+{
+    struct state *fresh = &counts->fresh;
+    if (fresh->open_count > 1)
+        qsort(fresh->open, fresh->open_count, sizeof *fresh->open, by_id);
+    fresh->valid = true;
+    pthread_mutex_lock(&counts->lock);
+    struct state old = counts->state;
+    counts->state = *fresh;
+    counts->generation++;
+    pthread_mutex_unlock(&counts->lock);
+    *fresh = old;
+}
+
+void counts_forget(struct counts *counts, uint64_t generation)
+{
+    pthread_mutex_lock(&counts->lock);
+    if (counts->generation == generation)
+        counts->state.valid = false;
+    pthread_mutex_unlock(&counts->lock);
+}
+
+struct counts *counts_new(int64_t recount_ms)
+{
+    struct counts *counts = calloc(1, sizeof *counts);
+    if (!counts)
+        return NULL;
+    counts->recount_ms = recount_ms;
+    counts->generation = 1;
+    pthread_mutex_init(&counts->turn, NULL);
+    pthread_mutex_init(&counts->lock, NULL);
+    return counts;
+}
+
+void counts_free(struct counts *counts)
+{
+    if (!counts)
+        return;
+    state_clear(&counts->fresh);
+    state_clear(&counts->state);
+    pthread_mutex_destroy(&counts->turn);
+    pthread_mutex_destroy(&counts->lock);
+    free(counts);
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * counts: how many jobs of each migration are finished and failed, and how fast they
+ * follow each other, without counting them anew each time.
+ *
+ * What is kept is the exact state of the jobs table at some past moment: a mark, the
+ * highest job id then, the counts of the jobs up to it, and which of those were not
+ * finished. From there the state at a statement's own snapshot follows from few rows
+ * (sql/migrations.sql), because of what a worker does (contract, section 7): jobs are
+ * added one at a time with ascending ids, a finished job stays finished, and of the
+ * failed ones it takes up the lowest first. So what is told equals a fresh count at the
+ * statement's moment, in every process. What a hand at psql does otherwise (rows deleted,
+ * a finished job set back) is seen when all is counted anew, which is done every
+ * `recount_ms`.
+ *
+ * One object for all threads of a process, behind its own lock. No I/O.
+ */
+#ifndef BBM_COUNTS_H
+#define BBM_COUNTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* How many new jobs sql/migrations.sql reads at a time, and how many of the latest jobs
+ * tell a migration's pace. */
+#define COUNTS_NEW_MOST 1000
+#define COUNTS_RECENT   21
+
+struct counts_job {
+    int64_t id;
+    int64_t migration_id;
+    int64_t status;
+    int64_t created_at; /* microseconds since the epoch */
+};
+
+/* What is told of one migration. */
+struct counts_of {
+    int64_t finished;
+    int64_t failed;
+    int64_t pace; /* microseconds from one job to the next; 0: not known */
+};
+
+/* The state that a statement's rows will be set against. */
+struct counts_base {
+    uint64_t generation;
+    int64_t mark;
+    char *open;   /* ids as PostgreSQL's array text; owned, freed with free() */
+    size_t asked; /* how many */
+};
+
+enum counts_verdict {
+    COUNTS_EXACT, /* the counts told are those of the statement's moment */
+    COUNTS_AGAIN, /* another thread was faster, or there are more new jobs: ask again */
+    COUNTS_LOST,  /* something no worker does: count anew */
+};
+
+struct counts;
+
+/* NULL when out of memory. */
+struct counts *counts_new(int64_t recount_ms);
+void counts_free(struct counts *counts);
+
+/* The base for a statement about one migration, or with `id` NULL all. False where there
+ * is none yet, or when out of memory. */
+bool counts_base(struct counts *counts, const int64_t *id, struct counts_base *base);
+
+/* Takes the jobs that the statement read, ascending by id, and tells the counts of the
+ * migrations `ids` in `told`. With `id` as given to counts_base. */
+enum counts_verdict counts_apply(struct counts *counts, const struct counts_base *base,
+                                 const int64_t *id, const struct counts_job *jobs, size_t job_count,
+                                 const int64_t *ids, struct counts_of *told, size_t id_count);
+
+/* Counting anew is for one thread at a time. True where it is the caller's turn, who must
+ * call counts_end_turn: because there is no state (waiting, until the deadline in
+ * clock_ms(), while another thread counts) or because it is older than recount_ms and
+ * nobody else is at it. `*late`: the deadline passed first. */
+bool counts_my_turn(struct counts *counts, int64_t deadline, bool *late);
+void counts_end_turn(struct counts *counts);
+
+/* A new state, built by the one whose turn it is: begin, add what was counted, then the
+ * recent jobs' times in ascending order, commit. The adders return false when out of
+ * memory. Between begin and commit the old state goes on serving. */
+void counts_begin(struct counts *counts);
+bool counts_add_finished(struct counts *counts, int64_t migration_id, int64_t jobs, int64_t newest);
+bool counts_add_open(struct counts *counts, const struct counts_job *job);
+bool counts_add_recent(struct counts *counts, int64_t migration_id, int64_t created_at);
+int64_t counts_new_mark(const struct counts *counts);
+void counts_commit(struct counts *counts);
+
+/* The state with this generation is of no use. */
+void counts_forget(struct counts *counts, uint64_t generation);
+
+#endif

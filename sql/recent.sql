@@ -1,0 +1,13 @@
+-- When the latest 21 jobs of each migration among :ids began, up to the job :mark.
+--   psql -v ids='{1,2}' -v mark=1000 -f sql/recent.sql
+SELECT migration_id,
+       job.created_at
+  FROM unnest(:ids::bigint[]) AS migration_id
+ CROSS JOIN LATERAL (
+       SELECT id, created_at
+         FROM batched_background_migration_jobs
+        WHERE batched_background_migration_id = migration_id
+          AND id <= :mark::bigint
+        ORDER BY id DESC
+        LIMIT 21) AS job
+ ORDER BY migration_id, job.id
