@@ -11,10 +11,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Up to so many unfinished jobs, all are asked for; beyond, the lowest few of each
- * migration, as a worker takes up the lowest failed one first. */
+/* Up to so many unfinished jobs, all are asked for; beyond, the lowest few failed ones of
+ * each migration, as a worker takes up the lowest first, and leaves none but failed ones
+ * unfinished. */
 #define ASK_ALL 256
 #define ASK_FEW 8
+
+/* Between two counts, in milliseconds, however fast they are. */
+#define PAUSE_LEAST 200
+
+/* No status, no time: not known. */
+#define NONE INT64_MIN
 
 /* Counts of one migration's jobs up to the mark, and when its latest ones began. */
 struct entry {
@@ -36,14 +43,16 @@ struct open {
 
 struct state {
     bool valid;
-    int64_t counted_at; /* clock_ms() */
-    int64_t mark;
+    int64_t begun;         /* counting it; clock_ms() */
+    int64_t due;           /* to be counted anew; clock_ms() */
+    int64_t mark;          /* 0: no job yet */
+    int64_t mark_at;       /* when the job at the mark was created; NONE: not known */
     struct entry *entries; /* ascending by migration id */
     size_t entry_count;
     struct open *open; /* ascending by id */
     size_t open_count;
     char *asking; /* what to ask for about all migrations; NULL: to be made */
-    size_t asking_count;
+    size_t asking_expected;
 };
 
 struct counts {
@@ -179,27 +188,31 @@ static int64_t pace_of(const struct entry *entry)
 /* ---- asking ---- */
 
 /* The unfinished jobs whose present state is to be asked for, of one migration or all,
- * as "{1,2,3}", which the caller owns. NULL when out of memory. */
-static char *write_asking(const struct state *state, const int64_t *id, size_t *count)
+ * as "{1,2,3}", which the caller owns. NULL when out of memory. `*expected`: how many jobs
+ * up to the mark will come, the one at the mark among them. */
+static char *write_asking(const struct state *state, const int64_t *id, size_t *expected)
 {
     char *asking = NULL;
+    const char *comma = "";
     size_t size = 0;
     FILE *text = open_memstream(&asking, &size);
     if (!text)
         return NULL;
     for (size_t i = 0; i < state->entry_count; i++)
         state->entries[i].asked = 0;
-    *count = 0;
+    *expected = state->mark > 0;
     fputc('{', text);
     for (size_t i = 0; i < state->open_count; i++) {
         const struct open *open = &state->open[i];
         if (id && open->migration_id != *id)
             continue;
         struct entry *entry = entry_find(state, open->migration_id);
-        if (state->open_count > ASK_ALL && entry->asked++ >= ASK_FEW)
+        if (state->open_count > ASK_ALL &&
+            (open->status != JOB_FAILED || entry->asked++ >= ASK_FEW))
             continue;
-        fprintf(text, "%s%" PRId64, *count > 0 ? "," : "", open->id);
-        ++*count;
+        fprintf(text, "%s%" PRId64, comma, open->id);
+        comma = ",";
+        *expected += open->id != state->mark;
     }
     fputc('}', text);
     if (fclose(text) == 0)
@@ -216,13 +229,13 @@ bool counts_base(struct counts *counts, const int64_t *id, struct counts_base *b
     base->generation = counts->generation;
     base->mark = state->mark;
     if (state->valid && id) {
-        base->open = write_asking(state, id, &base->asked);
+        base->open = write_asking(state, id, &base->expected);
     } else if (state->valid) {
         /* The same at every request until something changes. */
         if (!state->asking)
-            state->asking = write_asking(state, NULL, &state->asking_count);
+            state->asking = write_asking(state, NULL, &state->asking_expected);
         base->open = state->asking ? strdup(state->asking) : NULL;
-        base->asked = state->asking_count;
+        base->expected = state->asking_expected;
     }
     pthread_mutex_unlock(&counts->lock);
     return base->open != NULL;
@@ -230,11 +243,8 @@ bool counts_base(struct counts *counts, const int64_t *id, struct counts_base *b
 
 /* ---- taking in ---- */
 
-/* No status: the job was not there. */
-#define NONE INT64_MIN
-
 /* Takes in one job, as it is now, into its migration's entry. Its status in the state
- * before, where it was known, is `before`. */
+ * before is `before`, NONE where it is new. */
 static void entry_take(struct entry *entry, const struct counts_job *job, int64_t before)
 {
     if (before == job->status)
@@ -243,7 +253,7 @@ static void entry_take(struct entry *entry, const struct counts_job *job, int64_
         entry->failed--;
     if (job->status == JOB_FINISHED) {
         entry->finished++;
-        entry->changed += before != NONE;
+        entry->changed += before == JOB_FAILED;
     }
     if (job->status == JOB_FAILED)
         entry->failed++;
@@ -255,8 +265,8 @@ static enum counts_verdict take_one(const struct state *state, const struct coun
 {
     for (size_t i = 0; i < count; i++) {
         const struct open *open = open_find(state, jobs[i].id);
-        if (!open && jobs[i].id <= state->mark)
-            return COUNTS_LOST;
+        if (jobs[i].migration_id != entry->migration_id || (!open && jobs[i].id == state->mark))
+            continue;
         entry_take(entry, &jobs[i], open ? open->status : NONE);
         if (!open)
             entry_recent(entry, jobs[i].created_at);
@@ -270,8 +280,10 @@ static enum counts_verdict take_all(struct state *state, const struct counts_job
 {
     for (size_t i = 0; i < count; i++) {
         struct open *open = open_find(state, jobs[i].id);
+        if (!open && jobs[i].id == state->mark)
+            continue;
         struct entry *entry = entry_for(state, jobs[i].migration_id);
-        if (!entry || (!open && jobs[i].id <= state->mark))
+        if (!entry)
             return COUNTS_LOST;
         entry_take(entry, &jobs[i], open ? open->status : NONE);
         if (open) {
@@ -280,6 +292,7 @@ static enum counts_verdict take_all(struct state *state, const struct counts_job
         }
         entry_recent(entry, jobs[i].created_at);
         state->mark = jobs[i].id;
+        state->mark_at = jobs[i].created_at;
         if (jobs[i].status != JOB_FINISHED && !open_add(state, &jobs[i]))
             return COUNTS_LOST;
     }
@@ -308,12 +321,24 @@ static bool may_hide_more(const struct state *state)
     return false;
 }
 
-static size_t count_new(const struct state *state, const struct counts_job *jobs, size_t count)
+/* Whether the statement saw the table that was counted: all that was asked for is there,
+ * and at the mark stands the same job. `*new`: how many jobs are above it. */
+static bool same_table(struct state *state, const struct counts_base *base,
+                       const struct counts_job *jobs, size_t count, size_t *new)
 {
-    size_t new = 0;
-    for (size_t i = 0; i < count; i++)
-        new += jobs[i].id > state->mark;
-    return new;
+    size_t old = 0;
+    while (old < count && jobs[old].id <= state->mark)
+        old++;
+    *new = count - old;
+    if (old != base->expected)
+        return false;
+    if (state->mark == 0)
+        return true;
+    if (jobs[old - 1].id != state->mark ||
+        (state->mark_at != NONE && state->mark_at != jobs[old - 1].created_at))
+        return false;
+    state->mark_at = jobs[old - 1].created_at;
+    return true;
 }
 
 static void tell(const struct entry *entry, struct counts_of *told)
@@ -337,11 +362,22 @@ static enum counts_verdict apply_one(const struct state *state, int64_t id,
     return COUNTS_EXACT;
 }
 
+/* Whether anything differs from the state; most of the time nothing does. */
+static bool has_news(const struct state *state, const struct counts_job *jobs, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct open *open = open_find(state, jobs[i].id);
+        if (jobs[i].id > state->mark || (open && open->status != jobs[i].status))
+            return true;
+    }
+    return false;
+}
+
 static enum counts_verdict apply_all(struct counts *counts, const struct counts_job *jobs,
                                      size_t count)
 {
     struct state *state = &counts->state;
-    if (count == 0)
+    if (!has_news(state, jobs, count))
         return COUNTS_EXACT;
     for (size_t i = 0; i < state->entry_count; i++)
         state->entries[i].changed = 0;
@@ -352,8 +388,7 @@ static enum counts_verdict apply_all(struct counts *counts, const struct counts_
     if (may_hide_more(state))
         verdict = COUNTS_LOST;
     drop_finished(state);
-    if (verdict == COUNTS_LOST)
-        state->valid = false;
+    state->valid = verdict != COUNTS_LOST;
     return verdict;
 }
 
@@ -363,18 +398,21 @@ enum counts_verdict counts_apply(struct counts *counts, const struct counts_base
 {
     enum counts_verdict verdict = COUNTS_AGAIN;
     pthread_mutex_lock(&counts->lock);
-    const struct state *state = &counts->state;
+    struct state *state = &counts->state;
+    size_t new;
     if (!state->valid || counts->generation != base->generation)
         goto out;
-    size_t new = count_new(state, jobs, job_count);
-    verdict = COUNTS_LOST;
-    if (job_count - new != base->asked || (id && new >= COUNTS_NEW_MOST))
+    verdict = COUNTS_EXACT;
+    if (id && id_count == 0)
         goto out;
-    if (id && id_count == 1) {
+    verdict = COUNTS_LOST;
+    if (!same_table(state, base, jobs, job_count, &new) || (id && new >= COUNTS_NEW_MOST))
+        goto out;
+    if (id) {
         verdict = apply_one(state, *id, jobs, job_count, told);
         goto out;
     }
-    verdict = id ? COUNTS_EXACT : apply_all(counts, jobs, job_count);
+    verdict = apply_all(counts, jobs, job_count);
     if (verdict == COUNTS_EXACT && new >= COUNTS_NEW_MOST)
         verdict = COUNTS_AGAIN;
     for (size_t i = 0; verdict == COUNTS_EXACT && i < id_count; i++)
@@ -391,10 +429,10 @@ bool counts_my_turn(struct counts *counts, int64_t deadline, bool *late)
     *late = false;
     pthread_mutex_lock(&counts->lock);
     bool valid = counts->state.valid;
-    bool old = clock_ms() - counts->state.counted_at >= counts->recount_ms;
+    bool due = clock_ms() >= counts->state.due;
     pthread_mutex_unlock(&counts->lock);
     if (valid)
-        return old && pthread_mutex_trylock(&counts->turn) == 0;
+        return due && pthread_mutex_trylock(&counts->turn) == 0;
 
     const struct timespec until = {deadline / 1000, deadline % 1000 * 1000000};
     if (pthread_mutex_clocklock(&counts->turn, CLOCK_MONOTONIC, &until) != 0) {
@@ -418,7 +456,8 @@ void counts_end_turn(struct counts *counts)
 void counts_begin(struct counts *counts)
 {
     state_clear(&counts->fresh);
-    counts->fresh.counted_at = clock_ms();
+    counts->fresh.mark_at = NONE;
+    counts->fresh.begun = clock_ms();
 }
 
 static void raise_mark(struct state *state, int64_t id)
@@ -474,6 +513,10 @@ void counts_commit(struct counts *counts)
     if (fresh->open_count > 1)
         qsort(fresh->open, fresh->open_count, sizeof *fresh->open, by_id);
     fresh->valid = true;
+    int64_t now = clock_ms();
+    int64_t pause = (now - fresh->begun) * 100;
+    pause = pause < PAUSE_LEAST ? PAUSE_LEAST : pause;
+    fresh->due = now + (pause < counts->recount_ms ? pause : counts->recount_ms);
     pthread_mutex_lock(&counts->lock);
     struct state old = counts->state;
     counts->state = *fresh;

@@ -10,8 +10,8 @@
  * added one at a time with ascending ids, a finished job stays finished, and of the
  * failed ones it takes up the lowest first. So what is told equals a fresh count at the
  * statement's moment, in every process. What a hand at psql does otherwise (rows deleted,
- * a finished job set back) is seen when all is counted anew, which is done every
- * `recount_ms`.
+ * a finished job set back) is seen at the latest when all is counted anew: after a
+ * hundred times the time that counting takes, and at the most `recount_ms`.
  *
  * One object for all threads of a process, behind its own lock. No I/O.
  */
@@ -22,9 +22,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* How many new jobs sql/migrations.sql reads at a time, and how many of the latest jobs
- * tell a migration's pace. */
-#define COUNTS_NEW_MOST 1000
+/* How many new jobs sql/migrations.sql reads at a time, beside the one at the mark, and
+ * how many of the latest jobs tell a migration's pace. */
+#define COUNTS_NEW_MOST 999
 #define COUNTS_RECENT   21
 
 struct counts_job {
@@ -45,8 +45,8 @@ struct counts_of {
 struct counts_base {
     uint64_t generation;
     int64_t mark;
-    char *open;   /* ids as PostgreSQL's array text; owned, freed with free() */
-    size_t asked; /* how many */
+    char *open;      /* ids as PostgreSQL's array text; owned, freed with free() */
+    size_t expected; /* how many jobs up to the mark the statement must find */
 };
 
 enum counts_verdict {
@@ -65,7 +65,7 @@ void counts_free(struct counts *counts);
  * is none yet, or when out of memory. */
 bool counts_base(struct counts *counts, const int64_t *id, struct counts_base *base);
 
-/* Takes the jobs that the statement read, ascending by id, and tells the counts of the
+/* Takes the jobs that the statement read, ascending by id, each once, and tells the counts of the
  * migrations `ids` in `told`. With `id` as given to counts_base. */
 enum counts_verdict counts_apply(struct counts *counts, const struct counts_base *base,
                                  const int64_t *id, const struct counts_job *jobs, size_t job_count,
@@ -73,14 +73,14 @@ enum counts_verdict counts_apply(struct counts *counts, const struct counts_base
 
 /* Counting anew is for one thread at a time. True where it is the caller's turn, who must
  * call counts_end_turn: because there is no state (waiting, until the deadline in
- * clock_ms(), while another thread counts) or because it is older than recount_ms and
- * nobody else is at it. `*late`: the deadline passed first. */
+ * clock_ms(), while another thread counts) or because it is due and nobody else is at it. `*late`:
+ * the deadline passed first. */
 bool counts_my_turn(struct counts *counts, int64_t deadline, bool *late);
 void counts_end_turn(struct counts *counts);
 
-/* A new state, built by the one whose turn it is: begin, add what was counted, then the
- * recent jobs' times in ascending order, commit. The adders return false when out of
- * memory. Between begin and commit the old state goes on serving. */
+/* A new state, built by the one whose turn it is: begin before counting, add what was
+ * counted, then the recent jobs' times in ascending order, commit. The adders return false when out
+ * of memory. Between begin and commit the old state goes on serving. */
 void counts_begin(struct counts *counts);
 bool counts_add_finished(struct counts *counts, int64_t migration_id, int64_t jobs, int64_t newest);
 bool counts_add_open(struct counts *counts, const struct counts_job *job);

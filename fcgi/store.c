@@ -83,7 +83,7 @@ static const char *number(struct number *number, int64_t value)
 struct columns {
     int id, name, status, job_signature_name, table_name, column_name, batch_size, sub_batch_size,
         min_value, max_value, batching_strategy, total_tuple_count, failure_error_code, created_at,
-        updated_at, started_at, finished_at, job_id, job_status, job_created_at;
+        updated_at, started_at, finished_at, job_id, job_migration_id, job_status, job_created_at;
 };
 
 static struct columns columns_of(const PGresult *result)
@@ -107,6 +107,7 @@ static struct columns columns_of(const PGresult *result)
         .started_at = PQfnumber(result, "started_at"),
         .finished_at = PQfnumber(result, "finished_at"),
         .job_id = PQfnumber(result, "job_id"),
+        .job_migration_id = PQfnumber(result, "job_migration_id"),
         .job_status = PQfnumber(result, "job_status"),
         .job_created_at = PQfnumber(result, "job_created_at"),
     };
@@ -160,6 +161,19 @@ static int by_job_id(const void *a, const void *b)
     return (left->id > right->id) - (left->id < right->id);
 }
 
+/* The job at the mark may have come twice, if it was asked for as unfinished too. */
+static void sort_jobs(struct listing *listing)
+{
+    struct counts_job *jobs = listing->jobs;
+    size_t kept = 0;
+    qsort(jobs, listing->job_count, sizeof *jobs, by_job_id);
+    for (size_t i = 0; i < listing->job_count; i++) {
+        if (i == 0 || jobs[i].id != jobs[i - 1].id)
+            jobs[kept++] = jobs[i];
+    }
+    listing->job_count = kept;
+}
+
 /* Takes over `result`. */
 static bool read_listing(PGresult *result, struct listing *listing, struct error *error)
 {
@@ -182,10 +196,10 @@ static bool read_listing(PGresult *result, struct listing *listing, struct error
         if (PQgetisnull(result, row, c.job_id))
             continue;
         listing->jobs[listing->job_count++] = (struct counts_job){
-            integer_at(result, row, c.job_id), id, integer_at(result, row, c.job_status),
-            time_at(result, row, c.job_created_at).value};
+            integer_at(result, row, c.job_id), integer_at(result, row, c.job_migration_id),
+            integer_at(result, row, c.job_status), time_at(result, row, c.job_created_at).value};
     }
-    qsort(listing->jobs, listing->job_count, sizeof *listing->jobs, by_job_id);
+    sort_jobs(listing);
     return true;
 }
 
@@ -246,11 +260,11 @@ static bool count_recent(struct store *store, const PGresult *counted, int64_t d
 /* Counts all jobs anew; the caller has the turn. */
 static bool count_all(struct store *store, int64_t deadline, struct error *error)
 {
+    bool good = true;
+    counts_begin(store->counts);
     PGresult *result = db_run(store->db, SQL_COUNTS, NULL, 0, DB_RETRY, deadline, error);
     if (!result)
         return false;
-    bool good = true;
-    counts_begin(store->counts);
     for (int row = 0; good && row < PQntuples(result); row++)
         good = add_counted(store->counts, result, row);
     good = good && count_recent(store, result, deadline, error);
