@@ -167,9 +167,6 @@ static bool fail(const struct report *report, const struct origin *origin, const
     va_start(args, fmt);
     vsnprintf(what, sizeof what, fmt, args);
     va_end(args);
-    /* What was found may hold anything; the message stays one line. */
-    for (char *p = what; *p; p++)
-        *p = iscntrl((unsigned char)*p) ? '?' : *p;
     if (origin->variable[0])
         snprintf(report->why, report->size, "%s: %s (from the environment, %s): %s", origin->file,
                  path, origin->variable, what);
@@ -178,6 +175,9 @@ static bool fail(const struct report *report, const struct origin *origin, const
                  what);
     else
         snprintf(report->why, report->size, "%s: %s: %s", origin->file, path, what);
+    /* What was found may hold anything; the message stays one line. */
+    for (char *p = report->why; *p; p++)
+        *p = (char)(iscntrl((unsigned char)*p) ? '?' : *p);
     return false;
 }
 
@@ -200,15 +200,20 @@ static bool parse_duration(const char *s, int64_t *ms)
         return false;
     while (*s) {
         char *end;
-        if (!isdigit((unsigned char)*s) && *s != '.')
+        /* Digits with one point at the most; strtod alone would take 0x1 and 1e3 too. */
+        size_t digits = strspn(s, "0123456789");
+        size_t decimals = s[digits] == '.' ? strspn(s + digits + 1, "0123456789") : 0;
+        if (digits + decimals == 0)
             return false;
         double number = strtod(s, &end);
+        if (end != s + digits + (s[digits] == '.') + decimals)
+            return false;
         size_t len = strcspn(end, "0123456789.");
         size_t i = 0;
         while (i < sizeof units / sizeof units[0] &&
                !(strlen(units[i].name) == len && strncmp(units[i].name, end, len) == 0))
             i++;
-        if (end == s || i == sizeof units / sizeof units[0])
+        if (i == sizeof units / sizeof units[0])
             return false;
         total += number * units[i].ms;
         s = end + len;
