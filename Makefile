@@ -4,6 +4,7 @@
 #   make run      installs what is missing, starts a demo on loopback
 #   make test     installs what is missing, runs all tests
 #   make test SANITIZE=address,undefined
+#   make bench    installs what is missing, compares: build/bench.md; BENCH='--rounds 2'
 #   make lint     clang-format and clang-tidy
 #   make format   lays the sources out as .clang-format says
 
@@ -49,7 +50,9 @@ SQL     := $(wildcard sql/*.sql)
 SQL     := $(filter-out sql/sample.sql sql/role.sql,$(SQL))
 UNITS   := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 
-.PHONY: all deps deps-test unit run test lint format clean
+BENCH_PROGRAMS := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
+
+.PHONY: all deps deps-test deps-bench unit run test bench lint format clean
 .DELETE_ON_ERROR:
 
 all: $(BUILD)/bbm-fcgi
@@ -73,6 +76,11 @@ $(BUILD)/tests/unit/%: tests/unit/%.c $(filter-out %/main.o,$(OBJECTS))
 	@mkdir -p $(@D)
 	$(COMPILE) -o $@ $^ $(HARDLD) $(PKG_LIBS) $$(pkg-config --cflags --libs cmocka)
 
+# What the benchmark loads and compares with.
+$(BUILD)/bench/%: tests/bench/%.c
+	@mkdir -p $(@D)
+	$(COMPILE) -o $@ $< $(HARDLD) $$(pkg-config --libs fcgi)
+
 unit: $(UNITS)
 
 deps:
@@ -80,6 +88,9 @@ deps:
 
 deps-test:
 	deploy/demo/packages --test
+
+deps-bench:
+	deploy/demo/packages --bench
 
 run: deps
 	$(MAKE) all
@@ -89,12 +100,16 @@ test: deps-test
 	$(MAKE) all unit
 	BBM_BUILD="$(abspath $(BUILD))" tests/run
 
+bench: deps-bench
+	$(MAKE) all $(BENCH_PROGRAMS)
+	BBM_BUILD="$(abspath $(BUILD))" tests/bench/run $(BENCH)
+
 lint:
-	clang-format --dry-run --Werror fcgi/*.[ch] tests/unit/*.[ch]
-	clang-tidy --quiet fcgi/*.c -- $(CSTD) -Ifcgi -DBBM_VERSION='"$(VERSION)"' $(PKG_CFLAGS)
+	clang-format --dry-run --Werror fcgi/*.[ch] tests/unit/*.[ch] tests/bench/*.c
+	clang-tidy --quiet fcgi/*.c tests/bench/*.c -- $(CSTD) -Ifcgi -DBBM_VERSION='"$(VERSION)"' $(PKG_CFLAGS)
 
 format:
-	clang-format -i fcgi/*.[ch] tests/unit/*.[ch]
+	clang-format -i fcgi/*.[ch] tests/unit/*.[ch] tests/bench/*.c
 
 clean:
 	rm -rf build

@@ -37,8 +37,11 @@ http {{
 
 
 class Nginx:
-    def __init__(self, folder, address):
+    """With `main`, another main file than the tests' own."""
+
+    def __init__(self, folder, address, main=MAIN):
         self.folder = folder
+        self.main = main
         self._copy_deployed_files(address)
         self.server, self.port = on_free_port(self._start)
 
@@ -62,7 +65,7 @@ class Nginx:
         return path
 
     def _start(self, port):
-        main = self._write("nginx.conf", MAIN.format(folder=self.folder, port=port, upstream=UPSTREAM))
+        main = self._write("nginx.conf", self.main.format(folder=self.folder, port=port, upstream=UPSTREAM))
         errors = os.path.join(self.folder, "error.log")
         # -e: else it opens the system's own log before it has read a line of ours.
         argv = ["/usr/sbin/nginx", "-p", self.folder, "-e", errors, "-c", main]

@@ -1,0 +1,342 @@
+"""Compares this service with what else could answer, and says how far each goal is met.
+
+Never fails for being slow. Writes build/bench.md besides what it prints.
+"""
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "http"))
+
+import measure  # noqa: E402
+import report  # noqa: E402
+from harness.house import House  # noqa: E402
+from harness.postgres import SERVICE_ROLE  # noqa: E402
+from harness.process import Server  # noqa: E402
+from harness.routes import LIST, PAUSE, RESUME, one  # noqa: E402
+from harness.service import build_folder  # noqa: E402
+from stage import Stage, fill  # noqa: E402
+
+THREADS = 8
+CLIENTS = 32  # of the web server
+# The web server may keep that many connections open to each: nginx's processes, 16 each, twice.
+FLOOR_THREADS = 32 * (os.cpu_count() or 1)
+
+MIGRATIONS, JOBS = 10, 100
+GROWN_MIGRATIONS = (10, 193, 1000)
+GROWN_JOBS = (10_000, 1_000_000, 10_000_000)
+
+FULL_COUNT = (
+    "SELECT batched_background_migration_id, count(*) FILTER (WHERE status = 2),"
+    " count(*) FILTER (WHERE status = 3) FROM batched_background_migration_jobs GROUP BY 1"
+)
+
+
+def options():
+    parser = argparse.ArgumentParser(prog="tests/bench/run", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="of all that is compared (5)")
+    parser.add_argument("--seconds", type=int, default=3, help="for each measurement in a round (3)")
+    parser.add_argument("--jobs", type=int, default=max(GROWN_JOBS), help="at the most (10 million)")
+    return parser.parse_args()
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+# ---- side by side ----
+
+
+class Comparison:
+    """Everything that answers the same list, side by side."""
+
+    def __init__(self, stage, stack, asked):
+        self.stage, self.asked = stage, asked
+        enter = stack.enter_context
+        self.database = enter(stage.database(MIGRATIONS, JOBS))
+        self.service = enter(stage.house.service(self.database.name, {"fcgi": {"threads": THREADS}}))
+        answer = stage.ask(self.service.address)
+        head = "".join(f"{name}: {value}\r\n" for name, value in answer.headers)
+        floor, floor_socket = enter(stage.floor(f"Status: 200 OK\r\n{head}\r\n".encode() + answer.body, FLOOR_THREADS))
+        php, php_socket, script = enter(stage.php(self.database, THREADS))
+        self.nginx = enter(stage.nginx(self.service, floor_socket, php_socket, script))
+        self.request = stage.request_file()
+        self.script = stage.statements(self.database)
+        self.folder = stage.house.workspace.folder("pgbench")
+        ours, cluster = self.service.server.child.pid, stage.house.cluster.server.child.pid
+        nginx = self.nginx.server.child.pid
+        self.subjects = {
+            "list": (self.web(f"GET {LIST}"), {"program": ours, "PostgreSQL": cluster, "nginx": nginx}),
+            "one": (self.web(f"GET {one(1)}"), {"program": ours, "PostgreSQL": cluster, "nginx": nginx}),
+            "pause and resume": (
+                self.web(f"POST {PAUSE}", f"POST {RESUME}"),
+                {"program": ours, "PostgreSQL": cluster, "nginx": nginx},
+            ),
+            "list, PHP-FPM": (
+                self.web("GET /php", token=False),
+                {"program": php.child.pid, "PostgreSQL": cluster, "nginx": nginx},
+            ),
+            "floor: libfcgi, a constant": (self.web("GET /floor"), {"program": floor.child.pid, "nginx": nginx}),
+            "list, straight FastCGI": (self.straight, {"program": ours, "PostgreSQL": cluster}),
+            "ceiling: pgbench, the list's SQL": (self.pgbench, {"PostgreSQL": cluster}),
+        }
+
+    def web(self, *asked, token=True):
+        def load(seconds):
+            bearer = self.stage.house.keys.token("*") if token else None
+            return measure.wrk(self.nginx.port, CLIENTS, seconds, asked, bearer)
+
+        return load
+
+    def straight(self, seconds):
+        return measure.straight(self.stage.load, self.service.address, THREADS, seconds, self.request)
+
+    def pgbench(self, seconds):
+        cluster = self.stage.house.cluster
+        return measure.pgbench(cluster, self.database.name, SERVICE_ROLE, THREADS, seconds, self.script, self.folder)
+
+    def round(self, figures):
+        for subject, (load, servers) in self.subjects.items():
+            figures.add(subject, measure.watch(servers, lambda load=load: load(self.asked.seconds)))
+            if subject == "pause and resume":
+                # What it has left behind, dead rows included, is not for those that follow.
+                self.database.clear()
+                fill(self.database, MIGRATIONS, JOBS)
+
+
+def comparison_table(figures, comparison):
+    head = ["", "requests/s", "p50, ms", "p99, ms", "CPU, µs/request", "PostgreSQL's", "nginx's"]
+    return report.table(
+        head,
+        [
+            [
+                subject,
+                figures.cell(subject, "rate"),
+                figures.cell(subject, "p50", 1e-3, 2),
+                figures.cell(subject, "p99", 1e-3, 2),
+                figures.cell(subject, "cpu program"),
+                figures.cell(subject, "cpu PostgreSQL"),
+                figures.cell(subject, "cpu nginx"),
+            ]
+            for subject in comparison.subjects
+        ],
+    )
+
+
+# ---- growth ----
+
+
+class Growth:
+    """The list of one service on databases of several sizes."""
+
+    def __init__(self, stage, stack, asked):
+        self.stage = stage
+        jobs = [number for number in GROWN_JOBS if number <= asked.jobs]
+        sizes = [(MIGRATIONS, number) for number in jobs]
+        sizes += [(number, jobs[0]) for number in GROWN_MIGRATIONS if number != MIGRATIONS]
+        self.databases = {}
+        for migrations, number in sizes:
+            say(f"filling: {migrations} migrations, {number:,} jobs")
+            database = stack.enter_context(stage.database(migrations, number))
+            self.databases[self.name(migrations, number)] = database
+        self.least, self.most = self.name(MIGRATIONS, jobs[0]), self.name(MIGRATIONS, jobs[-1])
+        self.request = stage.request_file()
+
+    @staticmethod
+    def name(migrations, jobs):
+        return f"{migrations:,} migrations, {jobs:,} jobs"
+
+    def round(self, figures):
+        for name, database in self.databases.items():
+            figures.add(name, self.measure(database))
+
+    def measure(self, database):
+        changes = {"fcgi": {"threads": 1, "timeout": "120s"}}
+        count = timed(lambda: count_all(self.stage.house.cluster, database))
+        with self.stage.house.service(database.name, changes) as service:
+            first = timed(lambda: self.stage.ask(service.address))
+            servers = {
+                "program": service.server.child.pid,
+                "PostgreSQL": self.stage.house.cluster.server.child.pid,
+            }
+            warm = measure.watch(
+                servers, lambda: measure.straight(self.stage.load, service.address, 1, 1, self.request)
+            )
+        return {"full count": count * 1e3, "first": first * 1e3, **warm}
+
+
+def timed(action):
+    start = time.monotonic()
+    action()
+    return time.monotonic() - start
+
+
+def count_all(cluster, database):
+    with contextlib.closing(cluster.connect(database.name, SERVICE_ROLE)) as connection:
+        with connection.cursor() as cursor:
+            cursor.execute(FULL_COUNT)
+            cursor.fetchall()
+
+
+def growth_table(figures, growth):
+    head = ["list of", "p50, ms", "p99, ms", "CPU, µs/request", "PostgreSQL's", "first, ms", "one full count, ms"]
+    return report.table(
+        head,
+        [
+            [
+                name,
+                figures.cell(name, "p50", 1e-3, 2),
+                figures.cell(name, "p99", 1e-3, 2),
+                figures.cell(name, "cpu program"),
+                figures.cell(name, "cpu PostgreSQL"),
+                figures.cell(name, "first", digits=1),
+                figures.cell(name, "full count", digits=1),
+            ]
+            for name in growth.databases
+        ],
+    )
+
+
+# ---- start and memory ----
+
+
+class Life:
+    """What one process takes: to its first answer, and of memory when all its threads are warm."""
+
+    FEW, MANY = THREADS, 4 * THREADS
+
+    def __init__(self, stage, stack, asked):
+        self.stage, self.asked = stage, asked
+        self.database = stack.enter_context(stage.database(MIGRATIONS, JOBS))
+        self.request = stage.request_file()
+
+    def round(self, figures):
+        for _ in range(4):
+            figures.add("start", {"ms": self.start() * 1e3})
+        few, many = self.memory(self.FEW), self.memory(self.MANY)
+        figures.add("memory", {"few": few["VmRSS"], "anonymous": few["RssAnon"], "many": many["VmRSS"],
+                               "thread": (many["VmRSS"] - few["VmRSS"]) / (self.MANY - self.FEW)})  # fmt: skip
+
+    def start(self):
+        """Seconds from before the process is made until it has answered a list."""
+        house = self.stage.house
+        listen = house.socket_path()
+        configuration = house.configuration(self.database.name, listen, {"fcgi": {"threads": THREADS}})
+        file = house.write_configuration(configuration)
+        log = os.path.join(house.workspace.path, house.unique("start"))
+        start = time.monotonic()
+        server = Server("service", [house.program, "-c", file], log)
+        try:
+            while server.child.poll() is None:
+                with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
+                    self.stage.ask(listen)
+                    return time.monotonic() - start
+                time.sleep(0.0002)
+            raise RuntimeError(server.written())
+        finally:
+            server.stop()
+
+    def memory(self, threads):
+        with self.stage.house.service(self.database.name, {"fcgi": {"threads": threads}}) as service:
+            while True:
+                measure.straight(self.stage.load, service.address, 4 * threads, 0.5, self.request)
+                if self.connected() == threads:
+                    return measure.resident_kib(service.server.child.pid)
+
+    def connected(self):
+        """The service's database connections: all its threads have served once all are there."""
+        statement = "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = %s AND usename = %s"
+        return self.database.rows(statement, (self.database.name, SERVICE_ROLE))[0]["n"]
+
+
+def life_table(figures):
+    return report.table(
+        ["one process", "median (least–greatest)"],
+        [
+            ["start to first answer, ms", figures.cell("start", "ms", digits=1)],
+            [f"RSS, {Life.FEW} threads, KiB", figures.cell("memory", "few")],
+            ["of that anonymous, KiB", figures.cell("memory", "anonymous")],
+            [f"RSS, {Life.MANY} threads, KiB", figures.cell("memory", "many")],
+            ["each further thread, KiB", figures.cell("memory", "thread")],
+        ],
+    )
+
+
+# ---- what must hold ----
+
+
+def goals(figures, growth):
+    """(what, value, at least or at most, the bound), from medians."""
+    median = figures.median
+    rate, php, floor = (median(s, "rate") for s in ("list", "list, PHP-FPM", "floor: libfcgi, a constant"))
+    straight = "list, straight FastCGI"
+    return [
+        ("1. list / PHP-FPM, requests/s", rate / php, "≥", 2.0),
+        ("1. list / floor, requests/s", rate / floor, "≥", 0.5),
+        ("2. CPU of the process / of PostgreSQL, straight", median(straight, "cpu program") / median(straight, "cpu PostgreSQL"), "<", 1.0),
+        (f"3. {growth.most} / {growth.least}, p50", median(growth.most, "p50") / median(growth.least, "p50"), "≤", 2.0),
+        (f"3. {growth.most}: first / one full count", median(growth.most, "first") / median(growth.most, "full count"), "≤", 1.0),
+        (f"4. RSS with {Life.FEW} threads, MiB", median("memory", "few") / 1024, "<", 12),
+        ("4. each further thread, KiB", median("memory", "thread"), "<", 256),
+        ("5. start to first answer, ms", median("start", "ms"), "<", 50),
+    ]  # fmt: skip
+
+
+def goals_table(figures, growth):
+    holds = {"≥": lambda a, b: a >= b, "≤": lambda a, b: a <= b, "<": lambda a, b: a < b}
+    return report.table(
+        ["what must hold", "here", "goal", "met"],
+        [
+            [what, f"{value:,.2f}", f"{sign} {bound:g}", "yes" if holds[sign](value, bound) else "NO"]
+            for what, value, sign, bound in goals(figures, growth)
+        ],
+    )
+
+
+def main():
+    asked = options()
+    figures = report.Figures()
+    start = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        stage = Stage(stack.enter_context(House()))
+        parts = [part(stage, stack, asked) for part in (Comparison, Growth, Life)]
+        comparison, growth, _ = parts
+        for number in range(asked.rounds):
+            say(f"round {number + 1} of {asked.rounds}")
+            for part in parts:
+                part.round(figures)
+    text = "\n\n".join(
+        [
+            "# Benchmark",
+            f"Medians of {asked.rounds} rounds, and in brackets the least and the greatest;"
+            f" {os.cpu_count()} processors, {time.monotonic() - start:.0f} s in all.",
+            goals_table(figures, growth),
+            f"Side by side: {MIGRATIONS} migrations with {JOBS} jobs, {THREADS} threads, PHP-FPM children or"
+            f" database connections each; through nginx with {CLIENTS} clients. This service asks for tokens"
+            " and logs every request, PHP-FPM does neither.",
+            comparison_table(figures, comparison),
+            "Growth: straight FastCGI, one client, one thread; the first request is that of a new process.",
+            growth_table(figures, growth),
+            life_table(figures),
+        ]
+    )
+    print(text)
+    path = os.path.join(build_folder(), "bench.md")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text + "\n")
+    say(f"also in {path}")
+
+
+def interrupted(_number, _frame):
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupted)
+    main()
