@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* The well-formed byte sequences of RFC 3629, section 4: what may follow a lead byte
  * first depends on the lead, which is what keeps out overlong forms and surrogates. */
@@ -102,42 +101,102 @@ struct json_object *text_json(const char *s, size_t len)
     return json;
 }
 
+/* The shortest digits that read back as `value`, in `digits` as "d.ddde+dd"; returns how
+ * many stand after the point. A double holds any 15 digits, so where fewer read
+ * back, they are what is printed with 15, zeros after them; 17 always read back. */
+static int shortest(double value, char digits[32])
+{
+    int precision = 13;
+    do {
+        snprintf(digits, 32, "%.*e", ++precision, value);
+    } while (precision < 16 && strtod(digits, NULL) != value);
+    const char *last = strchr(digits, 'e') - 1;
+    while (precision > 0 && *last == '0') {
+        precision--;
+        last--;
+    }
+    return precision;
+}
+
 struct json_object *text_json_number(double value)
 {
     char digits[32];
-    int precision = 0;
-    do {
-        snprintf(digits, sizeof digits, "%.*e", precision, value);
-    } while (strtod(digits, NULL) != value && ++precision < 17);
-
+    /* A whole number, which most are, is its own shortest form. */
+    if (value > -1e15 && value < 1e15 && value == (double)(int64_t)value) {
+        snprintf(digits, sizeof digits, "%" PRId64, (int64_t)value);
+        return json_object_new_double_s(value, digits);
+    }
+    int precision = shortest(value, digits);
     /* The same digits without an exponent, as Go's encoder writes them, where that is
      * not longer than the number is worth. */
     long exponent = strtol(strchr(digits, 'e') + 1, NULL, 10);
     if (exponent >= -6 && exponent < 15) {
         long decimals = precision - exponent;
         snprintf(digits, sizeof digits, "%.*f", decimals > 0 ? (int)decimals : 0, value);
+    } else {
+        snprintf(digits, sizeof digits, "%.*e", precision, value);
     }
     return json_object_new_double_s(value, digits);
 }
 
+/* Writes the last `count` decimal digits of `value`, and what follows them. */
+static char *put_digits(char *out, int64_t value, int count, char after)
+{
+    for (int i = count; i-- > 0; value /= 10)
+        out[i] = (char)('0' + value % 10);
+    out[count] = after;
+    return out + count + 1;
+}
+
+/* The date `day` days after 1970-01-01, in the proleptic Gregorian calendar. Years are
+ * counted from March here, so that the leap day is the last of its year. */
+static char *put_date(char *out, int64_t day)
+{
+    enum {
+        DAYS_400 = 146097,
+        DAYS_100 = 36524,
+        DAYS_4 = 1461
+    };
+    day += 719468 + DAYS_400; /* since March 1st of the year -400 */
+    int64_t year = day / DAYS_400 * 400 - 400;
+    day %= DAYS_400;
+    int64_t century = day / DAYS_100 < 3 ? day / DAYS_100 : 3; /* the fourth is a day longer */
+    day -= century * DAYS_100;
+    int64_t four = day / DAYS_4;
+    day %= DAYS_4;
+    int64_t one = day / 365 < 3 ? day / 365 : 3; /* and so is each fourth year */
+    day -= one * 365;
+    year += century * 100 + four * 4 + one;
+    /* From March on, months of 31 and 30 days take turns as 153 days in five months. */
+    int64_t month = (5 * day + 2) / 153;
+    day -= (153 * month + 2) / 5;
+    out = put_digits(out, month < 10 ? year : year + 1, 4, '-');
+    out = put_digits(out, month < 10 ? month + 3 : month - 9, 2, '-');
+    return put_digits(out, day + 1, 2, 'T');
+}
+
+/* By hand: an answer may hold a thousand times, gmtime_r takes a lock that all threads
+ * share, and snprintf takes longer than all the rest. */
 bool text_rfc3339(int64_t micros, char out[32])
 {
-    int64_t seconds = micros / 1000000;
+    enum {
+        DAY = 86400
+    };
+    const int64_t first = INT64_C(-62167219200); /* 0000-01-01T00:00:00Z */
+    const int64_t last = INT64_C(253402300799);  /* 9999-12-31T23:59:59Z */
     int64_t fraction = micros % 1000000;
-    if (fraction < 0) {
-        fraction += 1000000;
-        seconds--;
-    }
-    struct tm tm;
-    time_t when = (time_t)seconds;
+    int64_t seconds = micros / 1000000 - (fraction < 0);
     out[0] = '\0';
-    if (!gmtime_r(&when, &tm) || tm.tm_year < -1900 || tm.tm_year > 9999 - 1900)
+    if (seconds < first || seconds > last)
         return false;
-    int len = snprintf(out, 32, "%04d-%02d-%02dT%02d:%02d:%02d", tm.tm_year + 1900, tm.tm_mon + 1,
-                       tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
-    if (fraction > 0)
-        snprintf(out + len, 32 - (size_t)len, ".%06" PRId64 "Z", fraction);
-    else
-        snprintf(out + len, 32 - (size_t)len, "Z");
+
+    int64_t second = ((seconds % DAY) + DAY) % DAY;
+    out = put_date(out, (seconds - second) / DAY);
+    out = put_digits(out, second / 3600, 2, ':');
+    out = put_digits(out, second / 60 % 60, 2, ':');
+    out = put_digits(out, second % 60, 2, fraction ? '.' : 'Z');
+    if (fraction)
+        out = put_digits(out, fraction < 0 ? fraction + 1000000 : fraction, 6, 'Z');
+    *out = '\0';
     return true;
 }

@@ -28,7 +28,7 @@ bool text_is_utf8(const char *s, size_t len);
 struct json_object *text_json(const char *s, size_t len);
 
 /* A JSON number in the fewest decimal digits that read back as the same double.
- * `value` must be finite. The caller owns the result. */
+ * `value` must be finite, and not subnormal. The caller owns the result. */
 struct json_object *text_json_number(double value);
 
 /* Microseconds since the Unix epoch as RFC 3339 in UTC; `out` takes 32 bytes. False,
