@@ -28,7 +28,8 @@ CLIENTS = 32  # of the web server
 FLOOR_THREADS = 32 * (os.cpu_count() or 1)
 
 MIGRATIONS, JOBS = 10, 100
-GROWN_MIGRATIONS = (10, 193, 1000)
+REGISTRY = 193  # migrations of a registry of 4.39
+GROWN_MIGRATIONS = (10, REGISTRY, 1000)
 GROWN_JOBS = (10_000, 1_000_000, 10_000_000)
 
 FULL_COUNT = (
@@ -42,7 +43,10 @@ def options():
     parser.add_argument("--rounds", type=int, default=5, help="of all that is compared (5)")
     parser.add_argument("--seconds", type=int, default=3, help="for each measurement in a round (3)")
     parser.add_argument("--jobs", type=int, default=max(GROWN_JOBS), help="at the most (10 million)")
-    return parser.parse_args()
+    asked = parser.parse_args()
+    if asked.rounds < 1 or asked.seconds < 1 or asked.jobs < min(GROWN_JOBS):
+        parser.error(f"a round, a second and {min(GROWN_JOBS):,} jobs are the least")
+    return asked
 
 
 def say(text):
@@ -209,24 +213,31 @@ class Life:
     """What one process takes: to its first answer, and of memory when all its threads are warm."""
 
     FEW, MANY = THREADS, 4 * THREADS
+    LISTS = (MIGRATIONS, REGISTRY)
 
     def __init__(self, stage, stack, asked):
         self.stage, self.asked = stage, asked
-        self.database = stack.enter_context(stage.database(MIGRATIONS, JOBS))
+        self.databases = {number: stack.enter_context(stage.database(number, JOBS)) for number in self.LISTS}
         self.request = stage.request_file()
 
-    def round(self, figures):
-        for _ in range(4):
-            figures.add("start", {"ms": self.start() * 1e3})
-        few, many = self.memory(self.FEW), self.memory(self.MANY)
-        figures.add("memory", {"few": few["VmRSS"], "anonymous": few["RssAnon"], "many": many["VmRSS"],
-                               "thread": (many["VmRSS"] - few["VmRSS"]) / (self.MANY - self.FEW)})  # fmt: skip
+    @staticmethod
+    def name(migrations):
+        return f"list of {migrations}"
 
-    def start(self):
+    def round(self, figures):
+        for number, database in self.databases.items():
+            for _ in range(3):
+                figures.add(self.name(number), {"start": self.start(database) * 1e3})
+            few, many = self.memory(database, self.FEW), self.memory(database, self.MANY)
+            thread = (many["VmRSS"] - few["VmRSS"]) / (self.MANY - self.FEW)
+            figures.add(self.name(number), {"few": few["VmRSS"], "anonymous": few["RssAnon"],
+                                            "many": many["VmRSS"], "thread": thread})  # fmt: skip
+
+    def start(self, database):
         """Seconds from before the process is made until it has answered a list."""
         house = self.stage.house
         listen = house.socket_path()
-        configuration = house.configuration(self.database.name, listen, {"fcgi": {"threads": THREADS}})
+        configuration = house.configuration(database.name, listen, {"fcgi": {"threads": THREADS}})
         file = house.write_configuration(configuration)
         log = os.path.join(house.workspace.path, house.unique("start"))
         start = time.monotonic()
@@ -241,29 +252,32 @@ class Life:
         finally:
             server.stop()
 
-    def memory(self, threads):
-        with self.stage.house.service(self.database.name, {"fcgi": {"threads": threads}}) as service:
+    def memory(self, database, threads):
+        with self.stage.house.service(database.name, {"fcgi": {"threads": threads}}) as service:
             while True:
                 measure.straight(self.stage.load, service.address, 4 * threads, 0.5, self.request)
-                if self.connected() == threads:
+                if connected(database) == threads:
                     return measure.resident_kib(service.server.child.pid)
 
-    def connected(self):
-        """The service's database connections: all its threads have served once all are there."""
-        statement = "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = %s AND usename = %s"
-        return self.database.rows(statement, (self.database.name, SERVICE_ROLE))[0]["n"]
+
+def connected(database):
+    """The service's database connections: all its threads have served once all are there."""
+    statement = "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = %s AND usename = %s"
+    return database.rows(statement, (database.name, SERVICE_ROLE))[0]["n"]
 
 
 def life_table(figures):
+    measures = [
+        ("start to first answer, ms", "start", 1),
+        (f"RSS, {Life.FEW} threads, KiB", "few", 0),
+        ("of that anonymous, KiB", "anonymous", 0),
+        (f"RSS, {Life.MANY} threads, KiB", "many", 0),
+        ("each further thread, KiB", "thread", 0),
+    ]
+    names = [Life.name(number) for number in Life.LISTS]
     return report.table(
-        ["one process", "median (least–greatest)"],
-        [
-            ["start to first answer, ms", figures.cell("start", "ms", digits=1)],
-            [f"RSS, {Life.FEW} threads, KiB", figures.cell("memory", "few")],
-            ["of that anonymous, KiB", figures.cell("memory", "anonymous")],
-            [f"RSS, {Life.MANY} threads, KiB", figures.cell("memory", "many")],
-            ["each further thread, KiB", figures.cell("memory", "thread")],
-        ],
+        ["one process", *names],
+        [[label, *(figures.cell(name, what, digits=digits) for name in names)] for label, what, digits in measures],
     )
 
 
@@ -275,15 +289,16 @@ def goals(figures, growth):
     median = figures.median
     rate, php, floor = (median(s, "rate") for s in ("list", "list, PHP-FPM", "floor: libfcgi, a constant"))
     straight = "list, straight FastCGI"
+    lists = [Life.name(number) for number in Life.LISTS]
     return [
         ("1. list / PHP-FPM, requests/s", rate / php, "≥", 2.0),
         ("1. list / floor, requests/s", rate / floor, "≥", 0.5),
         ("2. CPU of the process / of PostgreSQL, straight", median(straight, "cpu program") / median(straight, "cpu PostgreSQL"), "<", 1.0),
         (f"3. {growth.most} / {growth.least}, p50", median(growth.most, "p50") / median(growth.least, "p50"), "≤", 2.0),
         (f"3. {growth.most}: first / one full count", median(growth.most, "first") / median(growth.most, "full count"), "≤", 1.0),
-        (f"4. RSS with {Life.FEW} threads, MiB", median("memory", "few") / 1024, "<", 12),
-        ("4. each further thread, KiB", median("memory", "thread"), "<", 256),
-        ("5. start to first answer, ms", median("start", "ms"), "<", 50),
+        *((f"4. RSS with {Life.FEW} threads, {name}, MiB", median(name, "few") / 1024, "<", 12) for name in lists),
+        *((f"4. each further thread, {name}, KiB", median(name, "thread"), "<", 256) for name in lists),
+        *((f"5. start to first answer, {name}, ms", median(name, "start"), "<", 50) for name in lists),
     ]  # fmt: skip
 
 

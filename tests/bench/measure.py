@@ -54,7 +54,9 @@ def watch(servers, load):
     if figures["failures"]:
         raise RuntimeError(f"{figures['failures']} of {figures['requests']} requests failed")
     for name, pid in servers.items():
-        figures[f"cpu {name}"] = (cpu_seconds(pid) - before[name]) * 1e6 / figures["requests"]
+        spent = cpu_seconds(pid) - before[name]
+        if spent * TICKS >= 5:  # fewer ticks say nothing
+            figures[f"cpu {name}"] = spent * 1e6 / figures["requests"]
     figures["rate"] = figures["requests"] / figures["seconds"]
     return figures
 
