@@ -38,7 +38,7 @@ endif
 PACKAGES := fcgi libjwt json-c libpq yaml-0.1 libcrypto
 # Asked for when first needed: `make run` may have to install pkg-config itself first.
 PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PACKAGES)))$(PKG_CFLAGS)
-PKG_LIBS   = $(eval PKG_LIBS := $$(shell pkg-config --libs $(PACKAGES)))$(PKG_LIBS) -lm
+PKG_LIBS   = $(eval PKG_LIBS := $$(shell pkg-config --libs $(PACKAGES)) -lm)$(PKG_LIBS)
 
 COMPILE = $(CC) $(CSTD) $(WARN) $(CFLAGS) $(HARDEN) $(CPPFLAGS) -DBBM_VERSION='"$(VERSION)"' \
           -Ifcgi $(PKG_CFLAGS) -pthread -MMD -MP
@@ -58,7 +58,7 @@ BENCH_PROGRAMS := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/b
 all: $(BUILD)/bbm-fcgi
 
 $(BUILD)/bbm-fcgi: $(OBJECTS)
-	$(LINK) -o $@ $^ $(PKG_LIBS) -lm
+	$(LINK) -o $@ $^ $(PKG_LIBS)
 
 $(BUILD)/fcgi/%.o: fcgi/%.c
 	@mkdir -p $(@D)
@@ -74,7 +74,8 @@ $(BUILD)/sql.o: $(BUILD)/sql.c
 # A unit test is one file with everything but main() behind it.
 $(BUILD)/tests/unit/%: tests/unit/%.c $(filter-out %/main.o,$(OBJECTS))
 	@mkdir -p $(@D)
-	$(COMPILE) -o $@ $^ $(HARDLD) $(PKG_LIBS) $$(pkg-config --cflags --libs cmocka)
+	$(COMPILE) -o $@ $(filter %.c %.o,$^) $(HARDLD) $(PKG_LIBS) \
+	    $$(pkg-config --cflags --libs cmocka)
 
 # What the benchmark loads and compares with.
 $(BUILD)/bench/%: tests/bench/%.c

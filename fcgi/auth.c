@@ -14,17 +14,22 @@ static const char *action_of(const struct auth *auth, enum access access)
     return access == ACCESS_WRITE ? "write" : "read";
 }
 
-/* Appends name="value" with the value as a quoted-string (RFC 9110, 5.6.4). */
-static void quote(char *out, size_t size, const char *name, const char *value)
+/* Appends name="value" with the value as a quoted-string (RFC 9110, 5.6.4). False where
+ * it does not fit whole. */
+static bool quote(char *out, size_t size, const char *name, const char *value)
 {
     size_t len = strlen(out);
+    /* At the most: a comma, the name, =", every byte of the value escaped, a quote. */
+    if (size - len < strlen(name) + 2 * strlen(value) + 5)
+        return false;
     len += (size_t)snprintf(out + len, size - len, "%s%s=\"", len > 7 ? "," : "", name);
-    for (; *value && len + 4 < size; value++) {
+    for (; *value; value++) {
         if (*value == '"' || *value == '\\')
             out[len++] = '\\';
         out[len++] = *value;
     }
     snprintf(out + len, size - len, "\"");
+    return true;
 }
 
 /* A Host header that may stand in a URL: a client's word, so no more than names,
@@ -41,21 +46,22 @@ static void challenge(const struct auth *auth, const struct request *request, en
                       const char *fault, struct response *response)
 {
     const struct conf_token *conf = &auth->conf->token;
-    char header[1024] = "Bearer ";
-    char realm[300];
+    char header[2000] = "Bearer ";
+    char redirect[300];
     char scope[64];
+    const char *realm = conf->realm;
     snprintf(scope, sizeof scope, "registry:background-migrations:%s", action_of(auth, access));
     if (conf->autoredirect && host_is_fit(request->host)) {
-        snprintf(realm, sizeof realm, "https://%s/auth/token", request->host);
-        quote(header, sizeof header, "realm", realm);
-    } else {
-        quote(header, sizeof header, "realm", conf->realm);
+        snprintf(redirect, sizeof redirect, "https://%s/auth/token", request->host);
+        realm = redirect;
     }
-    quote(header, sizeof header, "service", conf->service);
-    quote(header, sizeof header, "scope", scope);
-    if (fault)
-        quote(header, sizeof header, "error", fault);
-    response_header(response, "WWW-Authenticate", header);
+    /* Half a challenge would lead clients astray; a realm or service of a thousand
+     * characters gets none. */
+    if (quote(header, sizeof header, "realm", realm) &&
+        quote(header, sizeof header, "service", conf->service) &&
+        quote(header, sizeof header, "scope", scope) &&
+        (!fault || quote(header, sizeof header, "error", fault)))
+        response_header(response, "WWW-Authenticate", header);
 }
 
 /* The access that was asked, in the registry's spelling. */

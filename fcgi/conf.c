@@ -325,6 +325,23 @@ static const char *scalar(const yaml_node_t *node)
     return (const char *)node->data.scalar.value;
 }
 
+static yaml_node_t *lookup(yaml_document_t *doc, const yaml_node_t *map, const char *name,
+                           size_t len, int depth);
+
+/* The same through a merge key, whose value is a mapping or a list of mappings; the first
+ * that has the name counts. */
+static yaml_node_t *lookup_merged(yaml_document_t *doc, const yaml_node_t *merged, const char *name,
+                                  size_t len, int depth)
+{
+    yaml_node_t *found = NULL;
+    if (!merged || merged->type != YAML_SEQUENCE_NODE)
+        return lookup(doc, merged, name, len, depth);
+    for (yaml_node_item_t *item = merged->data.sequence.items.start;
+         !found && item < merged->data.sequence.items.top; item++)
+        found = lookup(doc, yaml_document_get_node(doc, *item), name, len, depth);
+    return found;
+}
+
 /* The value under `name` in a mapping; a merge key (`<<: *other`) is looked through
  * where the mapping itself has none. NULL: not there. */
 static yaml_node_t *lookup(yaml_document_t *doc, const yaml_node_t *map, const char *name,
@@ -343,7 +360,7 @@ static yaml_node_t *lookup(yaml_document_t *doc, const yaml_node_t *map, const c
         if (strcmp(scalar(key), "<<") == 0)
             merged = yaml_document_get_node(doc, pair->value);
     }
-    return lookup(doc, merged, name, len, depth + 1);
+    return merged ? lookup_merged(doc, merged, name, len, depth + 1) : NULL;
 }
 
 /* True where a node stands for "no value": empty, ~ or null, unquoted. */
@@ -368,17 +385,11 @@ static bool find(yaml_document_t *doc, const char *path, struct origin *origin,
             return true;
         origin->line = node->start_mark.line + 1;
         if (node->type != YAML_MAPPING_NODE) {
-            char parent[96];
-            snprintf(parent, sizeof parent, "%.*s", rest > path ? (int)(rest - path - 1) : 0, path);
-            /* The registry lets a section be one word (`auth: silly`, `storage: inmemory`);
-             * that is a section without our keys. */
-            return node->type == YAML_SCALAR_NODE && rest > path
-                       ? fail(report, origin, parent,
-                              "expected a section with keys of its own; "
-                              "found \"%.64s\"",
-                              scalar(node))
-                       : fail(report, origin, rest > path ? parent : "the file",
-                              "expected a section with keys of its own; found a list");
+            char parent[96] = "the file";
+            if (rest > path)
+                snprintf(parent, sizeof parent, "%.*s", (int)(rest - path - 1), path);
+            return fail(report, origin, parent, "expected a section with keys of its own; found %s",
+                        node->type == YAML_SCALAR_NODE ? "a single value" : "a list");
         }
         node = lookup(doc, node, rest, len, 0);
         rest += len + (rest[len] == '.');

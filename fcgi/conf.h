@@ -47,7 +47,7 @@ struct conf_fcgi {
     int64_t idle_timeout_ms;  /* for a kept-alive connection without a request */
     int64_t drain_timeout_ms; /* for requests under way at a stop */
     int64_t recount_ms;       /* after which jobs are counted anew */
-    bool challenge_all;       /* the challenge's scope asks for `*` */
+    int64_t challenge_all;    /* the challenge's scope asks for `*` */
 };
 
 struct conf {

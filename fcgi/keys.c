@@ -81,6 +81,15 @@ static bool fingerprint_of(EVP_PKEY *pkey, char out[KEYS_FINGERPRINT_SIZE])
     return made;
 }
 
+/* The curves that ES256, ES384 and ES512 name (RFC 7518, 3.4); others have their size. */
+static bool on_nist_curve(EVP_PKEY *pkey)
+{
+    char name[32];
+    return EVP_PKEY_get_group_name(pkey, name, sizeof name, NULL) &&
+           (strcmp(name, "prime256v1") == 0 || strcmp(name, "secp384r1") == 0 ||
+            strcmp(name, "secp521r1") == 0);
+}
+
 /* Fills `key` from a certificate; on failure says why in a few words. */
 static bool key_from(X509 *certificate, struct key *key, const char **why)
 {
@@ -98,6 +107,9 @@ static bool key_from(X509 *certificate, struct key *key, const char **why)
         break;
     case EVP_PKEY_EC:
         key->type = KEY_EC;
+        *why = "its EC key is not on P-256, P-384 or P-521";
+        if (!on_nist_curve(pkey))
+            return false;
         break;
     default:
         *why = "its key is neither RSA nor EC";

@@ -20,11 +20,7 @@ struct progress progress_of(const struct migration *migration)
     double done = (double)migration->finished_jobs * (double)migration->batch_size;
     if (done >= total)
         return (struct progress){true, CAP, true};
-    double percent = done > 0 ? done / total * 100 : 0;
-    /* Rounding may reach 100 where the counts do not. */
-    if (percent >= 100)
-        return (struct progress){true, CAP, true};
-    return (struct progress){true, percent, false};
+    return (struct progress){true, done > 0 ? done / total * 100 : 0, false};
 }
 
 struct maybe progress_seconds_remaining(const struct migration *migration)

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT
+ * The contract's table of errors, row by row. */
+#include "unit.h"
+
+#include "error.h"
+
+/* The answer's body is exactly this text; the error is released. */
+static void assert_error(struct error *error, int status, const char *body)
+{
+    struct json_object *json = error_body(error);
+    assert_int_equal(error->status, status);
+    assert_string_equal(json_object_to_json_string_ext(json, JSON_C_TO_STRING_PLAIN |
+                                                                 JSON_C_TO_STRING_NOSLASHESCAPE),
+                        body);
+    json_object_put(json);
+    error_free(error);
+    assert_int_equal(error->status, 0);
+    assert_null(error->detail);
+}
+
+static void test_not_found(void **state)
+{
+    struct error error;
+    (void)state;
+    assert_false(error_not_found(&error));
+    assert_error(&error, 404,
+                 "{\"errors\":[{\"code\":\"NOT_FOUND\",\"message\":\"no such route\"}]}");
+}
+
+static void test_method(void **state)
+{
+    struct error error;
+    (void)state;
+    assert_false(error_method(&error));
+    assert_error(&error, 405,
+                 "{\"errors\":[{\"code\":\"UNSUPPORTED\","
+                 "\"message\":\"The operation is unsupported.\"}]}");
+}
+
+static void test_id_invalid(void **state)
+{
+    struct error error;
+    (void)state;
+    assert_false(error_id_invalid(&error));
+    assert_error(&error, 400,
+                 "{\"errors\":[{\"code\":\"BBM_ID_INVALID\","
+                 "\"message\":\"provided BBM Id is invalid\"}]}");
+}
+
+static void test_id_not_found(void **state)
+{
+    struct error error;
+    (void)state;
+    assert_false(error_id_not_found(&error, 7));
+    assert_error(&error, 404,
+                 "{\"errors\":[{\"code\":\"BBM_ID_NOT_FOUND\","
+                 "\"message\":\"provided BBM Id has not been found\","
+                 "\"detail\":\"BBM with ID 7 not found\"}]}");
+    assert_false(error_id_not_found(&error, INT64_MAX));
+    assert_error(&error, 404,
+                 "{\"errors\":[{\"code\":\"BBM_ID_NOT_FOUND\","
+                 "\"message\":\"provided BBM Id has not been found\","
+                 "\"detail\":\"BBM with ID 9223372036854775807 not found\"}]}");
+}
+
+static void test_state_conflict(void **state)
+{
+    struct error error;
+    (void)state;
+    assert_false(error_state_conflict(&error, INT64_MAX, "finished"));
+    assert_error(&error, 409,
+                 "{\"errors\":[{\"code\":\"BBM_STATE_CONFLICT\","
+                 "\"message\":\"the migration's state does not allow this\","
+                 "\"detail\":\"BBM with ID 9223372036854775807 is finished\"}]}");
+}
+
+/* The detail names the parameter and says what is allowed. */
+static void test_parameters(void **state)
+{
+    struct error error;
+    (void)state;
+    assert_false(error_parameter_type(&error, "n", "an integer"));
+    assert_error(&error, 400,
+                 "{\"errors\":[{\"code\":\"INVALID_QUERY_PARAMETER_TYPE\","
+                 "\"message\":\"invalid query parameter value type\","
+                 "\"detail\":\"the 'n' query parameter must be an integer\"}]}");
+    assert_false(error_parameter_value(&error, "status", "one of active, finished, failed"));
+    assert_error(&error, 400,
+                 "{\"errors\":[{\"code\":\"INVALID_QUERY_PARAMETER_VALUE\","
+                 "\"message\":\"invalid query parameter value\","
+                 "\"detail\":\"the 'status' query parameter must be "
+                 "one of active, finished, failed\"}]}");
+}
+
+static void test_unauthorized(void **state)
+{
+    struct error error;
+    struct json_object *detail = json_object_new_array();
+    (void)state;
+    json_object_array_add(detail, json_object_new_string("asked"));
+    assert_false(error_unauthorized(&error, detail));
+    assert_ptr_equal(error.detail, detail);
+    assert_error(&error, 401,
+                 "{\"errors\":[{\"code\":\"UNAUTHORIZED\","
+                 "\"message\":\"authentication required\",\"detail\":[\"asked\"]}]}");
+}
+
+static void test_too_large(void **state)
+{
+    struct error error;
+    (void)state;
+    assert_false(error_too_large(&error));
+    struct json_object *json = error_body(&error);
+    assert_int_equal(error.status, 413);
+    assert_string_equal(error.code, "SIZE_INVALID");
+    assert_true(strlen(error.message) > 0);
+    json_object_put(json);
+    error_free(&error);
+}
+
+/* What the log is told stays out of the answer. */
+static void test_unavailable(void **state)
+{
+    struct error error;
+    (void)state;
+    assert_false(error_unavailable(&error, "no connection to %s within %d ms", "db1", 5));
+    assert_string_equal(error.reason, "no connection to db1 within 5 ms");
+    assert_error(&error, 503,
+                 "{\"errors\":[{\"code\":\"UNAVAILABLE\",\"message\":\"service unavailable\"}]}");
+    assert_string_equal(error.reason, "");
+}
+
+static void test_unknown(void **state)
+{
+    struct error error;
+    (void)state;
+    assert_false(error_unknown(&error, "relation \"%s\" does not exist", "secret"));
+    assert_string_equal(error.reason, "relation \"secret\" does not exist");
+    assert_error(&error, 500,
+                 "{\"errors\":[{\"code\":\"UNKNOWN\",\"message\":\"unknown error\"}]}");
+}
+
+static void test_long_reason_is_cut(void **state)
+{
+    static char reason[1000];
+    struct error error;
+    (void)state;
+    memset(reason, 'x', sizeof reason - 1);
+    error_unknown(&error, "%s", reason);
+    assert_int_equal(strlen(error.reason), sizeof error.reason - 1);
+    error_free(&error);
+}
+
+/* The body may outlive the error, and the error the body. */
+static void test_ownership(void **state)
+{
+    struct error error;
+    (void)state;
+    error_id_not_found(&error, 1);
+    struct json_object *one = error_body(&error);
+    struct json_object *two = error_body(&error);
+    json_object_put(one);
+    error_free(&error);
+    assert_non_null(strstr(json_object_to_json_string(two), "BBM with ID 1 not found"));
+    json_object_put(two);
+    error_free(&error); /* twice does no harm */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_not_found),          cmocka_unit_test(test_method),
+        cmocka_unit_test(test_id_invalid),         cmocka_unit_test(test_id_not_found),
+        cmocka_unit_test(test_state_conflict),     cmocka_unit_test(test_parameters),
+        cmocka_unit_test(test_unauthorized),       cmocka_unit_test(test_too_large),
+        cmocka_unit_test(test_unavailable),        cmocka_unit_test(test_unknown),
+        cmocka_unit_test(test_long_reason_is_cut), cmocka_unit_test(test_ownership),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

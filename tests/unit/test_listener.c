@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: MIT
+ * The listening socket: what may be asked for, and what is found there. */
+#include "unit.h"
+
+#include "listener.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+static struct conf conf_of(const char *listen)
+{
+    return (struct conf){.file = "config.yml",
+                         .fcgi = {.listen = (char *)(uintptr_t)listen, .mode = 0660}};
+}
+
+static void assert_says(const char *why, const char *expected)
+{
+    if (!strstr(why, expected))
+        fail_msg("\"%s\" does not say \"%s\"", why, expected);
+    assert_int_equal(strncmp(why, "config.yml: fcgi.", 17), 0);
+    assert_null(strchr(why, '\n'));
+}
+
+static void assert_not_opened(const struct conf *conf, const char *expected)
+{
+    struct listener listener;
+    char why[512];
+    assert_false(listener_open(&listener, conf, why, sizeof why));
+    assert_says(why, expected);
+    assert_int_equal(listener.fd, -1);
+    assert_null(listener.path);
+}
+
+static struct listener opened(const struct conf *conf)
+{
+    struct listener listener;
+    char why[512];
+    memset(&listener, 0xA5, sizeof listener);
+    if (!listener_open(&listener, conf, why, sizeof why))
+        fail_msg("not opened: %s", why);
+    /* As an epoll set shared by threads wants it. */
+    assert_true(fcntl(listener.fd, F_GETFL) & O_NONBLOCK);
+    return listener;
+}
+
+static bool connects(const struct sockaddr *address, socklen_t len)
+{
+    int fd = socket(address->sa_family, SOCK_STREAM, 0);
+    bool good = fd >= 0 && connect(fd, address, len) == 0;
+    close(fd);
+    return good;
+}
+
+static bool connects_unix(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    memcpy(address.sun_path, path, strlen(path) + 1);
+    return connects((const struct sockaddr *)&address, sizeof address);
+}
+
+/* ---- the check, which opens nothing ---- */
+
+static void test_listen_that_is_fit(void **state)
+{
+    static const char *const fit[] = {
+        "/run/bbm.sock", "./bbm.sock", "run/x",      "127.0.0.1:9000",         "localhost:1",
+        "[::1]:9000",    ":9000",      "[::]:65535", "host.example.com:09000",
+    };
+    char why[512];
+    (void)state;
+    for (size_t i = 0; i < COUNT(fit); i++) {
+        struct conf conf = conf_of(fit[i]);
+        if (!listener_check(&conf, why, sizeof why))
+            fail_msg("refused: %s", why);
+    }
+    struct conf conf = conf_of(NULL);
+    assert_true(listener_check(&conf, why, sizeof why));
+}
+
+static void test_listen_that_is_not(void **state)
+{
+    static const char *const unfit[] = {
+        "",         "9000",       "localhost", "localhost:", "localhost:http",
+        "host:0",   "host:65536", "host:-1",   "host:+80",   "host: 80",
+        "host:80x", "::1:9000",   "a:b:9000",  ":",          "host:99999999999999999999",
+        "[::1]",    "host:9000 ",
+    };
+    char why[512];
+    (void)state;
+    for (size_t i = 0; i < COUNT(unfit); i++) {
+        struct conf conf = conf_of(unfit[i]);
+        if (listener_check(&conf, why, sizeof why))
+            fail_msg("taken: %s", unfit[i]);
+        assert_says(why, "neither a path nor host:port; write /run/");
+        assert_not_opened(&conf, "neither a path nor host:port");
+    }
+}
+
+static void test_long_path(void **state)
+{
+    static char path[200];
+    const size_t most = sizeof(struct sockaddr_un) - offsetof(struct sockaddr_un, sun_path) - 1;
+    char why[512];
+    (void)state;
+    memset(path, 'x', sizeof path - 1);
+    path[0] = '/';
+    path[most] = '\0';
+    struct conf conf = conf_of(path);
+    assert_true(listener_check(&conf, why, sizeof why));
+    path[most] = 'x';
+    path[most + 1] = '\0';
+    assert_false(listener_check(&conf, why, sizeof why));
+    assert_says(why, "longer than a socket path can be; choose a shorter one");
+}
+
+static void test_group_that_is_none(void **state)
+{
+    char why[512];
+    struct conf conf = conf_of("/run/bbm.sock");
+    (void)state;
+    conf.fcgi.group = (char[]){"no-such-group-here"};
+    assert_false(listener_check(&conf, why, sizeof why));
+    assert_says(why, "fcgi.group: there is no group \"no-such-group-here\"; name one");
+}
+
+/* ---- a socket file ---- */
+
+static void test_socket_file(void **state)
+{
+    char path[sizeof unit_folder + 64];
+    struct stat there;
+    (void)state;
+    snprintf(path, sizeof path, "%s", unit_path("a.sock"));
+    struct conf conf = conf_of(path);
+    conf.fcgi.mode = 0604;
+    struct listener listener = opened(&conf);
+    assert_false(listener.inherited);
+    assert_string_equal(listener.path, path);
+    assert_int_equal(stat(path, &there), 0);
+    assert_true(S_ISSOCK(there.st_mode));
+    assert_int_equal(there.st_mode & 07777, 0604);
+    assert_true(connects_unix(path));
+    listener_close(&listener);
+    assert_int_equal(listener.fd, -1);
+    assert_int_equal(stat(path, &there), -1);
+    listener_close(&listener); /* twice does no harm */
+}
+
+static void test_group_of_the_socket_file(void **state)
+{
+    struct stat there;
+    const struct group *group = getgrgid(getgid());
+    (void)state;
+    if (!group)
+        skip();
+    char path[sizeof unit_folder + 64];
+    snprintf(path, sizeof path, "%s", unit_path("group.sock"));
+    struct conf conf = conf_of(path);
+    conf.fcgi.group = group->gr_name;
+    struct listener listener = opened(&conf);
+    assert_int_equal(stat(path, &there), 0);
+    assert_int_equal(there.st_gid, getgid());
+    listener_close(&listener);
+}
+
+/* The umask stays as it was, whatever the file's mode. */
+static void test_umask(void **state)
+{
+    struct conf conf = conf_of(unit_path("umask.sock"));
+    mode_t before = umask(0027);
+    (void)state;
+    struct listener listener = opened(&conf);
+    mode_t after = umask(before);
+    listener_close(&listener);
+    assert_int_equal(after, 0027);
+}
+
+static void test_stale_socket_file(void **state)
+{
+    char path[sizeof unit_folder + 64];
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    (void)state;
+    snprintf(path, sizeof path, "%s", unit_path("stale.sock"));
+    memcpy(address.sun_path, path, strlen(path) + 1);
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    close(fd);
+    assert_false(connects_unix(path));
+    struct conf conf = conf_of(path);
+    struct listener listener = opened(&conf);
+    assert_true(connects_unix(path));
+    listener_close(&listener);
+}
+
+/* One that somebody serves is left to them, and keeps serving. */
+static void test_live_socket_file(void **state)
+{
+    char path[sizeof unit_folder + 64];
+    (void)state;
+    snprintf(path, sizeof path, "%s", unit_path("live.sock"));
+    struct conf conf = conf_of(path);
+    struct listener first = opened(&conf);
+    assert_not_opened(&conf, "in use by another process; stop that one");
+    assert_true(connects_unix(path));
+    listener_close(&first);
+}
+
+static void test_other_file_at_the_path(void **state)
+{
+    char path[sizeof unit_folder + 64];
+    struct stat there;
+    (void)state;
+    snprintf(path, sizeof path, "%s", unit_write("precious.txt", "text"));
+    struct conf conf = conf_of(path);
+    assert_not_opened(&conf, "exists and is no socket; move it away");
+    assert_int_equal(stat(path, &there), 0);
+    assert_int_equal(there.st_size, 4);
+}
+
+static void test_folder_that_is_none(void **state)
+{
+    struct conf conf = conf_of(unit_path("missing/x.sock"));
+    (void)state;
+    assert_not_opened(&conf, "No such file or directory; its folder must exist");
+}
+
+/* ---- TCP ---- */
+
+static struct sockaddr_in address_of(const struct listener *listener)
+{
+    struct sockaddr_in address;
+    socklen_t len = sizeof address;
+    assert_int_equal(getsockname(listener->fd, (struct sockaddr *)&address, &len), 0);
+    return address;
+}
+
+/* A port that was free a moment ago, as host:port. */
+static void free_port(char *listen, size_t size)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t len = sizeof address;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, len), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
+    close(fd);
+    snprintf(listen, size, "127.0.0.1:%d", ntohs(address.sin_port));
+}
+
+static void test_tcp(void **state)
+{
+    struct listener listener;
+    char listen[64];
+    char why[512];
+    (void)state;
+    /* Somebody else may take the port in between. */
+    for (int tries = 0;; tries++) {
+        free_port(listen, sizeof listen);
+        struct conf conf = conf_of(listen);
+        if (listener_open(&listener, &conf, why, sizeof why))
+            break;
+        if (tries == 9)
+            fail_msg("not opened: %s", why);
+    }
+    assert_null(listener.path);
+    assert_false(listener.inherited);
+    struct sockaddr_in address = address_of(&listener);
+    assert_int_equal(address.sin_addr.s_addr, htonl(INADDR_LOOPBACK));
+    assert_true(connects((struct sockaddr *)&address, sizeof address));
+
+    struct conf conf = conf_of(listen);
+    assert_not_opened(&conf, "Address already in use; choose another port or stop its user");
+    listener_close(&listener);
+    assert_false(connects((struct sockaddr *)&address, sizeof address));
+}
+
+static void test_host_that_is_none(void **state)
+{
+    struct conf conf = conf_of("256.256.256.256:9000");
+    (void)state;
+    assert_not_opened(&conf, "write it as 127.0.0.1:9000");
+}
+
+/* ---- descriptor 0 ---- */
+
+/* Puts `fd` at descriptor 0; returns what was there. */
+static int put_at_0(int fd)
+{
+    int saved = dup(STDIN_FILENO);
+    assert_true(saved >= 0);
+    assert_int_equal(dup2(fd, STDIN_FILENO), STDIN_FILENO);
+    return saved;
+}
+
+static void put_back(int saved)
+{
+    dup2(saved, STDIN_FILENO);
+    close(saved);
+}
+
+static void test_inherited(void **state)
+{
+    char path[sizeof unit_folder + 64];
+    char why[512];
+    (void)state;
+    snprintf(path, sizeof path, "%s", unit_path("inherited.sock"));
+    struct conf theirs = conf_of(path);
+    struct listener manager = opened(&theirs);
+    assert_int_equal(fcntl(manager.fd, F_SETFL, 0), 0); /* as a manager hands it over */
+    int saved = put_at_0(manager.fd);
+
+    struct conf conf = conf_of(NULL);
+    struct listener listener;
+    bool good = listener_open(&listener, &conf, why, sizeof why);
+    bool nonblocking = fcntl(STDIN_FILENO, F_GETFL) & O_NONBLOCK;
+    struct listener found = listener;
+    listener_close(&listener);
+    put_back(saved);
+
+    assert_true(good);
+    assert_int_equal(found.fd, STDIN_FILENO);
+    assert_true(found.inherited);
+    assert_null(found.path);
+    assert_true(nonblocking);
+    /* The file is the manager's, who still listens on it. */
+    assert_true(connects_unix(path));
+    listener_close(&manager);
+}
+
+static void test_nothing_inherited(void **state)
+{
+    int ends[2];
+    struct conf conf = conf_of(NULL);
+    (void)state;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    const int others[] = {open("/dev/null", O_RDONLY), ends[0]};
+    for (size_t i = 0; i < COUNT(others); i++) {
+        struct listener listener;
+        char why[512];
+        int saved = put_at_0(others[i]);
+        bool good = listener_open(&listener, &conf, why, sizeof why);
+        put_back(saved);
+        close(others[i]);
+        assert_false(good);
+        assert_says(why, "standard input: not a listening socket; set fcgi.listen, or start");
+    }
+    close(ends[1]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_listen_that_is_fit),
+        cmocka_unit_test(test_listen_that_is_not),
+        cmocka_unit_test(test_long_path),
+        cmocka_unit_test(test_group_that_is_none),
+        cmocka_unit_test(test_socket_file),
+        cmocka_unit_test(test_group_of_the_socket_file),
+        cmocka_unit_test(test_umask),
+        cmocka_unit_test(test_stale_socket_file),
+        cmocka_unit_test(test_live_socket_file),
+        cmocka_unit_test(test_other_file_at_the_path),
+        cmocka_unit_test(test_folder_that_is_none),
+        cmocka_unit_test(test_tcp),
+        cmocka_unit_test(test_host_that_is_none),
+        cmocka_unit_test(test_inherited),
+        cmocka_unit_test(test_nothing_inherited),
+    };
+    return cmocka_run_group_tests(tests, unit_folder_make, unit_folder_remove);
+}

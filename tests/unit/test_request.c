@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT
+ * FastCGI's parameters as a request. */
+#include "unit.h"
+
+#include "request.h"
+
+#define READ(request, ...) request_read(request, (char *[]){__VA_ARGS__, NULL})
+
+static void test_nothing_given(void **state)
+{
+    struct request request;
+    size_t len;
+    (void)state;
+    memset(&request, 0xA5, sizeof request);
+    request_read(&request, (char *[]){NULL});
+    assert_string_equal(request.method, "");
+    assert_string_equal(request.script_name, "");
+    assert_string_equal(request.path_info, "");
+    assert_string_equal(request.query, "");
+    assert_string_equal(request.host, "");
+    assert_string_equal(request.remote_addr, "");
+    assert_null(request.authorization);
+    assert_null(request_bearer(&request, &len));
+}
+
+static void test_all_given(void **state)
+{
+    struct request request;
+    (void)state;
+    READ(&request, "REQUEST_METHOD=POST", "SCRIPT_NAME=/v1/gitlab", "PATH_INFO=/bbm/pause/",
+         "QUERY_STRING=n=1&last=2", "HTTP_HOST=registry.example.com:8443", "REMOTE_ADDR=::1",
+         "HTTP_AUTHORIZATION=Bearer a.b.c", "HTTP_X_REQUEST_ID=abc-123");
+    assert_string_equal(request.method, "POST");
+    assert_string_equal(request.script_name, "/v1/gitlab");
+    assert_string_equal(request.path_info, "/bbm/pause/");
+    assert_string_equal(request.query, "n=1&last=2");
+    assert_string_equal(request.host, "registry.example.com:8443");
+    assert_string_equal(request.remote_addr, "::1");
+    assert_string_equal(request.authorization, "Bearer a.b.c");
+    assert_string_equal(request.id, "abc-123");
+}
+
+/* Names that only begin or end like ours, and parameters without a value. */
+static void test_other_names(void **state)
+{
+    struct request request;
+    (void)state;
+    READ(&request, "REQUEST_METHODS=GET", "XREQUEST_METHOD=GET", "request_method=GET", "PATH_INFO",
+         "HTTP_AUTHORIZATION2=Bearer x", "PROXY_HTTP_AUTHORIZATION=Bearer x", "HTTP_AUTHORIZATION",
+         "", "=", "HTTP_X_REQUEST_ID_=abc");
+    assert_string_equal(request.method, "");
+    assert_string_equal(request.path_info, "");
+    assert_null(request.authorization);
+    assert_string_not_equal(request.id, "abc");
+}
+
+/* ---- Authorization ---- */
+
+static const char *bearer_of(const char *header, size_t *len)
+{
+    static char param[512];
+    struct request request;
+    snprintf(param, sizeof param, "HTTP_AUTHORIZATION=%s", header);
+    READ(&request, param);
+    assert_non_null(request.authorization);
+    *len = 999;
+    return request_bearer(&request, len);
+}
+
+static void test_bearer(void **state)
+{
+    static const char *const headers[] = {"Bearer a.b.c", "bearer a.b.c", "BEARER a.b.c",
+                                          "bEaReR a.b.c"};
+    size_t len;
+    (void)state;
+    for (size_t i = 0; i < COUNT(headers); i++) {
+        const char *token = bearer_of(headers[i], &len);
+        assert_non_null(token);
+        assert_string_equal(token, "a.b.c");
+        assert_int_equal(len, 5);
+    }
+}
+
+static void test_no_bearer(void **state)
+{
+    static const char *const headers[] = {
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer  a.b.c",
+        " Bearer a.b.c",
+        "Bearer a b",
+        "Bearer a.b.c ",
+        "Bearer\ta.b.c",
+        "Bearer\xC2\xA0t",
+        "Bearer:a.b.c",
+        "Bearera.b.c",
+        "a.b.c",
+        "Basic dXNlcjpw",
+        "Token a.b.c",
+        "Bearer a,b",
+        "Bearer a.b.c, Bearer d.e.f",
+        "Bearer a.b.c\tx",
+        "Bearer a\r\nb",
+        "BearerX a.b.c",
+    };
+    size_t len;
+    (void)state;
+    for (size_t i = 0; i < COUNT(headers); i++) {
+        if (bearer_of(headers[i], &len))
+            fail_msg("a token was found in \"%s\"", headers[i]);
+    }
+}
+
+/* Which of two was meant is nobody's to guess, also where they are the same. */
+static void test_two_authorizations(void **state)
+{
+    struct request request;
+    size_t len;
+    (void)state;
+    READ(&request, "HTTP_AUTHORIZATION=Bearer a.b.c", "PATH_INFO=/",
+         "HTTP_AUTHORIZATION=Bearer d.e.f");
+    assert_null(request.authorization);
+    assert_null(request_bearer(&request, &len));
+    READ(&request, "HTTP_AUTHORIZATION=Bearer a.b.c", "HTTP_AUTHORIZATION=Bearer a.b.c");
+    assert_null(request_bearer(&request, &len));
+    READ(&request, "HTTP_AUTHORIZATION=Bearer a.b.c", "HTTP_AUTHORIZATION=");
+    assert_null(request_bearer(&request, &len));
+}
+
+/* ---- X-Request-Id ---- */
+
+static void read_id(const char *id, struct request *request)
+{
+    static char param[512];
+    snprintf(param, sizeof param, "HTTP_X_REQUEST_ID=%s", id);
+    READ(request, param);
+}
+
+static void assert_made(const char *id)
+{
+    assert_int_equal(strlen(id), 32);
+    assert_int_equal(strspn(id, "0123456789abcdef"), 32);
+}
+
+static void test_id_taken(void **state)
+{
+    static const char *const ids[] = {"1", "01HZX5-abc_DEF.g:h+i=j@k",
+                                      "5f2b6c1e-0c0e-4f0e-9d3a-0d6f4f7a1b2c", "-", "..."};
+    char longest[REQUEST_ID_SIZE];
+    struct request request;
+    (void)state;
+    for (size_t i = 0; i < COUNT(ids); i++) {
+        read_id(ids[i], &request);
+        assert_string_equal(request.id, ids[i]);
+    }
+    memset(longest, 'x', sizeof longest - 1);
+    longest[sizeof longest - 1] = '\0';
+    read_id(longest, &request);
+    assert_string_equal(request.id, longest);
+}
+
+static void test_id_not_fit(void **state)
+{
+    static const char *const ids[] = {
+        "",
+        "a b",
+        "a\"b",
+        "a\\b",
+        "a\r\nSet-Cookie: x",
+        "a\tb",
+        "<script>",
+        "a;b",
+        "$(reboot)",
+        "a'b",
+        "caf\xC3\xA9",
+        "\xFF",
+        "\x1B[31m",
+        "a/b",
+        "a%0d%0ab",
+        "{id}",
+        "a,b",
+        "\x7F",
+        " a",
+        "a ",
+    };
+    char too_long[REQUEST_ID_SIZE + 1];
+    struct request request;
+    (void)state;
+    for (size_t i = 0; i < COUNT(ids); i++) {
+        read_id(ids[i], &request);
+        assert_made(request.id);
+    }
+    memset(too_long, 'x', sizeof too_long - 1);
+    too_long[sizeof too_long - 1] = '\0';
+    read_id(too_long, &request);
+    assert_made(request.id);
+}
+
+static void test_id_made(void **state)
+{
+    struct request one;
+    struct request two;
+    (void)state;
+    READ(&one, "PATH_INFO=/");
+    READ(&two, "PATH_INFO=/");
+    assert_made(one.id);
+    assert_made(two.id);
+    assert_string_not_equal(one.id, two.id);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_nothing_given), cmocka_unit_test(test_all_given),
+        cmocka_unit_test(test_other_names),   cmocka_unit_test(test_bearer),
+        cmocka_unit_test(test_no_bearer),     cmocka_unit_test(test_two_authorizations),
+        cmocka_unit_test(test_id_taken),      cmocka_unit_test(test_id_not_fit),
+        cmocka_unit_test(test_id_made),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

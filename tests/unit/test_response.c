@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT
+ * Answers, as the bytes that leave for the web server. */
+#include "unit.h"
+
+#include "response.h"
+
+#include <signal.h>
+#include <sys/socket.h>
+
+/* FastCGI 1.0, section 8. */
+enum {
+    STDOUT = 6
+};
+
+/* A request that libfcgi has read from one end of a pair of sockets; at the other is the
+ * web server, who wants to keep the connection. */
+static void accept_request(FCGX_Request *request, int ends[2])
+{
+    static const unsigned char records[] = {1, 1, 0, 1, 0, 8, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0,
+                                            1, 4, 0, 1, 0, 0, 0, 0, 1, 5, 0, 1, 0, 0, 0, 0};
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    assert_int_equal(send(ends[1], records, sizeof records, 0), sizeof records);
+    FCGX_InitRequest(request, 0, 0);
+    request->ipcFd = ends[0];
+    request->keepConnection = 1;
+    request->listen_sock = -1;
+    assert_int_equal(FCGX_Accept_r(request), 0);
+}
+
+/* What the response sends, its STDOUT records put together; frees the response. The
+ * caller frees the text. */
+static char *sent(struct response *response, bool head)
+{
+    int ends[2];
+    unsigned char bytes[8192];
+    FCGX_Request request;
+    accept_request(&request, ends);
+    assert_true(response_send(response, request.out, head));
+    FCGX_Finish_r(&request);
+    close(ends[0]);
+    ssize_t len = recv(ends[1], bytes, sizeof bytes, MSG_WAITALL);
+    close(ends[1]);
+
+    char *text = calloc(1, sizeof bytes);
+    size_t text_len = 0;
+    assert_non_null(text);
+    for (ssize_t at = 0; at + 8 <= len;) {
+        size_t content = (size_t)(bytes[at + 4] << 8 | bytes[at + 5]);
+        if (bytes[at + 1] == STDOUT) {
+            memcpy(text + text_len, bytes + at + 8, content);
+            text_len += content;
+        }
+        at += 8 + (ssize_t)content + bytes[at + 6];
+    }
+    response_free(response);
+    return text;
+}
+
+static void assert_sent(struct response *response, bool head, const char *expected)
+{
+    char *text = sent(response, head);
+    assert_string_equal(text, expected);
+    free(text);
+}
+
+static struct response with_body(int status)
+{
+    struct response response = {.status = status, .body = json_object_new_object()};
+    json_object_object_add(response.body, "a/b", json_object_new_string("\xC3\xA9"));
+    return response;
+}
+
+#define BODY_HEADERS "Content-Type: application/json\r\nContent-Length: 12\r\n\r\n"
+
+static void test_body(void **state)
+{
+    struct response response = with_body(200);
+    (void)state;
+    response_header(&response, "X-Request-Id", "abc");
+    response_header(&response, "Allow", "GET, HEAD, OPTIONS");
+    assert_sent(&response, false,
+                "Status: 200 OK\r\nCache-Control: no-store\r\nX-Request-Id: abc\r\n"
+                "Allow: GET, HEAD, OPTIONS\r\n" BODY_HEADERS "{\"a/b\":\"\xC3\xA9\"}");
+}
+
+/* A HEAD's answer tells the length of the body that it does not have. */
+static void test_head(void **state)
+{
+    struct response response = with_body(200);
+    (void)state;
+    assert_sent(&response, true, "Status: 200 OK\r\nCache-Control: no-store\r\n" BODY_HEADERS);
+}
+
+static void test_no_body(void **state)
+{
+    struct response response = {.status = 204};
+    (void)state;
+    assert_sent(&response, false, "Status: 204 No Content\r\nCache-Control: no-store\r\n\r\n");
+}
+
+static void test_phrases(void **state)
+{
+    static const int statuses[] = {200, 204, 400, 401, 404, 405, 409, 413, 500, 503};
+    (void)state;
+    for (size_t i = 0; i < COUNT(statuses); i++) {
+        struct response response = {.status = statuses[i]};
+        char *text = sent(&response, false);
+        int status = 0;
+        char phrase[64] = "";
+        assert_int_equal(sscanf(text, "Status: %d %63[^\r]", &status, phrase), 2);
+        assert_int_equal(status, statuses[i]);
+        assert_string_not_equal(phrase, "Unknown");
+        free(text);
+    }
+}
+
+/* Whoever can put a line's end into a header could add another, or a body. */
+static void test_no_header_within_a_header(void **state)
+{
+    static const char *const values[] = {
+        "a\r\nSet-Cookie: b", "a\nb", "a\rb", "a\x7F", "\x01", "a\tb", "\r\n\r\n<html>"};
+    (void)state;
+    for (size_t i = 0; i < COUNT(values); i++) {
+        struct response response = {.status = 200};
+        response_header(&response, "X-Evil", values[i]);
+        assert_int_equal(response.headers_len, 0);
+        response_header(&response, "X-Good", "1");
+        assert_sent(&response, false,
+                    "Status: 200 OK\r\nCache-Control: no-store\r\nX-Good: 1\r\n\r\n");
+    }
+}
+
+/* One that does not fit is left out whole; a later one that does is taken. */
+static void test_too_many_headers(void **state)
+{
+    static char value[sizeof((struct response *)0)->headers];
+    struct response response = {.status = 200};
+    const size_t room = sizeof response.headers - 1 - strlen("X-Long: \r\n");
+    (void)state;
+    memset(value, 'v', room + 1);
+    response_header(&response, "X-Long", value);
+    assert_int_equal(response.headers_len, 0);
+    assert_string_equal(response.headers, "");
+    value[room] = '\0';
+    response_header(&response, "X-Long", value);
+    assert_int_equal(response.headers_len, sizeof response.headers - 1);
+    response_header(&response, "X", "");
+    assert_int_equal(response.headers_len, sizeof response.headers - 1);
+    response_free(&response);
+
+    value[room - 10] = '\0';
+    response = (struct response){.status = 200};
+    response_header(&response, "X-Long", value);
+    response_header(&response, "X-Long", "not ten characters");
+    response_header(&response, "X", "fits");
+    char *text = sent(&response, false);
+    assert_string_equal(strstr(text, "v\r\n"), "v\r\nX: fits\r\n\r\n");
+    free(text);
+}
+
+/* A peer that is gone is told, and does not end the program. */
+static void test_peer_gone(void **state)
+{
+    int ends[2];
+    FCGX_Request request;
+    struct response response = {.status = 200, .body = json_object_new_string("")};
+    char *text = malloc(100001);
+    (void)state;
+    assert_non_null(text);
+    memset(text, 'x', 100000);
+    text[100000] = '\0';
+    json_object_set_string(response.body, text);
+    accept_request(&request, ends);
+    close(ends[1]);
+    assert_false(response_send(&response, request.out, false));
+    FCGX_Finish_r(&request);
+    close(ends[0]);
+    response_free(&response);
+    free(text);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_body),
+        cmocka_unit_test(test_head),
+        cmocka_unit_test(test_no_body),
+        cmocka_unit_test(test_phrases),
+        cmocka_unit_test(test_no_header_within_a_header),
+        cmocka_unit_test(test_too_many_headers),
+        cmocka_unit_test(test_peer_gone),
+    };
+    FCGX_Init();
+    signal(SIGPIPE, SIG_IGN); /* as the server does */
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
