@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+/* The value of a hexadecimal digit; -1: none. */
 static int hex_of(char c)
 {
     if (c >= '0' && c <= '9')
@@ -19,14 +20,14 @@ static bool decode(const char *s, size_t len, char *out, size_t size)
 {
     size_t at = 0;
     for (size_t i = 0; i < len; i++) {
-        char c = s[i] == '+' ? ' ' : s[i];
+        int c = s[i] == '+' ? ' ' : (unsigned char)s[i];
         if (c == '%' && i + 2 < len && hex_of(s[i + 1]) >= 0 && hex_of(s[i + 2]) >= 0) {
-            c = (char)(hex_of(s[i + 1]) * 16 + hex_of(s[i + 2]));
+            c = hex_of(s[i + 1]) * 16 + hex_of(s[i + 2]);
             i += 2;
         }
         if (c == '\0' || at + 1 >= size)
             return false;
-        out[at++] = c;
+        out[at++] = (char)c;
     }
     out[at] = '\0';
     return true;

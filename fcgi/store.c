@@ -315,26 +315,26 @@ bool store_migrations(struct store *store, const int64_t *id, int64_t deadline,
 {
     enum counts_verdict verdict = COUNTS_AGAIN;
     struct listing listing = {0};
-    bool good = true;
     *migrations = (struct migrations){0};
-    while (good && verdict != COUNTS_EXACT) {
+    while (verdict != COUNTS_EXACT) {
         listing_free(&listing);
-        good = clock_ms() < deadline
-                   ? list_once(store, id, deadline, &listing, &verdict, error)
-                   : error_unavailable(error, "jobs change faster than they are counted");
+        if (clock_ms() >= deadline)
+            return error_unavailable(error, "jobs change faster than they are counted");
+        if (!list_once(store, id, deadline, &listing, &verdict, error)) {
+            listing_free(&listing);
+            return false;
+        }
     }
-    for (size_t i = 0; good && i < listing.migrations.count; i++) {
+    for (size_t i = 0; i < listing.migrations.count; i++) {
         struct migration *m = &listing.migrations.rows[i];
         m->finished_jobs = listing.counts[i].finished;
         m->failed_jobs = listing.counts[i].failed;
         m->pace = (struct maybe){listing.counts[i].pace > 0, listing.counts[i].pace};
     }
-    if (good) {
-        *migrations = listing.migrations;
-        listing.migrations = (struct migrations){0};
-    }
+    *migrations = listing.migrations;
+    listing.migrations = (struct migrations){0};
     listing_free(&listing);
-    return good;
+    return true;
 }
 
 void store_migrations_free(struct migrations *migrations)
@@ -452,7 +452,7 @@ static bool list_add(struct change_list *list, const PGresult *result, int row, 
         free(copy);
         return error_unavailable(error, "out of memory");
     }
-    memcpy(copy, name.at, name.len);
+    memcpy(copy, name.at ? name.at : "", name.len);
     copy[name.len] = '\0';
     memmove(rows + at + 1, rows + at, (list->count - at) * sizeof *rows);
     rows[at] = (struct change){id, copy, name.len, integer_at(result, row, 2)};
