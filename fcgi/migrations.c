@@ -302,22 +302,26 @@ static void answer_action(struct call *call, enum kind kind, const struct change
     add(call->body, "job_in_flight", json_object_new_boolean(changes->job_in_flight));
 }
 
-/* What a pause or resume that was not done in time had done by then, and what not. */
+/* What an action that was not done in time had done by then, and what not. */
 static void detail_unfinished(struct call *call, enum kind kind, const struct changes *changes)
 {
+    static const char *const undone[] = {
+        [PAUSE] = "not_paused", [RESUME] = "not_resumed", [RESTART] = "not_restarted"};
     const char *reason = "the database did not answer";
-    bool telling = changes->done.count > 0 || changes->held.count > 0 || changes->unsettled;
-    if (!telling || call->error.detail) /* which says that an outcome is not known */
+    if (changes->done.count == 0 && changes->held.count == 0 && !changes->unsettled)
         return;
-    if (changes->held.count > 0)
+    if (call->error.detail) /* which says that the outcome of the last step is not known */
+        reason = json_object_get_string(call->error.detail);
+    else if (changes->held.count > 0)
         reason = "some migrations are held by another transaction, such as a worker's run";
     else if (changes->unsettled)
         reason = "a worker that chose its migration before the pause may still set it running";
     struct json_object *detail = json_object_new_object();
     add_string(detail, "reason", reason);
     add(detail, "migrations", json_object_get(call->changed));
-    add(detail, kind == PAUSE ? "not_paused" : "not_resumed", held_json(&changes->held));
+    add(detail, undone[kind], held_json(&changes->held));
     add(detail, "job_in_flight", json_object_new_boolean(changes->job_in_flight));
+    json_object_put(call->error.detail);
     call->error.detail = detail;
 }
 
@@ -340,7 +344,7 @@ static bool run_action(struct call *call, enum kind kind)
     call->changed = changes_json(&changes.done, kinds[kind].status);
     if (good)
         answer_action(call, kind, &changes);
-    else if (call->error.status == 503 && kind != RESTART)
+    else if (call->error.status == 503)
         detail_unfinished(call, kind, &changes);
     store_changes_free(&changes);
     return good;

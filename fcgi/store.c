@@ -476,7 +476,7 @@ struct worker {
     bool past_choosing;
     bool has_marked;
     bool one_is_running;
-    char xid[16]; /* its transaction; "" where it has none yet */
+    char *xids; /* owned: its transactions as an array's text; NULL where it has none yet */
 };
 
 static bool look(struct store *store, int64_t deadline, struct worker *worker, struct error *error)
@@ -484,17 +484,18 @@ static bool look(struct store *store, int64_t deadline, struct worker *worker, s
     PGresult *result = db_run(store->db, SQL_WORKER, NULL, 0, DB_RETRY, deadline, error);
     if (!result)
         return false;
+    bool has_xids = !PQgetisnull(result, 0, 5);
+    free(worker->xids);
     *worker = (struct worker){
         .in_run = integer_at(result, 0, 0) != 0,
         .has_chosen = integer_at(result, 0, 1) != 0,
         .past_choosing = integer_at(result, 0, 2) != 0,
         .has_marked = integer_at(result, 0, 3) != 0,
         .one_is_running = integer_at(result, 0, 4) != 0,
+        .xids = has_xids ? strdup(PQgetvalue(result, 0, 5)) : NULL,
     };
-    snprintf(worker->xid, sizeof worker->xid, "%.*s", PQgetlength(result, 0, 5),
-             PQgetvalue(result, 0, 5));
     PQclear(result);
-    return true;
+    return !has_xids || worker->xids || error_unavailable(error, "out of memory");
 }
 
 /* Whether the worker may have chosen an active migration, before it was paused, and not
@@ -576,8 +577,7 @@ static bool pass(struct store *store, struct action *action, struct changes *cha
                  struct error *error)
 {
     struct number id;
-    const char *xid = action->worker.xid;
-    const char *const params[] = {*xid ? xid : NULL, action->id ? number(&id, *action->id) : NULL};
+    const char *const params[] = {action->worker.xids, action->id ? number(&id, *action->id) : NULL};
     PGresult *result =
         action->pausing
             ? db_run(store->db, SQL_PAUSE, params, 2, DB_ONCE, action->deadline, error)
@@ -617,27 +617,26 @@ static bool settle(struct store *store, struct action *action, struct changes *c
     return error_unavailable(error, "a worker in a run may set a paused migration running");
 }
 
-/* Changes what is meant, pass by pass. It is done when a pass finds nothing left to do
- * that was preceded by a look at the worker after all changes were committed, and the
- * worker could undo none of them: then no later run can either, as it finds them paused. */
+/* Changes what is meant, pass by pass. It is done when a pass finds nothing left to do, and
+ * between it and the pass before, the worker was seen to be able to undo nothing: no later
+ * run can either, as it finds them paused. The look before the first pass does not count:
+ * what that pass finds paused, another caller may have paused after it. */
 static bool act(struct store *store, struct action *action, struct changes *changes,
                 struct error *error)
 {
     int64_t ms = 2;
+    bool settled = false;
     *changes = (struct changes){0};
     if (!look(store, action->deadline, &action->worker, error))
         return false;
-    bool settled = !action->pausing || !may_undo(&action->worker);
     for (;;) {
         if (!pass(store, action, changes, error))
             return false;
         if (changes->held.count > 0 && !wait_a_moment(action, &ms))
             return error_unavailable(error, "%zu migrations are held by another transaction",
                                      changes->held.count);
-        if (settled && action->changed == 0 && changes->held.count == 0) {
-            changes->job_in_flight = action->worker.in_run;
+        if (settled && action->changed == 0 && changes->held.count == 0)
             return true;
-        }
         if (!settle(store, action, changes, error))
             return false;
         settled = true;
@@ -648,52 +647,99 @@ bool store_pause(struct store *store, const int64_t *id, int64_t deadline, struc
                  struct error *error)
 {
     struct action action = {.pausing = true, .id = id, .deadline = deadline};
-    return act(store, &action, changes, error);
+    bool good = act(store, &action, changes, error);
+    free(action.worker.xids);
+    return good;
 }
 
 bool store_resume(struct store *store, const int64_t *id, int64_t deadline, struct changes *changes,
                   struct error *error)
 {
     struct action action = {.pausing = false, .id = id, .deadline = deadline};
-    return act(store, &action, changes, error);
+    bool good = act(store, &action, changes, error);
+    free(action.worker.xids);
+    return good;
 }
 
 /* ---- restart ---- */
 
-/* Within the transaction: `result` is the locked row. */
-static bool restart_locked(struct store *store, const char *id, const PGresult *result,
-                           int64_t deadline, struct changes *changes, struct error *error)
+/* Reads the migration's state, as it is committed: `*failed` says whether there is
+ * something to restart, which is then in changes->held until it is done. */
+static bool restart_look(struct store *store, const char *id, int64_t deadline,
+                         bool *has_error_code, struct changes *changes, struct error *error)
 {
-    int64_t status = integer_at(result, 0, 2);
-    bool has_error_code = integer_at(result, 0, 3) != 0;
     const char *const params[] = {id};
-    if (status == MIGRATION_ACTIVE || status == MIGRATION_RUNNING)
-        return true;
-    if (status != MIGRATION_FAILED)
-        return error_state_conflict(error, integer_at(result, 0, 0), store_status_name(status));
-    PQclear(db_run(store->db, has_error_code ? SQL_RESTART : SQL_RESTART_FIRST, params, 1, DB_ONCE,
-                   deadline, error));
-    if (!error->status)
-        PQclear(db_run(store->db, SQL_RESTART_JOBS, params, 1, DB_ONCE, deadline, error));
-    return !error->status && list_add(&changes->done, result, 0, error);
+    PGresult *result = db_run(store->db, SQL_RESTART_LOOK, params, 1, DB_ONCE, deadline, error);
+    if (!result)
+        return false;
+    bool good = true;
+    int64_t status = PQntuples(result) > 0 ? integer_at(result, 0, 2) : -1;
+    list_clear(&changes->held);
+    if (PQntuples(result) == 0)
+        good = error_id_not_found(error, strtoll(id, NULL, 10));
+    else if (status == MIGRATION_FAILED)
+        good = list_add(&changes->held, result, 0, error);
+    else if (status != MIGRATION_ACTIVE && status != MIGRATION_RUNNING)
+        good = error_state_conflict(error, integer_at(result, 0, 0), store_status_name(status));
+    if (good)
+        *has_error_code = integer_at(result, 0, 3) != 0;
+    PQclear(result);
+    return good;
+}
+
+/* Makes it active if it is still failed; waits for its row if somebody holds it. */
+static bool restart_one(struct store *store, const char *id, bool has_error_code, int64_t deadline,
+                        bool *restarted, struct error *error)
+{
+    const char *const params[] = {id};
+    PGresult *result = db_run(store->db, has_error_code ? SQL_RESTART : SQL_RESTART_FIRST, params,
+                              1, DB_ONCE, deadline, error);
+    *restarted = result && strcmp(PQcmdTuples(result), "0") != 0;
+    PQclear(result);
+    if (!*restarted)
+        return !error->status;
+    PQclear(db_run(store->db, SQL_RESTART_JOBS, params, 1, DB_ONCE, deadline, error));
+    return !error->status;
+}
+
+/* What stands in the transaction. The look at the worker too: after the commit it could
+ * fail, and the answer deny a restart that was done. */
+static bool restart(struct store *store, const char *id, int64_t deadline, struct changes *changes,
+                    struct error *error)
+{
+    struct worker worker = {0};
+    bool has_error_code = false;
+    bool restarted = false;
+    do {
+        if (!restart_look(store, id, deadline, &has_error_code, changes, error))
+            return false;
+        /* Not restarted after all: someone else did, and that is looked at. */
+        if (changes->held.count > 0 &&
+            !restart_one(store, id, has_error_code, deadline, &restarted, error))
+            return false;
+    } while (changes->held.count > 0 && !restarted);
+    bool good = look(store, deadline, &worker, error);
+    changes->job_in_flight = worker.in_run;
+    free(worker.xids);
+    return good;
 }
 
 bool store_restart(struct store *store, int64_t id, int64_t deadline, struct changes *changes,
                    struct error *error)
 {
     struct number text;
-    struct worker worker;
-    const char *const params[] = {number(&text, id)};
     *changes = (struct changes){0};
-    if (!db_begin(store->db, deadline, error))
-        return false;
-    PGresult *result = db_run(store->db, SQL_RESTART_LOCK, params, 1, DB_ONCE, deadline, error);
-    bool good = result && (PQntuples(result) > 0 || error_id_not_found(error, id)) &&
-                restart_locked(store, params[0], result, deadline, changes, error) &&
-                db_commit(store->db, deadline, error) && look(store, deadline, &worker, error);
-    if (good)
-        changes->job_in_flight = worker.in_run;
-    PQclear(result);
+    bool good = db_begin(store->db, deadline, error) &&
+                restart(store, number(&text, id), deadline, changes, error);
+    if (good) {
+        struct change_list restarted = changes->held;
+        changes->held = (struct change_list){0};
+        good = db_commit(store->db, deadline, error);
+        if (good)
+            changes->done = restarted;
+        else
+            list_clear(&restarted); /* neither done nor not done */
+    }
     db_abandon(store->db);
     return good;
 }

@@ -6,23 +6,24 @@
 -- keep the others from being paused. FOR NO KEY UPDATE, so that a mere job of a worker,
 -- whose foreign key shares the row's key, is no hindrance.
 --
--- :worker is the transaction of the worker in a run, or NULL. A paused row (0) that bears
--- it has either a job by that worker, which is harmless, or has been set running by it in
--- its still open transaction. Only trying to lock the row tells which.
+-- :worker is the transaction of the worker in a run, '{1234}' (more than one where it has
+-- savepoints), or NULL. A paused row (0) that bears it has either a job by that worker,
+-- which is harmless, or has been set running by it in its still open transaction. Only
+-- trying to lock the row tells which.
 --
 -- outcome: 1 changed · 2 held by another · 0 left as it is (told for a single id only)
 WITH candidate AS (
     SELECT id,
            name,
            status,
-           (status IN (1, 4) OR (status = 0 AND xmax = :worker::xid)) AS wanted
+           (status IN (1, 4) OR (status = 0 AND xmax = ANY (:worker::xid[]))) AS wanted
       FROM batched_background_migrations
      WHERE :id::bigint IS NULL OR id = :id::bigint),
 locked AS (
     SELECT id, status
       FROM batched_background_migrations
      WHERE (:id::bigint IS NULL OR id = :id::bigint)
-       AND (status IN (1, 4) OR (status = 0 AND xmax = :worker::xid))
+       AND (status IN (1, 4) OR (status = 0 AND xmax = ANY (:worker::xid[])))
      ORDER BY id
        FOR NO KEY UPDATE SKIP LOCKED),
 changed AS (

@@ -1,7 +1,8 @@
--- Makes a failed migration, whose row is locked already, active (1) again.
+-- Makes a failed migration (3) active (1) again.
 --   psql -v id=7 -f sql/restart.sql
 UPDATE batched_background_migrations
    SET status = 1,
        failure_error_code = NULL,
        updated_at = now()
  WHERE id = :id::bigint
+   AND status = 3

@@ -4,3 +4,4 @@ UPDATE batched_background_migrations
    SET status = 1,
        updated_at = now()
  WHERE id = :id::bigint
+   AND status = 3

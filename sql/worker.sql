@@ -1,12 +1,14 @@
 -- Where in its run the worker is, read from its locks (contract, section 7).
 --   psql -f sql/worker.sql
 --
--- The holder of advisory lock 1 is the worker in a run; there is one at most. Locks are
--- taken before what they are for, and kept until its transaction ends:
+-- The holder of advisory lock 1 is the worker in a run; there is one at most (where the
+-- lock is shared it is somebody else's). Locks are taken before what they are for, and
+-- kept until its transaction ends:
 --   on the migrations table, any       it has chosen its migration, or is about to
 --   on the migrations table, to write  it sets one running, or has done so
 --   on the jobs table, to write        that is behind it
--- pg_locks is read once, so that all of this is of one moment.
+-- pg_locks is read once. It is no snapshot, but that does no harm: a run that began while
+-- it was read finds all that was committed before.
 WITH locks AS MATERIALIZED (
     SELECT locktype, database, classid, objid, objsubid, relation, transactionid, pid, mode
       FROM pg_locks
@@ -18,7 +20,8 @@ worker AS (
        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
        AND classid = 0
        AND objid = 1
-       AND objsubid = 1),
+       AND objsubid = 1
+       AND mode = 'ExclusiveLock'),
 held AS (
     SELECT locks.*
       FROM locks
@@ -26,7 +29,8 @@ held AS (
 transaction AS (
     SELECT transactionid AS xid
       FROM held
-     WHERE locktype = 'transactionid')
+     WHERE locktype = 'transactionid'
+       AND mode = 'ExclusiveLock')
 SELECT EXISTS (SELECT FROM worker) AS in_run,
        EXISTS (SELECT FROM held
                 WHERE relation = 'batched_background_migrations'::regclass) AS has_chosen,
@@ -37,4 +41,4 @@ SELECT EXISTS (SELECT FROM worker) AS in_run,
                  JOIN transaction ON m.xmax = transaction.xid) AS has_marked,
        EXISTS (SELECT FROM batched_background_migrations
                 WHERE status = 4) AS one_is_running,
-       (SELECT xid::text FROM transaction) AS xid
+       (SELECT array_agg(xid)::text FROM transaction) AS xids

@@ -1,6 +1,7 @@
--- Takes one migration's row for a restart, and tells its state and whether this age of
--- the schema has an error code to clear.
---   psql -v id=7 -f sql/restart_lock.sql
+-- A migration's state, and whether this age of the schema has an error code to clear.
+--   psql -v id=7 -f sql/restart_look.sql
+--
+-- What a worker has not committed yet does not count, so nothing is waited for.
 SELECT id,
        name,
        status,
@@ -10,4 +11,3 @@ SELECT id,
                   AND NOT attisdropped) AS has_error_code
   FROM batched_background_migrations
  WHERE id = :id::bigint
-   FOR NO KEY UPDATE
