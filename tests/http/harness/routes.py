@@ -1,4 +1,4 @@
-"""The mission's seven routes, contract section 1."""
+"""The routes of contract section 1: the mission's seven, and those that came later."""
 
 BASES = ("/v1/gitlab", "/gitlab/v1")
 PAUSED = "All eligible background migrations have been paused"
@@ -24,6 +24,13 @@ ROUTES = (
     Route("POST", "/bbm/pause", "write"),
     Route("POST", "/bbm/resume", "write"),
 )
+LATER_ROUTES = (
+    Route("POST", "/restart/{id}", "write"),
+    Route("POST", "/background-migrations/{id}/pause", "write"),
+    Route("POST", "/background-migrations/{id}/resume", "write"),
+    Route("POST", "/background-migrations/{id}/restart", "write"),
+    Route("GET", "/background-migrations/{id}/jobs", "read"),
+)
 LISTS = ("/background-migrations", "/bbm/status")
 PAUSES = ("/background-migrations/pause", "/bbm/pause")
 RESUMES = ("/background-migrations/resume", "/bbm/resume")
@@ -35,3 +42,12 @@ RESUME = LIST + "resume/"
 
 def one(identity):
     return f"{LIST}{identity}/"
+
+
+def action(name, identity=None):
+    """The path of an action on one migration, or on all."""
+    return f"{LIST}{name}/" if identity is None else f"{LIST}{identity}/{name}/"
+
+
+def jobs(identity, query=""):
+    return f"{LIST}{identity}/jobs/" + (f"?{query}" if query else "")
