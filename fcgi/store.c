@@ -577,7 +577,8 @@ static bool pass(struct store *store, struct action *action, struct changes *cha
                  struct error *error)
 {
     struct number id;
-    const char *const params[] = {action->worker.xids, action->id ? number(&id, *action->id) : NULL};
+    const char *const params[] = {action->worker.xids,
+                                  action->id ? number(&id, *action->id) : NULL};
     PGresult *result =
         action->pausing
             ? db_run(store->db, SQL_PAUSE, params, 2, DB_ONCE, action->deadline, error)
