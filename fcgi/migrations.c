@@ -257,11 +257,23 @@ static const struct {
     [RESTART] = {"restarted", MIGRATION_ACTIVE},
 };
 
-static struct json_object *changes_json(const struct change_list *changes, int64_t status)
+static bool has_id(const struct change_list *list, int64_t id)
 {
-    struct json_object *list = json_object_new_array_ext((int)changes->count + 1);
-    for (size_t i = 0; i < changes->count; i++) {
-        const struct change *change = &changes->rows[i];
+    for (size_t i = 0; i < list->count; i++) {
+        if (list->rows[i].id == id)
+            return true;
+    }
+    return false;
+}
+
+/* What was changed, without what somebody else is changing again. */
+static struct json_object *changes_json(const struct changes *changes, int64_t status)
+{
+    struct json_object *list = json_object_new_array_ext((int)changes->done.count + 1);
+    for (size_t i = 0; i < changes->done.count; i++) {
+        const struct change *change = &changes->done.rows[i];
+        if (has_id(&changes->held, change->id))
+            continue;
         struct json_object *object = json_object_new_object();
         add_integer(object, "id", change->id);
         add(object, "name", text_json(change->name, change->name_len));
@@ -341,7 +353,7 @@ static bool run_action(struct call *call, enum kind kind)
         good = store_restart(call->store, call->id, call->deadline, &changes, &call->error);
         break;
     }
-    call->changed = changes_json(&changes.done, kinds[kind].status);
+    call->changed = changes_json(&changes, kinds[kind].status);
     if (good)
         answer_action(call, kind, &changes);
     else if (call->error.status == 503)

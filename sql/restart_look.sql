@@ -1,4 +1,6 @@
--- A migration's state, and whether this age of the schema has an error code to clear.
+-- A migration's state, and whether there is an error code that may be cleared: not on the
+-- oldest schema, and not where the registry has been upgraded from it and sql/role.sql not
+-- been run again since (the worker clears it, too, when it begins).
 --   psql -v id=7 -f sql/restart_look.sql
 --
 -- What a worker has not committed yet does not count, so nothing is waited for.
@@ -8,6 +10,7 @@ SELECT id,
        EXISTS (SELECT FROM pg_attribute
                 WHERE attrelid = 'batched_background_migrations'::regclass
                   AND attname = 'failure_error_code'
-                  AND NOT attisdropped) AS has_error_code
+                  AND NOT attisdropped
+                  AND has_column_privilege(attrelid, attnum, 'UPDATE')) AS has_error_code
   FROM batched_background_migrations
  WHERE id = :id::bigint

@@ -87,7 +87,12 @@ CASES = [
     (NO_TABLE, CHECK), (NO_TABLE, COMMIT),
 ]  # fmt: skip
 TARGETS = {"all": None, "this one": OURS, "another": OTHER}
-TARGETED = [(*case, name) for case in CASES for name in TARGETS if name == "all" or case[1] in (LOCK, MARK, WORK, COMMIT)]
+TARGETED = [
+    (*case, name)
+    for case in CASES
+    for name in TARGETS
+    if name == "all" or case[1] in (LOCK, MARK, WORK, COMMIT) or case == (RUNNING, CHOOSE)
+]
 
 
 # Whom the tests ask
@@ -386,6 +391,27 @@ def test_the_plain_update_is_undone_by_a_worker_that_goes_on(database, backgroun
     scene(ACTIVE)
     with pytest.raises(Violation, match="said to be paused and is running"):
         pause_and_go_on(database, background, PlainUpdate(database), played, ACTIVE, step, None, finish)
+
+
+@pytest.mark.parametrize("target", [None, OURS], ids=["all", "this one"])
+def test_a_worker_that_sets_running_what_was_paused_and_stays(database, background, hasty, patient, played, scene, target):
+    """It shows as paused until the worker commits, but what is committed then is that it runs."""
+    scene(ACTIVE)
+    played.until(MARK)
+    futures = [background.submit(actor.act, "pause", target) for actor in (hasty, patient)]
+    assert wait_until(lambda: statuses(database)[OURS] == 0)
+    played.until(WORK)
+    left = futures[0].result(LONG).json["errors"][0]["detail"]
+    assert [migration["id"] for migration in left["not_paused"]] == [OURS]
+    assert OURS not in [migration["id"] for migration in left["migrations"]]
+
+    # And again, with nothing but that one left to be paused.
+    assert_unavailable(hasty.act("pause", target), [], "not_paused", [OURS])
+    assert statuses(database)[OURS] == 0 and not futures[1].done()
+    assert hasty.act("pause", OTHER).status == 200
+    played.finish()
+    assert futures[1].result(LONG + 3).status == 200
+    assert_kept(database, played, ACTIVE, target)
 
 
 def test_one_held_row_does_not_keep_the_others(database, background, patient, played, scene):

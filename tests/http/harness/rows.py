@@ -20,7 +20,7 @@ PASSED_OVER = {"estimated_seconds_remaining"}
 
 
 def expected_migration(row, finished_jobs, failed_jobs):
-    """The object to be served for this row; progress apart, see expected_progress."""
+    """The object to be served for this row, of whatever age of the schema."""
     migration = {
         "id": row["id"],
         "name": row["name"],
@@ -29,16 +29,16 @@ def expected_migration(row, finished_jobs, failed_jobs):
         "target_table": row["table_name"],
         "target_column": row["column_name"],
         "batch_size": row["batch_size"],
-        "sub_batch_size": row["sub_batch_size"],
+        "sub_batch_size": row.get("sub_batch_size"),
         "min_value": row["min_value"],
         "max_value": row["max_value"],
-        "batching_strategy": row["batching_strategy"] or "",
+        "batching_strategy": row.get("batching_strategy") or "",
         "finished_jobs": finished_jobs,
         "failed_jobs": failed_jobs,
-        "total_tuple_count": row["total_tuple_count"],
-        "error_code": row["failure_error_code"],
-        "error": ERROR.get(row["failure_error_code"]),
-        **{name: row[name] for name in TIMES},
+        "total_tuple_count": row.get("total_tuple_count"),
+        "error_code": row.get("failure_error_code"),
+        "error": ERROR.get(row.get("failure_error_code")),
+        **{name: row.get(name) for name in TIMES},
     }
     progress, capped = expected_progress(row, finished_jobs)
     migration.update(progress=progress, capped=capped)
@@ -49,7 +49,7 @@ def expected_progress(row, finished_jobs):
     """(progress, capped), both None where it cannot be known."""
     if STATUS.get(row["status"]) == "finished":
         return 100.0, False
-    total = row["total_tuple_count"]
+    total = row.get("total_tuple_count")
     if total is None or total <= 0:
         return None, None
     progress = min(finished_jobs * row["batch_size"], total) / total * 100

@@ -1,0 +1,194 @@
+"""estimated_seconds_remaining, contract section 2: from the migration's own pace, or not at all."""
+
+import pytest
+from harness import routes
+from harness.rows import JOB_FAILED, JOB_FINISHED
+
+INT64_MAX = 2**63 - 1
+MINUTE, DAY = 60, 86400
+
+# 100 batches, and a job each minute.
+HUNDRED = {"total_tuple_count": 1000, "batch_size": 10}
+
+
+@pytest.fixture(scope="module")
+def site(house):
+    with house.site() as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def token(keys):
+    return keys.token("read")
+
+
+@pytest.fixture
+def estimate(site, token):
+    """A new migration with jobs so many seconds after each other; what is said of it, None where nothing is."""
+
+    def ask(gaps, statuses=None, **columns):
+        columns = {"status": 4, **HUNDRED, **columns}
+        identity = site.database.add_migration(site_name(site), **columns)
+        since = 0
+        for number, gap in enumerate([0, *gaps] if gaps is not None else []):
+            since += gap
+            status = statuses[number] if statuses else JOB_FINISHED
+            site.database.execute(
+                "INSERT INTO batched_background_migration_jobs (batched_background_migration_id, min_value, max_value,"
+                " status, created_at) VALUES (%s, 1, 10, %s, timestamptz '2026-01-01' + %s * interval '1 second')",
+                (identity, status, since),
+            )
+        return said_of(site, token, identity)
+
+    return ask
+
+
+def site_name(site):
+    return f"m{site.database.rows('SELECT count(*) AS n FROM batched_background_migrations')[0]['n']}"
+
+
+def said_of(site, token, identity):
+    migration = site.client.get(routes.one(identity), token).json["migration"]
+    listed = site.client.get(routes.LIST, token).json["migrations"]
+    assert [other for other in listed if other["id"] == identity] == [migration]
+    seconds = migration.get("estimated_seconds_remaining")
+    assert seconds is None or type(seconds) is int
+    return seconds
+
+
+@pytest.mark.parametrize("jobs, seconds", [(3, 97 * MINUTE), (10, 90 * MINUTE), (21, 79 * MINUTE), (50, 50 * MINUTE), (99, MINUTE)])
+def test_the_batches_that_are_left_at_the_pace_of_the_last_jobs(estimate, jobs, seconds):
+    assert estimate([MINUTE] * (jobs - 1)) == seconds
+
+
+@pytest.mark.parametrize("status, there", [(0, False), (1, True), (2, False), (3, False), (4, True), (5, False)])
+def test_only_for_one_that_goes_on_by_itself(estimate, status, there):
+    assert (estimate([MINUTE] * 9, status=status) is not None) is there
+
+
+@pytest.mark.parametrize("gaps", [None, [], [MINUTE]], ids=["no job", "one", "two"])
+def test_with_too_few_jobs_there_is_no_pace(estimate, gaps):
+    assert estimate(gaps) is None
+
+
+@pytest.mark.parametrize("total", [None, 0, -5])
+def test_without_a_size(estimate, total):
+    assert estimate([MINUTE] * 9, total_tuple_count=total) is None
+
+
+@pytest.mark.parametrize("total", [100, 99, 1])
+def test_an_estimated_size_that_is_used_up(estimate, total):
+    assert estimate([MINUTE] * 9, total_tuple_count=total) is None
+
+
+def test_a_batch_that_is_begun_counts_whole(estimate):
+    assert estimate([MINUTE] * 9, total_tuple_count=101) == MINUTE
+    assert estimate([0.5] * 9, total_tuple_count=101) == 1
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"max_value": INT64_MAX},
+        {"min_value": -INT64_MAX - 1, "max_value": INT64_MAX},
+        {"min_value": 0, "max_value": 0, "batching_strategy": "NullKeySetBatchingStrategy"},
+    ],
+    ids=["no upper bound", "no bounds", "NullKeySet"],
+)
+def test_the_bounds_are_no_matter(estimate, columns):
+    assert estimate([MINUTE] * 9, **columns) == 90 * MINUTE
+
+
+@pytest.mark.parametrize("total", [INT64_MAX, 2**53 + 1])
+def test_a_size_beyond_all_measure(estimate, total):
+    """Sane or absent: never negative, never more than a number of seconds is good for."""
+    seconds = estimate([MINUTE] * 9, total_tuple_count=total, batch_size=1)
+    assert seconds is None or 0 < seconds <= 10**15
+
+
+@pytest.mark.parametrize("batch_size", [0, -10])
+def test_a_batch_size_that_makes_no_sense(estimate, batch_size):
+    assert estimate([MINUTE] * 9, batch_size=batch_size) is None
+
+
+def test_a_pause_is_one_gap_among_many(estimate):
+    assert estimate([MINUTE] * 8 + [3 * DAY] + [MINUTE] * 11) == 79 * MINUTE
+    assert estimate([MINUTE] * 4 + [3 * DAY]) == 94 * MINUTE
+    assert estimate([3 * DAY] + [MINUTE] * 4) == 94 * MINUTE
+
+
+def test_idle_nights(estimate):
+    """A worker that backs off every few jobs: still most gaps are those of work."""
+    assert estimate(([MINUTE] * 4 + [DAY / 2]) * 4) == 79 * MINUTE
+
+
+def test_what_was_long_ago_does_not_count(estimate):
+    assert estimate([DAY] * 20 + [MINUTE] * 20) == 59 * MINUTE
+    assert estimate([MINUTE] * 20 + [DAY] * 20) == 59 * DAY
+
+
+def test_several_jobs_in_one_transaction(estimate):
+    """The command beside the worker: five jobs of one instant, five minutes apart."""
+    seconds = estimate(([0] * 4 + [5 * MINUTE]) * 8)
+    assert seconds == pytest.approx(59 * MINUTE, rel=0.3)
+
+
+@pytest.mark.parametrize("gap", [0, -MINUTE], ids=["all at once", "a clock that went back"])
+def test_gaps_that_are_no_pace(estimate, gap):
+    assert estimate([gap] * 20) is None
+
+
+def test_a_clock_that_went_back_once(estimate):
+    assert estimate([MINUTE] * 5 + [-DAY] + [MINUTE] * 5) == 88 * MINUTE
+
+
+def test_failed_jobs_are_work_that_is_left(estimate):
+    assert estimate([MINUTE] * 9, [JOB_FINISHED] * 5 + [JOB_FAILED] * 5) == 95 * MINUTE
+
+
+def test_after_a_restart(site, token, keys, estimate):
+    """All batches exist, some failed: what is left are these, at the pace that was."""
+    assert estimate([MINUTE] * 99, [JOB_FINISHED] * 95 + [JOB_FAILED] * 5, status=3) is None
+    identity = site.database.rows("SELECT max(id) AS id FROM batched_background_migrations")[0]["id"]
+    assert site.client.post(routes.action("restart", identity), keys.token("write")).status == 200
+    assert said_of(site, token, identity) == 5 * MINUTE
+    site.database.execute(
+        "UPDATE batched_background_migration_jobs SET status = 2, attempts = 1, finished_at = now() WHERE id ="
+        " (SELECT min(id) FROM batched_background_migration_jobs WHERE status = 3"
+        " AND batched_background_migration_id = %s)",
+        (identity,),
+    )
+    assert said_of(site, token, identity) == 4 * MINUTE
+
+
+def test_through_a_pause_and_a_resume(site, token, keys, estimate):
+    assert estimate([MINUTE] * 9, status=1) == 90 * MINUTE
+    identity = site.database.rows("SELECT max(id) AS id FROM batched_background_migrations")[0]["id"]
+    site.client.post(routes.action("pause", identity), keys.token("write"))
+    assert said_of(site, token, identity) is None
+    site.client.post(routes.action("resume", identity), keys.token("write"))
+    assert said_of(site, token, identity) == 90 * MINUTE
+
+
+def test_other_migrations_jobs_do_not_count(site, token, estimate):
+    assert estimate([MINUTE] * 9) == 90 * MINUTE
+    identity = site.database.rows("SELECT max(id) AS id FROM batched_background_migrations")[0]["id"]
+    estimate([DAY] * 30)
+    assert said_of(site, token, identity) == 90 * MINUTE
+
+
+def test_jobs_come_while_it_is_served(site, token, estimate):
+    """The pace follows the worker from job to job."""
+    assert estimate([MINUTE] * 4) == 95 * MINUTE
+    identity = site.database.rows("SELECT max(id) AS id FROM batched_background_migrations")[0]["id"]
+    for number in range(1, 31):
+        site.database.execute(
+            "INSERT INTO batched_background_migration_jobs (batched_background_migration_id, min_value, max_value,"
+            " status, created_at) SELECT %(id)s, 1, 10, 2, max(created_at) + interval '2 minutes'"
+            " FROM batched_background_migration_jobs WHERE batched_background_migration_id = %(id)s",
+            {"id": identity},
+        )
+        seconds = said_of(site, token, identity)
+        left = 95 - number
+        assert left * MINUTE <= seconds <= left * 2 * MINUTE
+    assert seconds == left * 2 * MINUTE
