@@ -2,6 +2,8 @@
  * May this request do that? */
 #include "auth.h"
 
+#include "metrics.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -97,12 +99,22 @@ static const char *judge(const struct auth *auth, const struct request *request,
     return "insufficient_scope";
 }
 
+static enum metrics_token verdict_of(const char *fault, const char *reason)
+{
+    if (!reason)
+        return METRICS_TOKEN_ACCEPTED;
+    if (!fault)
+        return METRICS_TOKEN_NONE;
+    return strcmp(fault, "invalid_token") == 0 ? METRICS_TOKEN_INVALID : METRICS_TOKEN_INSUFFICIENT;
+}
+
 bool auth_check(const struct auth *auth, const struct request *request, enum access access,
                 struct token *token, struct response *response, struct error *error)
 {
     const char *reason;
     *token = (struct token){0};
     const char *fault = judge(auth, request, access, token, &reason);
+    metrics_token(verdict_of(fault, reason));
     if (!reason)
         return true;
     challenge(auth, request, access, fault, response);

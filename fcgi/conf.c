@@ -110,6 +110,12 @@ static const struct key keys[] = {
      .fallback = "10s",
      .min = 100,
      .max = HOURS},
+    {.path = "fcgi.queuetimeout",
+     .type = DURATION,
+     .offset = AT(fcgi.queue_timeout_ms),
+     .fallback = "1s",
+     .min = 100,
+     .max = HOURS},
     {.path = "fcgi.readtimeout",
      .type = DURATION,
      .offset = AT(fcgi.read_timeout_ms),
@@ -439,7 +445,8 @@ static bool check_own_keys(struct conf *conf, yaml_document_t *doc, const struct
         if (i == KEY_COUNT && strcmp(path, "fcgi.<<") != 0)
             return fail(report, &origin, path,
                         "unknown key; fcgi takes listen, mode, group, threads, connections, "
-                        "timeout, readtimeout, idletimeout, draintimeout, recount, challenge");
+                        "timeout, queuetimeout, readtimeout, idletimeout, draintimeout, "
+                        "recount, challenge");
     }
     return true;
 }
@@ -562,8 +569,10 @@ bool conf_load(struct conf *conf, const char *file, char *const *environment, ch
         return false;
     if (set_defaults(conf, &report) && load_file(conf, &report) &&
         load_environment(conf, environment, &report) && check_required(conf, &report) &&
-        normalise_prefix(conf))
+        normalise_prefix(conf)) {
+        conf->database.timeout_ms = conf->fcgi.timeout_ms;
         return true;
+    }
     if (!why[0])
         snprintf(why, why_size, "%s: out of memory", file);
     return false;

@@ -24,8 +24,9 @@ struct conf_database {
     char *sslcert; /* NULL: libpq's own default, here and for the next two */
     char *sslkey;
     char *sslrootcert;
-    int64_t connect_timeout_ms;
-    char *primary; /* NULL: `host` serves; else connected to in its place */
+    int64_t connect_timeout_ms; /* for one connection; 0: as long as the request has */
+    int64_t timeout_ms;         /* fcgi.timeout: the longest that anything here may take */
+    char *primary;              /* NULL: `host` serves; else connected to in its place */
 };
 
 struct conf_token {
@@ -43,6 +44,7 @@ struct conf_fcgi {
     int64_t threads;
     int64_t connections;      /* FastCGI connections held at most */
     int64_t timeout_ms;       /* for a request's answer, waiting on the database included */
+    int64_t queue_timeout_ms; /* for a request to wait for a free thread */
     int64_t read_timeout_ms;  /* for a request to arrive whole */
     int64_t idle_timeout_ms;  /* for a kept-alive connection without a request */
     int64_t drain_timeout_ms; /* for requests under way at a stop */

@@ -89,6 +89,14 @@ bool error_unavailable(struct error *error, const char *fmt, ...)
     return false;
 }
 
+bool error_outcome_unknown(struct error *error)
+{
+    error->outcome_unknown = true;
+    error->detail = json_object_new_string("the connection was lost while committing: whether the "
+                                           "change took effect is not known");
+    return false;
+}
+
 bool error_unknown(struct error *error, const char *fmt, ...)
 {
     va_list args;

@@ -17,6 +17,7 @@ struct error {
     int status;                 /* HTTP status; 0: no error */
     const char *code;           /* the registry's code; static storage */
     const char *message;        /* the registry's message; static storage */
+    bool outcome_unknown;       /* of a change: it may have been made, or not */
     struct json_object *detail; /* owned; NULL: no detail in the answer */
     char reason[256];           /* for the log alone; "" where there is nothing to add */
 };
@@ -36,6 +37,8 @@ bool error_parameter_type(struct error *error, const char *name, const char *exp
 bool error_parameter_value(struct error *error, const char *name, const char *expected);
 bool error_unavailable(struct error *error, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+/* Turns a 503 that befell a commit into one whose answer says that nobody knows. */
+bool error_outcome_unknown(struct error *error);
 bool error_unknown(struct error *error, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* The body: {"errors": [{"code": …, "message": …, "detail": …}]}. The caller owns it. */

@@ -20,7 +20,7 @@ static struct {
     pthread_mutex_t turn; /* a line longer than PIPE_BUF must not be torn by another */
 } shared = {LOG_INFO, LOG_JSON, PTHREAD_MUTEX_INITIALIZER};
 
-static const char *const level_names[] = {"debug", "info", "warning", "error"};
+static const char *const level_names[] = {"debug", "info", "warning", "error", "audit"};
 
 /* A line under construction; on the stack for the usual length. */
 struct line {
@@ -71,12 +71,14 @@ static void line_string(struct line *line, const char *s)
 }
 
 /* True for what could change how a line looks without being seen: C0 and C1 controls,
- * DEL, line and paragraph separators, and the bidirectional and zero-width marks. */
+ * DEL, line and paragraph separators, the bidirectional and zero-width marks, the soft
+ * hyphen and the annotation marks. */
 static bool deceptive(uint32_t point)
 {
-    return point < 0x20 || (point >= 0x7F && point <= 0x9F) || point == 0x61C ||
-           (point >= 0x200B && point <= 0x200F) || (point >= 0x2028 && point <= 0x202E) ||
-           (point >= 0x2060 && point <= 0x206F) || point == 0xFEFF ||
+    return point < 0x20 || (point >= 0x7F && point <= 0x9F) || point == 0xAD || point == 0x61C ||
+           point == 0x180E || (point >= 0x200B && point <= 0x200F) ||
+           (point >= 0x2028 && point <= 0x202E) || (point >= 0x2060 && point <= 0x206F) ||
+           point == 0xFEFF || (point >= 0xFFF9 && point <= 0xFFFB) ||
            (point >= 0xE0000 && point <= 0xE007F);
 }
 

@@ -18,6 +18,7 @@ enum log_level {
     LOG_INFO,
     LOG_WARN,
     LOG_ERROR,
+    LOG_AUDIT, /* who changed what: written whatever level was asked for */
 };
 
 enum log_format {

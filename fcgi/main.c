@@ -44,9 +44,9 @@ struct options {
     bool test;
 };
 
-static void *thread_new(void *shared)
+static void *thread_new(void *shared, bool reserve)
 {
-    return service_thread_new(shared);
+    return service_thread_new(shared, reserve);
 }
 
 static void thread_free(void *thread)

@@ -19,12 +19,13 @@
 #define MIGRATIONS_LINK_SIZE 768
 
 struct call {
-    struct store *store;
-    int64_t id;        /* the path's {id}, where the route has one */
-    const char *path;  /* as the client asked, for links */
-    const char *query; /* the URL's */
-    int64_t deadline;  /* a moment of clock_ms() */
+    struct store *store; /* NULL: no thread is free that has one */
+    int64_t id;          /* the path's {id}, where the route has one */
+    const char *path;    /* as the client asked, for links */
+    const char *query;   /* the URL's */
+    int64_t deadline;    /* a moment of clock_ms() */
     struct json_object *body;
+    char *text;                      /* a body that is not JSON; NULL: none */
     struct json_object *changed;     /* what a write changed, for the log; NULL: no write */
     char link[MIGRATIONS_LINK_SIZE]; /* the Link header; "" for none */
     struct error error;

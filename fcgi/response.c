@@ -3,6 +3,7 @@
 #include "response.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char *phrase_of(int status)
@@ -46,8 +47,14 @@ void response_header(struct response *response, const char *name, const char *va
 bool response_send(const struct response *response, FCGX_Stream *out, bool head)
 {
     char start[256];
+    const char *type = "application/json";
     const char *body = "";
     size_t body_len = 0;
+    if (response->text) {
+        type = "text/plain; version=0.0.4; charset=utf-8";
+        body = response->text;
+        body_len = strlen(body);
+    }
     if (response->body)
         body = json_object_to_json_string_length(
             response->body, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &body_len);
@@ -59,9 +66,9 @@ bool response_send(const struct response *response, FCGX_Stream *out, bool head)
     FCGX_PutStr(start, len, out);
     FCGX_PutStr(response->headers, (int)response->headers_len, out);
     /* RFC 9110, 8.6: a 204 has no Content-Length. */
-    len = response->body
-              ? snprintf(start, sizeof start,
-                         "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n", body_len)
+    len = response->body || response->text
+              ? snprintf(start, sizeof start, "Content-Type: %s\r\nContent-Length: %zu\r\n\r\n",
+                         type, body_len)
               : snprintf(start, sizeof start, "\r\n");
     FCGX_PutStr(start, len, out);
     if (!head)
@@ -72,5 +79,6 @@ bool response_send(const struct response *response, FCGX_Stream *out, bool head)
 void response_free(struct response *response)
 {
     json_object_put(response->body);
+    free(response->text);
     *response = (struct response){0};
 }

@@ -14,6 +14,7 @@
 struct response {
     int status;
     struct json_object *body; /* owned; NULL: none */
+    char *text;               /* owned; a body that is not JSON; NULL: none */
     char headers[2048];       /* whole lines, beyond the ones that every answer has */
     size_t headers_len;
 };

@@ -2,6 +2,8 @@
  * The API: one table, and how a path finds its row. */
 #include "routes.h"
 
+#include "health.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +22,13 @@ static const struct route table[] = {
     {"POST", "background-migrations/{id}/resume", ACCESS_WRITE, migrations_resume},
     {"POST", "background-migrations/{id}/restart", ACCESS_WRITE, migrations_restart},
     {"GET", "background-migrations/{id}/jobs", ACCESS_READ, migrations_jobs},
+};
+
+/* For monitoring; outside the bases, and under no prefix. */
+static const struct route operational[] = {
+    {"GET", "/-/liveness", ACCESS_NONE, health_liveness},
+    {"GET", "/-/readiness", ACCESS_NONE, health_readiness},
+    {"GET", "/-/metrics", ACCESS_NONE, health_metrics},
 };
 
 /* The mission's base, and the one the registry serves. */
@@ -41,6 +50,11 @@ static const char *under_base(const char *prefix, const char *path)
             return path + len + base;
     }
     return NULL;
+}
+
+static bool is_operational(const char *path)
+{
+    return strncmp(path, "/-/", 3) == 0;
 }
 
 /* True where a mount's name ends in a base: the web server has taken the base off. */
@@ -66,7 +80,7 @@ static bool whole_path(const char *prefix, const char *script, const char *info,
         mount--;
     int len = snprintf(path, ROUTES_PATH_SIZE, "%.*s%s", (int)mount, script, info);
     if (*info && !ends_in_base(script, mount) &&
-        (strcmp(script, info) == 0 || !under_base(prefix, path)))
+        (strcmp(script, info) == 0 || !(under_base(prefix, path) || is_operational(path))))
         len = snprintf(path, ROUTES_PATH_SIZE, "%s", info);
     return len < ROUTES_PATH_SIZE;
 }
@@ -128,22 +142,28 @@ void routes_match(const char *prefix, const char *method, const char *script_nam
     if (!whole_path(prefix, script_name, path_info, match->path))
         return;
     const char *rest = under_base(prefix, match->path);
-    if (!rest)
-        return;
+    const struct route *rows = table;
+    size_t count = COUNT(table);
+    if (!rest) {
+        rest = match->path;
+        rows = operational;
+        count = COUNT(operational);
+    }
     size_t len = strlen(rest);
     if (len > 0 && rest[len - 1] == '/')
         len--;
 
-    for (size_t i = 0; i < COUNT(table); i++) {
+    for (const struct route *row = rows; row < rows + count; row++) {
         const char *id = NULL;
-        if (!fits(table[i].pattern, rest, len, &id))
+        if (!fits(row->pattern, rest, len, &id))
             continue;
-        allow(match, table[i].method);
+        match->pattern = row->pattern;
+        allow(match, row->method);
         if (match->verdict == ROUTES_NONE)
             match->verdict = ROUTES_METHOD;
-        if (serves(&table[i], method)) {
+        if (serves(row, method)) {
             match->verdict = ROUTES_FOUND;
-            match->route = &table[i];
+            match->route = row;
             read_id(match, id);
         }
     }

@@ -17,7 +17,7 @@
 
 struct route {
     const char *method;
-    const char *pattern; /* under a base; "{id}" stands for [1-9][0-9]* */
+    const char *pattern; /* under a base, or from the root; "{id}" stands for [1-9][0-9]* */
     enum access access;
     handler *handler;
 };
@@ -33,6 +33,7 @@ enum routes_verdict {
 struct routes_match {
     enum routes_verdict verdict;
     const struct route *route;   /* also for ROUTES_ID_INVALID, whose access counts first */
+    const char *pattern;         /* of the path; NULL where it is none */
     int64_t id;                  /* 0 where the route has none */
     char allow[64];              /* the methods of the path, where there is one */
     char path[ROUTES_PATH_SIZE]; /* as the client asked, for the log; cut to fit */

@@ -4,12 +4,14 @@
 
 #include "clock.h"
 #include "log.h"
+#include "metrics.h"
 #include "record.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -23,6 +25,9 @@
 
 /* How often the watching thread looks for passed deadlines. */
 #define TICK_MS 250
+
+/* How often the reserve looks whether it is needed. */
+#define RESERVE_MS 100
 
 /* At a stop, a connection without a request is kept this long: a request may be on its
  * way on it, sent before the web server could know. */
@@ -46,6 +51,7 @@
 
 /* epoll's data for what is not a connection; no slot has this number. */
 #define EVENT_LISTENER (UINT64_MAX - 1)
+#define EVENT_CANARY   (UINT64_MAX - 2)
 #define EVENT_QUIT     UINT64_MAX
 
 struct connection {
@@ -67,6 +73,10 @@ struct server {
     struct listener *listener;
     int epoll;
     int quit; /* an eventfd that wakes all threads for good */
+    /* An eventfd that queues for a worker as requests do, to tell how long that takes. */
+    int canary;
+    _Atomic int64_t canary_since; /* clock_ms(); 0: not in the queue */
+    struct worker *workers;       /* conf->threads, and the reserve */
     atomic_bool stopping;
 
     pthread_mutex_t table; /* guards the next four, and closing against cutting */
@@ -82,6 +92,7 @@ struct worker {
     FCGX_Request request;
     int feed[2]; /* a pipe through which libfcgi is given a request that has come whole */
     pthread_t id;
+    _Atomic int64_t since; /* clock_ms() when it took up what it is at; 0: it is free */
     unsigned char bytes[RECORD_REQUEST_MOST];
 };
 
@@ -126,6 +137,7 @@ static struct connection *connection_new(struct server *server, int fd)
         c = &server->connections[server->free];
         server->free = c->next_free;
         server->open++;
+        metrics_connections(1);
         c->fd = fd;
         c->in_epoll = false;
         c->linger = false;
@@ -155,6 +167,7 @@ static void connection_close(struct server *server, struct connection *c)
     c->next_free = server->free;
     server->free = (uint32_t)(c - server->connections);
     server->open--;
+    metrics_connections(-1);
     listen_again(server);
     pthread_mutex_unlock(&server->table);
 }
@@ -299,6 +312,7 @@ static bool serve(struct worker *worker, struct connection *c, const unsigned ch
     request->ipcFd = c->fd; /* the answer goes to the connection */
     atomic_store(&c->deadline,
                  clock_ms() + server->conf->timeout_ms + server->conf->read_timeout_ms);
+    atomic_store(&worker->since, clock_ms());
     server->calls->answer(worker->thread, request, body_long);
 
     /* In libfcgi's own order: the last one closed ends the request. Closing the
@@ -404,10 +418,9 @@ static void attend(struct worker *worker, struct connection *c)
     } while (!connection_release(worker->server, c));
 }
 
-/* Takes one connection; the listener is level-triggered, so others see to the rest. */
-static void accept_one(struct worker *worker)
+/* Takes one connection, for the caller to own. NULL: there is none, or no room for it. */
+static struct connection *accept_one(struct server *server)
 {
-    struct server *server = worker->server;
     const int on = 1;
     const struct timeval patience = {.tv_sec = server->conf->read_timeout_ms / 1000 + 1};
     int fd = accept4(server->listener->fd, NULL, NULL, SOCK_CLOEXEC);
@@ -418,19 +431,33 @@ static void accept_one(struct worker *worker)
             listen_pause(server);
             pthread_mutex_unlock(&server->table);
         }
-        return;
+        return NULL;
     }
     struct connection *c = connection_new(server, fd);
     if (!c) {
         close(fd);
-        return;
+        return NULL;
     }
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-    attend(worker, c);
+    return c;
 }
 
 /* ---- worker threads ---- */
+
+/* The connection of an event, for the caller to own; NULL: none, or it has an owner. The
+ * listener is level-triggered, so others see to its rest. */
+static struct connection *connection_of(struct server *server, uint64_t event)
+{
+    if (event == EVENT_LISTENER)
+        return accept_one(server);
+    if (event == EVENT_CANARY) {
+        atomic_store(&server->canary_since, 0);
+        return NULL;
+    }
+    struct connection *c = &server->connections[(uint32_t)event];
+    return connection_claim(c, event >> 32) ? c : NULL;
+}
 
 static void *work(void *argument)
 {
@@ -438,18 +465,95 @@ static void *work(void *argument)
     struct server *server = worker->server;
     for (;;) {
         struct epoll_event event;
+        atomic_store(&worker->since, 0);
         if (epoll_wait(server->epoll, &event, 1, -1) < 1)
             continue;
         if (event.data.u64 == EVENT_QUIT)
             return NULL;
-        if (event.data.u64 == EVENT_LISTENER) {
-            accept_one(worker);
-            continue;
-        }
-        struct connection *c = &server->connections[(uint32_t)event.data.u64];
-        if (connection_claim(c, event.data.u64 >> 32))
+        atomic_store(&worker->since, clock_ms());
+        struct connection *c = connection_of(server, event.data.u64);
+        if (c)
             attend(worker, c);
     }
+}
+
+/* ---- the reserve ---- */
+
+static bool is_any_free(struct server *server)
+{
+    for (int64_t i = 0; i < server->conf->threads; i++) {
+        if (atomic_load(&server->workers[i].since) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* True where no worker has come to an end of anything since `then`. */
+static bool are_all_stuck(struct server *server, int64_t then)
+{
+    for (int64_t i = 0; i < server->conf->threads; i++) {
+        int64_t since = atomic_load(&server->workers[i].since);
+        if (since == 0 || since > then)
+            return false;
+    }
+    return true;
+}
+
+/* Serves in the workers' place: what has waited for longer than the canary, which is what
+ * has waited too long; and whatever comes, while the workers are stuck. epoll hands out
+ * first what was ready first. */
+static void shed(struct worker *reserve)
+{
+    struct server *server = reserve->server;
+    int64_t patience = server->conf->queue_timeout_ms;
+    log_message(LOG_WARN, "requests wait for a thread for more than %d ms: answering 503",
+                (int)patience);
+    while (atomic_load(&server->canary_since) != 0 ||
+           are_all_stuck(server, clock_ms() - patience)) {
+        struct epoll_event event;
+        if (epoll_wait(server->epoll, &event, 1, RESERVE_MS) < 1)
+            continue;
+        if (event.data.u64 == EVENT_QUIT)
+            return;
+        bool late = is_any_free(server);
+        struct connection *c = connection_of(server, event.data.u64);
+        if (c && late)
+            hand_over(server, c);
+        else if (c)
+            attend(reserve, c);
+        if (late)
+            return;
+    }
+}
+
+/* While no worker is free, new connections are taken from the listener into the epoll set,
+ * where all wait in one queue, and the canary is sent after them. */
+static void queue_up(struct server *server)
+{
+    struct connection *c;
+    while ((c = accept_one(server)))
+        hand_over(server, c);
+    if (atomic_load(&server->canary_since) == 0) {
+        const uint64_t one = 1;
+        atomic_store(&server->canary_since, clock_ms());
+        if (write(server->canary, &one, sizeof one) < 0)
+            atomic_store(&server->canary_since, 0);
+    }
+}
+
+static void *stand_by(void *argument)
+{
+    struct worker *reserve = argument;
+    struct server *server = reserve->server;
+    struct pollfd quit = {.fd = server->quit, .events = POLLIN};
+    while (poll(&quit, 1, RESERVE_MS) <= 0) {
+        int64_t since = atomic_load(&server->canary_since);
+        if (since != 0 && clock_ms() - since >= server->conf->queue_timeout_ms)
+            shed(reserve);
+        else if (!is_any_free(server) && !atomic_load(&server->stopping))
+            queue_up(server);
+    }
+    return NULL;
 }
 
 static void worker_free(struct worker *worker)
@@ -459,10 +563,11 @@ static void worker_free(struct worker *worker)
     close(worker->feed[1]);
 }
 
-static bool start_worker(struct worker *worker)
+static bool start_worker(struct worker *worker, void *(*body)(void *))
 {
     pthread_attr_t attributes;
-    worker->thread = worker->server->calls->thread_new(worker->server->calls->shared);
+    worker->thread =
+        worker->server->calls->thread_new(worker->server->calls->shared, body == stand_by);
     if (!worker->thread)
         return false;
     if (!feed_open(worker)) {
@@ -471,7 +576,7 @@ static bool start_worker(struct worker *worker)
     }
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, STACK_SIZE);
-    int rc = pthread_create(&worker->id, &attributes, work, worker);
+    int rc = pthread_create(&worker->id, &attributes, body, worker);
     pthread_attr_destroy(&attributes);
     if (rc != 0)
         worker_free(worker);
@@ -608,6 +713,7 @@ static void server_destroy(struct server *server)
 {
     close(server->epoll);
     close(server->quit);
+    close(server->canary);
     free(server->connections);
     pthread_mutex_destroy(&server->table);
 }
@@ -619,8 +725,9 @@ static bool server_init(struct server *server, const struct conf_fcgi *conf,
     pthread_mutex_init(&server->table, NULL);
     server->epoll = epoll_create1(EPOLL_CLOEXEC);
     server->quit = eventfd(0, EFD_CLOEXEC);
+    server->canary = eventfd(0, EFD_CLOEXEC);
     server->connections = calloc((size_t)conf->connections, sizeof *server->connections);
-    if (server->epoll < 0 || server->quit < 0 || !server->connections)
+    if (server->epoll < 0 || server->quit < 0 || server->canary < 0 || !server->connections)
         return false;
     server->free = NO_SLOT;
     for (uint32_t i = (uint32_t)conf->connections; i-- > 0;) {
@@ -631,7 +738,8 @@ static bool server_init(struct server *server, const struct conf_fcgi *conf,
         c->next_free = server->free;
         server->free = i;
     }
-    return epoll_add(server->epoll, server->quit, EPOLLIN, EVENT_QUIT);
+    return epoll_add(server->epoll, server->quit, EPOLLIN, EVENT_QUIT) &&
+           epoll_add(server->epoll, server->canary, EPOLLIN | EPOLLET, EVENT_CANARY);
 }
 
 /* Signals are waited for by the watching thread alone. libfcgi's own handlers, should they
@@ -677,12 +785,13 @@ static void stop(struct server *server, const sigset_t *signals)
 static bool run(struct server *server, struct worker *workers, const sigset_t *signals)
 {
     int64_t started = 0;
-    for (; started < server->conf->threads; started++) {
+    server->workers = workers;
+    for (; started <= server->conf->threads; started++) {
         workers[started].server = server;
-        if (!start_worker(&workers[started]))
+        if (!start_worker(&workers[started], started < server->conf->threads ? work : stand_by))
             break;
     }
-    bool good = started == server->conf->threads;
+    bool good = started == server->conf->threads + 1;
     if (good) {
         pthread_mutex_lock(&server->table);
         listen_again(server);
@@ -701,7 +810,7 @@ bool server_run(const struct conf_fcgi *conf, struct listener *listener,
     sigset_t signals;
     bool good = false;
     block_signals(&signals);
-    struct worker *workers = calloc((size_t)conf->threads, sizeof *workers);
+    struct worker *workers = calloc((size_t)conf->threads + 1, sizeof *workers);
     if (server_init(&server, conf, listener, calls) && workers)
         good = run(&server, workers, &signals);
     if (!good)

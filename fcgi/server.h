@@ -7,6 +7,10 @@
  * connection costs a slot in a table, and no thread: the parts of a request are kept
  * until it is whole (record.h), and only then is it given to libfcgi, whose reading then
  * cannot block.
+ *
+ * One more thread, the reserve, takes a hand when no worker is free: what has then waited
+ * for fcgi.queuetimeout is answered by it, first come, first served; and while all workers
+ * are stuck for that long, all that comes.
  */
 #ifndef BBM_SERVER_H
 #define BBM_SERVER_H
@@ -20,7 +24,8 @@
 /* What the server calls back. `shared` is the same for all threads. */
 struct server_calls {
     void *shared;
-    void *(*thread_new)(void *shared); /* NULL: out of memory */
+    /* NULL: out of memory. A reserve's answers must not wait for anything. */
+    void *(*thread_new)(void *shared, bool reserve);
     void (*thread_free)(void *thread);
     /* One request; `body_long`: its body is beyond the bound and must not be read. */
     void (*answer)(void *thread, FCGX_Request *request, bool body_long);

@@ -5,6 +5,7 @@
 #include "auth.h"
 #include "clock.h"
 #include "log.h"
+#include "metrics.h"
 #include "migrations.h"
 #include "request.h"
 #include "response.h"
@@ -21,7 +22,7 @@
 struct service_thread {
     const struct service *service;
     struct auth auth;
-    struct store *store;
+    struct store *store; /* NULL: the reserve */
 };
 
 /* All that is known of one request. */
@@ -34,15 +35,14 @@ struct exchange {
     struct response response;
 };
 
-struct service_thread *service_thread_new(const struct service *service)
+struct service_thread *service_thread_new(const struct service *service, bool reserve)
 {
     struct service_thread *thread = calloc(1, sizeof *thread);
     if (!thread)
         return NULL;
     thread->service = service;
     thread->auth = (struct auth){service->conf, service->keys};
-    thread->store = store_new(&service->conf->database, service->counts);
-    if (!thread->store) {
+    if (!reserve && !(thread->store = store_new(&service->conf->database, service->counts))) {
         free(thread);
         return NULL;
     }
@@ -68,14 +68,19 @@ static bool judge(struct service_thread *thread, struct exchange *x, bool body_l
         return error_method(error);
     if (x->match.verdict == ROUTES_OPTIONS)
         return true;
-    if (!auth_check(&thread->auth, &x->request, x->match.route->access, &x->token, &x->response,
-                    error))
+    enum access access = x->match.route->access;
+    if (access != ACCESS_NONE &&
+        !auth_check(&thread->auth, &x->request, access, &x->token, &x->response, error))
         return false;
     if (body_long)
         return error_too_large(error);
     if (x->match.verdict == ROUTES_ID_INVALID)
         return error_id_invalid(error);
 
+    if (!thread->store && access != ACCESS_NONE) {
+        metrics_shed();
+        return error_unavailable(error, "waited too long for a thread; all wait for the database");
+    }
     x->call.store = thread->store;
     x->call.id = x->match.id;
     x->call.path = x->match.path;
@@ -103,15 +108,41 @@ static void respond(struct exchange *x, bool good)
     } else {
         response->status = 200;
         response->body = x->call.body;
+        response->text = x->call.text;
         x->call.body = NULL;
+        x->call.text = NULL;
     }
 }
 
-static enum log_level level_of(int status)
+/* A change was asked for, by a path that exists: that is told whatever came of it. */
+static bool is_write(const struct exchange *x)
 {
+    return x->match.route && x->match.route->access == ACCESS_WRITE;
+}
+
+static enum log_level level_of(const struct exchange *x)
+{
+    int status = x->response.status;
+    if (is_write(x))
+        return LOG_AUDIT;
     if (status >= 500)
         return LOG_ERROR;
-    return status >= 400 ? LOG_WARN : LOG_INFO;
+    if (status >= 400)
+        return LOG_WARN;
+    /* Probes and scrapes come by the minute. */
+    return x->match.route && x->match.route->access == ACCESS_NONE ? LOG_DEBUG : LOG_INFO;
+}
+
+/* What came of a write, in a word. */
+static const char *outcome_of(const struct exchange *x)
+{
+    if (!is_write(x))
+        return NULL;
+    if (x->call.error.outcome_unknown)
+        return "unknown";
+    if (x->response.status >= 500)
+        return "failed";
+    return x->response.status >= 400 ? "refused" : "done";
 }
 
 static const char *or_null(const char *s)
@@ -121,7 +152,7 @@ static const char *or_null(const char *s)
 
 static void log_request(const struct exchange *x)
 {
-    enum log_level level = level_of(x->response.status);
+    enum log_level level = level_of(x);
     if (!log_wanted(level))
         return;
     const char *changed =
@@ -138,10 +169,12 @@ static void log_request(const struct exchange *x)
         {"remote_ip", LOG_STRING, or_null(x->request.remote_addr), 0},
         {"subject", LOG_STRING, or_null(x->token.subject), 0},
         {"token_id", LOG_STRING, or_null(x->token.id), 0},
+        {"outcome", LOG_STRING, outcome_of(x), 0},
+        {"error", LOG_STRING, x->call.error.code, 0},
         {"changed", LOG_RAW, changed, 0},
         {"reason", LOG_STRING, or_null(x->call.error.reason), 0},
     };
-    log_event(level, "request", fields, sizeof fields / sizeof fields[0]);
+    log_event(level, is_write(x) ? "write" : "request", fields, sizeof fields / sizeof fields[0]);
 }
 
 void service_answer(struct service_thread *thread, FCGX_Request *fcgx, bool body_long)
@@ -152,10 +185,12 @@ void service_answer(struct service_thread *thread, FCGX_Request *fcgx, bool body
                  x.request.path_info, &x.match);
     respond(&x, judge(thread, &x, body_long));
     response_send(&x.response, fcgx->out, strcmp(x.request.method, "HEAD") == 0);
+    metrics_request(x.match.pattern, x.request.method, x.response.status, clock_us() - x.started);
     log_request(&x);
 
     json_object_put(x.call.body);
     json_object_put(x.call.changed);
+    free(x.call.text);
     error_free(&x.call.error);
     response_free(&x.response);
 }

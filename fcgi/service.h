@@ -23,8 +23,9 @@ struct service {
 
 struct service_thread;
 
-/* NULL when out of memory. */
-struct service_thread *service_thread_new(const struct service *service);
+/* A reserve has no connection to the database: it answers what needs none, and 503 for
+ * the rest. NULL when out of memory. */
+struct service_thread *service_thread_new(const struct service *service, bool reserve);
 void service_thread_free(struct service_thread *thread);
 
 /* Answers one request. `body_long`: its body is beyond the bound and was not read. */

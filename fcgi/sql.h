@@ -9,6 +9,7 @@ extern const char SQL_COUNTS[];
 extern const char SQL_JOBS[];
 extern const char SQL_MIGRATIONS[];
 extern const char SQL_PAUSE[];
+extern const char SQL_READY[];
 extern const char SQL_RECENT[];
 extern const char SQL_RESTART[];
 extern const char SQL_RESTART_FIRST[];

@@ -77,6 +77,12 @@ static const char *number(struct number *number, int64_t value)
     return number->text;
 }
 
+bool store_ready(struct store *store, int64_t deadline, struct error *error)
+{
+    PQclear(db_run(store->db, SQL_READY, NULL, 0, DB_RETRY, deadline, error));
+    return !error->status;
+}
+
 /* ---- migrations ---- */
 
 /* Where the columns of sql/migrations.sql stand; -1 where this registry has none. */

@@ -127,6 +127,9 @@ struct store;
 struct store *store_new(const struct conf_database *conf, struct counts *counts);
 void store_free(struct store *store);
 
+/* A round trip to the database, and no more. */
+bool store_ready(struct store *store, int64_t deadline, struct error *error);
+
 /* All migrations by id ascending; or, with `id`, that one, or none. */
 bool store_migrations(struct store *store, const int64_t *id, int64_t deadline,
                       struct migrations *migrations, struct error *error);

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * metrics: what this process counts, and Prometheus' text of it (exposition format 0.0.4).
+ *
+ * The counters are all that is shared: atomics, with no lock, named in metrics.c alone.
+ * Every function is thread-safe. A process counts for itself: where a web server runs
+ * several, a scrape reaches one of them, told from the others by process_start_time_seconds
+ * and the pid in bbm_fcgi_build_info; only the migrations' progress is the same from all.
+ */
+#ifndef BBM_METRICS_H
+#define BBM_METRICS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* What became of a request's token. */
+enum metrics_token {
+    METRICS_TOKEN_ACCEPTED,
+    METRICS_TOKEN_NONE,         /* no bearer token was sent */
+    METRICS_TOKEN_INVALID,      /* not believed */
+    METRICS_TOKEN_INSUFFICIENT, /* believed, but it lacks the action */
+    METRICS_TOKENS,
+};
+
+/* What went wrong at the database. */
+enum metrics_database_error {
+    METRICS_DATABASE_CONNECT, /* no connection could be made */
+    METRICS_DATABASE_LOST,    /* one was lost */
+    METRICS_DATABASE_TIMEOUT, /* no answer in time */
+    METRICS_DATABASE_PASSING, /* an SQLSTATE for which waiting may help */
+    METRICS_DATABASE_REFUSED, /* any other SQLSTATE */
+    METRICS_DATABASE_ERRORS,
+};
+
+/* One request answered. `route` is the table's pattern, in static storage; NULL where the
+ * path was none. */
+void metrics_request(const char *route, const char *method, int status, int64_t micros);
+void metrics_token(enum metrics_token verdict);
+
+/* A request that waited too long for a thread, and was answered 503 by the reserve. */
+void metrics_shed(void);
+
+/* One statement's time, whatever came of it; and the other news of the database. */
+void metrics_database_time(int64_t micros);
+void metrics_database_error(enum metrics_database_error error);
+void metrics_database_connected(bool again); /* `again`: it takes a lost one's place */
+void metrics_database_closed(void);
+void metrics_database_cancelled(void); /* a cancel request was sent */
+
+/* FastCGI connections: +1 and -1. */
+void metrics_connections(int change);
+
+/* All of the above as text. Further families may follow: each starts with metrics_family
+ * ("gauge" or "counter"), and its samples are the caller's to print, with every label's
+ * value written by metrics_label: quoted, escaped, made valid UTF-8. */
+void metrics_write(FILE *out);
+void metrics_family(FILE *out, const char *name, const char *type, const char *help);
+void metrics_label(FILE *out, const char *name, const char *value, size_t len);
+
+#endif
