@@ -4,30 +4,48 @@
 #include "db.h"
 
 #include "clock.h"
+#include "metrics.h"
 
 #include <errno.h>
 #include <libpq-fe.h>
 #include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+/* A connection unused for this long is looked at before it is relied on. */
+#define IDLE_MS 1000
+
+/* Cancel requests under way at once, of all threads; see cancel_and_close. */
+#define CANCELS_MOST 16
+
+/* What cancelling needs: no name is resolved, no TLS spoken. */
+#define CANCEL_STACK ((size_t)256 * 1024)
+
 struct db {
     const struct conf_database *conf;
-    PGconn *conn; /* NULL: none */
+    PGconn *conn;  /* NULL: none */
+    bool counted;  /* among the metrics' connections */
+    bool had_one;  /* a connection made now takes the place of another */
+    unsigned host; /* which of the hosts was a primary last */
+    int64_t used;  /* clock_ms() of the last answer */
     /* The database has no encoding (SQL_ASCII), so the server can make no UTF-8 of its
      * bytes, and would refuse to send those that are none. We take them as they are. */
     bool raw;
     bool in_transaction;
+    bool unanswered; /* the last statement may have reached the server, which said nothing */
 };
 
 /* ---- errors ---- */
 
-/* SQLSTATEs, or their classes, for which waiting or another try may help. Anything
- * else is a fault of ours or of the installation, and answers 500. */
+/* SQLSTATEs, or their classes, for which waiting or another try may help: they answer
+ * 503. Anything else is a fault of ours or of the installation, and answers 500. */
 static const char *const passing[] = {
-    "08",    /* connection exception */
+    "08",    /* connection exception; PgBouncer's own refusals */
     "25006", /* read-only transaction: a primary that was demoted */
+    "25P03", /* idle in transaction for too long: we were held up, not the database */
     "28",    /* invalid authorization: a password being changed */
     "3D000", /* no such database: one being restored */
     "40",    /* transaction rollback: deadlock, serialization */
@@ -46,25 +64,83 @@ static bool is_passing(const char *sqlstate)
     return false;
 }
 
-static void disconnect(struct db *db)
+/* Lets go of the connection, which somebody else may then close. */
+static PGconn *detach(struct db *db)
 {
-    PQfinish(db->conn);
+    PGconn *conn = db->conn;
+    if (db->counted)
+        metrics_database_closed();
+    db->counted = false;
     db->conn = NULL;
     db->in_transaction = false;
+    return conn;
+}
+
+static void disconnect(struct db *db)
+{
+    PQfinish(detach(db));
 }
 
 /* The connection is of no more use: drops it and says so. */
 static bool fail_connection(struct db *db, struct error *error, const char *what)
 {
+    metrics_database_error(db->counted ? METRICS_DATABASE_LOST : METRICS_DATABASE_CONNECT);
     error_unavailable(error, "%s: %.160s", what, PQerrorMessage(db->conn));
     disconnect(db);
     return false;
 }
 
+/* ---- giving up ---- */
+
+/* All that the threads share: how many cancel requests are under way. */
+static atomic_int cancels;
+
+/* A cancel request is a connection of its own, and libpq (before version 17) waits for
+ * its end as long as the network likes. So no thread that answers requests sends one. The
+ * given-up connection is closed only afterwards: PgBouncer knows a cancel request by the
+ * client that is still there. */
+static void *cancel_and_close(void *argument)
+{
+    PGconn *conn = argument;
+    char why[256];
+    PGcancel *cancel = PQgetCancel(conn);
+    if (cancel && PQcancel(cancel, why, sizeof why))
+        metrics_database_cancelled();
+    PQfreeCancel(cancel);
+    PQfinish(conn);
+    atomic_fetch_sub(&cancels, 1);
+    return NULL;
+}
+
+/* Has the statement cancelled that the connection still works on. With too many requests
+ * under way nobody is answering them either, and the connection is just closed. */
+static void give_up(struct db *db)
+{
+    pthread_t thread;
+    pthread_attr_t attributes;
+    PGconn *conn = detach(db);
+    bool started = false;
+    if (atomic_fetch_add(&cancels, 1) < CANCELS_MOST) {
+        pthread_attr_init(&attributes);
+        pthread_attr_setstacksize(&attributes, CANCEL_STACK);
+        pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+        started = pthread_create(&thread, &attributes, cancel_and_close, conn) == 0;
+        pthread_attr_destroy(&attributes);
+    }
+    if (!started) {
+        atomic_fetch_sub(&cancels, 1);
+        PQfinish(conn);
+    }
+}
+
 static bool fail_deadline(struct db *db, struct error *error, const char *what)
 {
+    metrics_database_error(METRICS_DATABASE_TIMEOUT);
     error_unavailable(error, "%s: not in time", what);
-    disconnect(db);
+    if (db->counted)
+        give_up(db);
+    else
+        disconnect(db);
     return false;
 }
 
@@ -78,7 +154,9 @@ static void fail_statement(struct db *db, const PGresult *result, struct error *
         fail_connection(db, error, "connection to the database lost");
         return;
     }
-    if (is_passing(sqlstate))
+    bool passes = is_passing(sqlstate);
+    metrics_database_error(passes ? METRICS_DATABASE_PASSING : METRICS_DATABASE_REFUSED);
+    if (passes)
         error_unavailable(error, "database: %s %s", sqlstate, message ? message : "");
     else
         error_unknown(error, "database: %s %s", sqlstate, message ? message : "");
@@ -92,6 +170,8 @@ static void fail_statement(struct db *db, const PGresult *result, struct error *
 static bool await(struct db *db, short events, int64_t deadline)
 {
     struct pollfd fd = {.fd = PQsocket(db->conn), .events = events};
+    if (fd.fd < 0)
+        return true; /* libpq has closed it, and says so when asked next */
     for (;;) {
         int64_t left = deadline - clock_ms();
         if (left <= 0)
@@ -106,10 +186,38 @@ static bool await(struct db *db, short events, int64_t deadline)
 
 /* ---- connecting ---- */
 
-static PGconn *start(const struct conf_database *conf, bool raw)
+static const char *hosts_of(const struct conf_database *conf)
 {
+    return conf->primary ? conf->primary : conf->host;
+}
+
+static unsigned host_count(const char *hosts)
+{
+    unsigned count = 1;
+    for (; *hosts; hosts++)
+        count += *hosts == ',';
+    return count;
+}
+
+/* The name at `index` of the comma-separated list, cut to fit. */
+static void host_at(const char *hosts, unsigned index, char *out, size_t size)
+{
+    while (index-- > 0)
+        hosts = strchr(hosts, ',') + 1;
+    snprintf(out, size, "%.*s", (int)strcspn(hosts, ","), hosts);
+}
+
+static PGconn *start(const struct conf_database *conf, unsigned index, bool raw)
+{
+    char host[512];
     char port[16];
+    char patience[24];
+    host_at(hosts_of(conf), index, host, sizeof host);
     snprintf(port, sizeof port, "%d", (int)conf->port);
+    /* What is sent and not even acknowledged for this long has no one to read it: found
+     * out while there is time for another try. */
+    snprintf(patience, sizeof patience, "%d",
+             conf->timeout_ms > 3000 ? (int)(conf->timeout_ms / 3) : 1000);
     const char *const names[] = {"host",
                                  "port",
                                  "user",
@@ -127,7 +235,7 @@ static PGconn *start(const struct conf_database *conf, bool raw)
                                  "keepalives_interval",
                                  "keepalives_count",
                                  NULL};
-    const char *const values[] = {conf->primary ? conf->primary : conf->host,
+    const char *const values[] = {host,
                                   port,
                                   conf->user,
                                   conf->password,
@@ -139,7 +247,7 @@ static PGconn *start(const struct conf_database *conf, bool raw)
                                   "bbm-fcgi",
                                   raw ? "SQL_ASCII" : "UTF8",
                                   "read-write",
-                                  "10000",
+                                  patience,
                                   "30",
                                   "10",
                                   "3",
@@ -148,9 +256,9 @@ static PGconn *start(const struct conf_database *conf, bool raw)
 }
 
 /* Makes one connection, in the encoding that `db->raw` asks for. */
-static bool connect_once(struct db *db, int64_t deadline, struct error *error)
+static bool connect_once(struct db *db, unsigned host, int64_t deadline, struct error *error)
 {
-    db->conn = start(db->conf, db->raw);
+    db->conn = start(db->conf, host, db->raw);
     if (!db->conn)
         return error_unavailable(error, "out of memory");
     PostgresPollingStatusType next = PGRES_POLLING_WRITING;
@@ -163,18 +271,16 @@ static bool connect_once(struct db *db, int64_t deadline, struct error *error)
     }
     if (PQstatus(db->conn) != CONNECTION_OK || PQsetnonblocking(db->conn, 1) != 0)
         return fail_connection(db, error, "cannot connect to the database");
+    metrics_database_connected(db->had_one);
+    db->counted = true;
+    db->had_one = true;
     return true;
 }
 
-/* Connects if there is no connection yet. */
-static bool connect_by(struct db *db, int64_t deadline, struct error *error)
+/* Connects to one host, in the encoding that its database needs. */
+static bool connect_host(struct db *db, unsigned host, int64_t deadline, struct error *error)
 {
-    if (db->conn)
-        return true;
-    int64_t own = clock_ms() + db->conf->connect_timeout_ms;
-    if (db->conf->connect_timeout_ms > 0 && own < deadline)
-        deadline = own;
-    if (!connect_once(db, deadline, error))
+    if (!connect_once(db, host, deadline, error))
         return false;
 
     const char *encoding = PQparameterStatus(db->conn, "server_encoding");
@@ -185,7 +291,30 @@ static bool connect_by(struct db *db, int64_t deadline, struct error *error)
      * be lost or, worse, found by another client. */
     db->raw = raw;
     disconnect(db);
-    return connect_once(db, deadline, error);
+    return connect_once(db, host, deadline, error);
+}
+
+/* Connects if there is no connection yet: to the host that served last, or else to the
+ * others in turn. libpq would go from one to the next itself, but only when the network
+ * says no: one that says nothing would take the others' time. */
+static bool connect_by(struct db *db, int64_t deadline, struct error *error)
+{
+    if (db->conn)
+        return true;
+    unsigned count = host_count(hosts_of(db->conf));
+    for (unsigned tried = 0; tried < count; tried++) {
+        unsigned host = (db->host + tried) % count;
+        int64_t now = clock_ms();
+        int64_t end = now + (deadline - now) / (count - tried);
+        if (db->conf->connect_timeout_ms > 0 && now + db->conf->connect_timeout_ms < end)
+            end = now + db->conf->connect_timeout_ms;
+        error_free(error);
+        if (connect_host(db, host, end, error)) {
+            db->host = host;
+            return true;
+        }
+    }
+    return false;
 }
 
 /* ---- statements ---- */
@@ -231,8 +360,10 @@ static PGresult *receive_by(struct db *db, int64_t deadline, struct error *error
 static PGresult *attempt(struct db *db, const char *sql, const char *const *params, int count,
                          int64_t deadline, struct error *error)
 {
+    db->unanswered = false;
     if (!connect_by(db, deadline, error))
         return NULL;
+    db->unanswered = true;
     if (!PQsendQueryParams(db->conn, sql, count, NULL, params, NULL, NULL, 1)) {
         fail_connection(db, error, "connection to the database lost");
         return NULL;
@@ -245,6 +376,8 @@ static PGresult *attempt(struct db *db, const char *sql, const char *const *para
             fail_connection(db, error, "connection to the database lost");
         return NULL;
     }
+    db->used = clock_ms();
+    db->unanswered = PQstatus(db->conn) == CONNECTION_BAD;
     ExecStatusType status = PQresultStatus(result);
     if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK)
         return result;
@@ -253,21 +386,55 @@ static PGresult *attempt(struct db *db, const char *sql, const char *const *para
     return NULL;
 }
 
+/* Looks whether an idle connection still leads anywhere: a firewall may have forgotten it,
+ * or its host be gone, without a word to us. A part of the time is spent on that, so that
+ * the rest is left for a new one. */
+static void probe(struct db *db, int64_t deadline)
+{
+    struct error error = {0};
+    int64_t now = clock_ms();
+    if (!db->conn || now - db->used < IDLE_MS)
+        return;
+    PQclear(attempt(db, "SELECT", NULL, 0, now + (deadline - now) / 4, &error));
+    error_free(&error);
+}
+
+/* A server says so with any answer since it was demoted; what it knows grows old, and it
+ * will take no change. */
+static bool is_read_only(const struct db *db)
+{
+    const char *standby = PQparameterStatus(db->conn, "in_hot_standby");
+    const char *read_only = PQparameterStatus(db->conn, "default_transaction_read_only");
+    return (standby && strcmp(standby, "on") == 0) || (read_only && strcmp(read_only, "on") == 0);
+}
+
+/* The same for what may be sent twice: a connection that was idle may have been dead for
+ * long, or lead to what is a primary no more, and then it is worth another try. */
+static PGresult *attempt_twice(struct db *db, const char *sql, const char *const *params, int count,
+                               int64_t deadline, struct error *error)
+{
+    probe(db, deadline);
+    bool fresh = !db->conn;
+    PGresult *result = attempt(db, sql, params, count, deadline, error);
+    if (fresh || (result && !is_read_only(db)) || (!result && db->conn) || clock_ms() >= deadline)
+        return result;
+    PQclear(result);
+    disconnect(db);
+    error_free(error);
+    return attempt(db, sql, params, count, deadline, error);
+}
+
 struct pg_result *db_run(struct db *db, const char *sql, const char *const *params, int count,
                          enum db_retry retry, int64_t deadline, struct error *error)
 {
-    bool fresh = !db->conn || db->in_transaction;
-    PGresult *result = attempt(db, sql, params, count, deadline, error);
-    /* A connection that was idle may have been dead for long: only then is it worth
-     * another try, and only while there is time for it. (A transaction died with it.) */
-    if (!result && !db->conn && !fresh && retry == DB_RETRY && clock_ms() < deadline) {
-        error_free(error);
-        result = attempt(db, sql, params, count, deadline, error);
-    }
-    /* Sent, perhaps, and not answered. Inside a transaction that means: not done. */
-    if (!result && !db->conn && retry == DB_ONCE && !fresh)
-        error->detail = json_object_new_string(
-            "the connection was lost on the way: whether the change took effect is not known");
+    int64_t started = clock_us();
+    bool alone = !db->in_transaction;
+    PGresult *result = retry == DB_RETRY ? attempt_twice(db, sql, params, count, deadline, error)
+                                         : attempt(db, sql, params, count, deadline, error);
+    metrics_database_time(clock_us() - started);
+    /* Inside a transaction that was lost it is known: nothing was done. */
+    if (!result && db->unanswered && retry == DB_ONCE && alone)
+        error_outcome_unknown(error);
     return result;
 }
 
@@ -307,12 +474,9 @@ bool db_begin(struct db *db, int64_t deadline, struct error *error)
 
 bool db_commit(struct db *db, int64_t deadline, struct error *error)
 {
-    PGresult *result = db_run(db, "COMMIT", NULL, 0, DB_ONCE, deadline, error);
+    /* Whatever comes of it, it ends the transaction; lost, it is like a change alone. */
     db->in_transaction = false;
-    PQclear(result);
-    if (error->status == 503)
-        error->detail = json_object_new_string("the connection was lost while committing: whether "
-                                               "the change took effect is not known");
+    PQclear(db_run(db, "COMMIT", NULL, 0, DB_ONCE, deadline, error));
     return !error->status;
 }
 

@@ -92,8 +92,8 @@ bool error_unavailable(struct error *error, const char *fmt, ...)
 bool error_outcome_unknown(struct error *error)
 {
     error->outcome_unknown = true;
-    error->detail = json_object_new_string("the connection was lost while committing: whether the "
-                                           "change took effect is not known");
+    error->detail = json_object_new_string("the connection was lost on the way: whether the change "
+                                           "took effect is not known");
     return false;
 }
 
