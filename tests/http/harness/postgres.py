@@ -53,12 +53,18 @@ def schema_files(ages=None):
 
 
 class Cluster:
-    def __init__(self, workspace):
+    def __init__(self, workspace, name="postgres", settings=None, copy_of=None):
         self.bin = newest_bin()
-        self.folder = workspace.folder("postgres")
+        self.folder = workspace.folder(name)
         self.data = os.path.join(self.folder, "data")
-        self._init()
-        self.server, self.port = on_free_port(self._start)
+        self.settings = {**SETTINGS, **(settings or {})}
+        if copy_of is None:
+            self._init()
+            self.server, self.port = on_free_port(self._start)
+        else:
+            self._copy(copy_of)
+            self.port = copy_of.port
+            self.server, _ = self._start(self.port)
 
     def _init(self):
         argv = [f"{self.bin}/initdb", "-D", self.data, "-U", "postgres", "-A", "trust",
@@ -69,12 +75,30 @@ class Cluster:
         with open(os.path.join(self.data, "pg_hba.conf"), "w", encoding="ascii") as hba:
             hba.write(PG_HBA)
 
+    def _copy(self, primary):
+        """A standby that follows the primary, on the same port of another address."""
+        argv = [f"{self.bin}/pg_basebackup", "-D", self.data, "-h", primary.folder, "-p", str(primary.port),
+                "-U", "postgres", "-c", "fast", "-X", "stream", "-R", "--no-sync"]  # fmt: skip
+        subprocess.run(as_servers_user(argv), check=True, cwd="/", env=clean_environment())
+
+    def crash(self):
+        """As when the kernel takes it away; its children notice and end too."""
+        self.server.kill()
+
+    def start_again(self):
+        self.server, _ = self._start(self.port)
+
+    def promote(self):
+        argv = [f"{self.bin}/pg_ctl", "-D", self.data, "promote", "-w", "-s"]
+        subprocess.run(as_servers_user(argv), check=True, cwd="/", env=clean_environment())
+
     def _start(self, port):
         argv = [f"{self.bin}/postgres", "-D", self.data, "-p", str(port), "-k", self.folder]
-        for name, value in SETTINGS.items():
+        for name, value in self.settings.items():
             argv += ["-c", f"{name}={value}"]
         server = Server("postgres", argv, os.path.join(self.folder, f"log.{port}"))
         try:
+            # After a crash the last one's children may be ending still, and hold its memory.
             server.wait_ready(lambda: self._answers(port))
         except DidNotStart as failure:
             if "Address already in use" in str(failure):

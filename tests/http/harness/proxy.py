@@ -9,7 +9,8 @@ import threading
 class Proxy:
     """Relays connections made to its port; while it is closed, nobody listens there."""
 
-    def __init__(self, port, target):
+    def __init__(self, port, target, host="127.0.0.1"):
+        self.host = host
         self.port = port
         self.target = target
         self.listener = None
@@ -19,7 +20,7 @@ class Proxy:
     def open(self):
         self.listener = socket.socket()
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind(("127.0.0.1", self.port))
+        self.listener.bind((self.host, self.port))
         self.listener.listen(64)
         self._start(self._accept, self.listener)
 
@@ -58,8 +59,7 @@ class Proxy:
             self._pairs.append((near, far))
             self._start(self._relay, near, far)
 
-    @staticmethod
-    def _relay(near, far):
+    def _relay(self, near, far):
         with near, far:
             while True:
                 readable, _, _ = select.select([near, far], [], [])

@@ -1,0 +1,165 @@
+"""What the tests of outages stand on: a network that goes silent, servers that are killed, a load, a count."""
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import threading
+import time
+
+from . import fastcgi, routes
+from .fastcgi import parameters
+from .process import wait_until
+from .proxy import Proxy
+
+
+class Relay(Proxy):
+    """A network that does what networks do."""
+
+    def __init__(self, port, target, host="127.0.0.1"):
+        super().__init__(port, target, host)
+        self.delay = 0  # seconds that each piece takes
+        self.silent = False  # nothing passes, and what is connected now never will again
+        self.swallow = None  # after these bytes to the server, nothing comes back from it
+        self.relayed = 0  # connections
+
+    def _relay(self, near, far):
+        self.relayed += 1
+        silent = mute = False
+        with near, far:
+            while self.listener is not None or not silent:
+                silent = silent or self.silent
+                if silent:
+                    time.sleep(0.05)
+                    continue
+                readable, _, _ = select.select([near, far], [], [], 0.1)
+                for source in readable:
+                    if self.silent:
+                        break
+                    try:
+                        part = source.recv(65536)
+                        time.sleep(self.delay)
+                        if source is near and self.swallow and self.swallow in part:
+                            mute = True
+                        if source is near or not mute:
+                            (far if source is near else near).sendall(part)
+                    except OSError:
+                        return
+                    if not part:
+                        return
+
+
+def processes_of(server):
+    """A server's process and its children, by pid."""
+    parent = server.child.pid
+    found = [parent]
+    for name in os.listdir("/proc"):
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            with open(f"/proc/{int(name)}/stat", encoding="ascii", errors="replace") as stat:
+                if int(stat.read().rpartition(")")[2].split()[1]) == parent:
+                    found.append(int(name))
+    return found
+
+
+def signal_all(server, number):
+    for pid in processes_of(server):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+@contextlib.contextmanager
+def frozen(server):
+    """The server stopped in the middle of whatever it did: the kernel still takes its connections."""
+    signal_all(server, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        signal_all(server, signal.SIGCONT)
+
+
+class Census:
+    """What a process holds."""
+
+    def __init__(self, service):
+        pid = service.server.child.pid
+        self.descriptors = len(os.listdir(f"/proc/{pid}/fd"))
+        self.threads = len(os.listdir(f"/proc/{pid}/task"))
+        with open(f"/proc/{pid}/statm", encoding="ascii") as statm:
+            self.kilobytes = int(statm.read().split()[1]) * os.sysconf("SC_PAGESIZE") // 1024
+
+    def __repr__(self):
+        return f"{self.descriptors} descriptors, {self.threads} threads, {self.kilobytes} kB"
+
+
+class Load:
+    """Clients that ask all the time and remember each answer: reads, pauses, and one who may do nothing."""
+
+    def __init__(self, service, keys, clients=4, pause=0.005):
+        self.service = service
+        self.answers = []  # (what, status, seconds, answer)
+        self.faults = []
+        self._ending = threading.Event()
+        read, write = keys.token("read"), keys.token("write")
+        asks = (
+            ("read", "GET", routes.LIST, read),
+            ("write", "POST", routes.PAUSE, write),
+            ("read", "GET", routes.one(1), read),
+            ("write", "POST", routes.RESUME, write),
+            ("refused", "POST", routes.PAUSE, None),
+            ("alive", "GET", "/-/liveness", None),
+        )
+        self._threads = [threading.Thread(target=self._run, args=(asks, n, pause)) for n in range(clients)]
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._ending.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self, asks, start, pause):
+        turn = start
+        while not self._ending.is_set():
+            what, method, path, token = asks[turn % len(asks)]
+            turn += 1
+            began = time.monotonic()
+            try:
+                answer = fastcgi.ask(self.service.address, parameters(method, path, token))
+                self.answers.append((what, answer.status, time.monotonic() - began, answer))
+            except (OSError, AssertionError) as fault:
+                self.faults.append(f"{what} {path} after {time.monotonic() - began:.2f} s: {fault!r}")
+            self._ending.wait(pause)
+
+    def seen(self, what):
+        return {status for kind, status, _, _ in self.answers if kind == what}
+
+    def slowest(self, what=None):
+        return max((seconds for kind, _, seconds, _ in self.answers if what in (None, kind)), default=0)
+
+    def assert_right(self, seconds):
+        """Whatever went on: each answer was right for its time, and came in time."""
+        assert self.faults == []
+        assert self.seen("read") <= {200, 503}
+        assert self.seen("write") <= {200, 503}
+        assert self.seen("refused") <= {401}
+        assert self.seen("alive") <= {200}
+        assert self.slowest() < seconds, f"one took {self.slowest():.2f} s"
+        for _, status, _, answer in self.answers:
+            body = answer.json
+            if status == 503:
+                assert body["errors"][0]["code"] == "UNAVAILABLE" and answer.header("Retry-After")
+
+
+def settled_census(service, descriptors):
+    """What it holds once what was under way is done: at most this many descriptors."""
+    wait_until(lambda: Census(service).descriptors <= descriptors, seconds=5)
+    return Census(service)
+
+
+def listens(port, host="127.0.0.1"):
+    with socket.socket() as probe:
+        return probe.connect_ex((host, port)) == 0

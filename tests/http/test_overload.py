@@ -1,0 +1,191 @@
+"""More to do than threads: waiting has a bound, nobody is forgotten, and monitoring is always answered."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from harness import fastcgi, routes
+from harness.answer import error_body
+from harness.faults import Relay
+from harness.fastcgi import Connection, parameters
+from harness.ports import free_port
+from harness.process import wait_until
+
+UNAVAILABLE = error_body("UNAVAILABLE", "service unavailable")
+LIVENESS, METRICS = "/-/liveness", "/-/metrics"
+QUEUE, TIMEOUT = 0.5, 3
+SLACK = 1.5  # for a busy machine
+LIMITS = {"threads": 2, "queuetimeout": "500ms", "timeout": "3s"}
+
+
+@pytest.fixture(scope="module")
+def token(keys):
+    return keys.token("*")
+
+
+@pytest.fixture(scope="module")
+def database(house):
+    with house.database() as database:
+        database.add_migration("one", status=1)
+        yield database
+
+
+@pytest.fixture
+def relay(house):
+    relay = Relay(free_port(), ("127.0.0.1", house.cluster.port))
+    relay.open()
+    yield relay
+    relay.close()
+
+
+@pytest.fixture
+def service(house, database, relay):
+    with house.service(database.name, changes={"fcgi": LIMITS, "database": {"port": relay.port}}) as service:
+        yield service
+
+
+def timed(service, method="GET", path=routes.LIST, token=None):
+    began = time.monotonic()
+    answer = fastcgi.ask(service.address, parameters(method, path, token))
+    return answer, time.monotonic() - began
+
+
+def samples_of(answer):
+    return dict(line.rsplit(" ", 1) for line in answer.body.decode().splitlines() if not line.startswith("#"))
+
+
+@pytest.fixture
+def all_stuck(service, database, token):
+    """Every thread waits for a lock that nobody releases until the test is over."""
+    assert timed(service, token=token)[0].status == 200
+    stuck = ThreadPoolExecutor(LIMITS["threads"])
+    with database.cluster.connect(database.name) as holder, holder.cursor() as cursor:
+        cursor.execute("BEGIN; LOCK TABLE batched_background_migrations IN ACCESS EXCLUSIVE MODE")
+        waiting = [stuck.submit(timed, service, token=token) for _ in range(LIMITS["threads"])]
+        sql = "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
+        assert wait_until(lambda: database.rows(sql, (database.name,))[0]["n"] == LIMITS["threads"])
+        yield waiting
+        cursor.execute("ROLLBACK")
+    holder.close()
+    stuck.shutdown()
+
+
+def test_monitoring_is_answered_while_all_threads_wait(service, all_stuck, token):
+    for path in (LIVENESS, METRICS):
+        answer, seconds = timed(service, path=path)
+        assert answer.status == 200 and seconds < QUEUE + SLACK, path
+    # By now it is known that they are stuck: no more waiting at all.
+    for path in (LIVENESS, METRICS):
+        answer, seconds = timed(service, path=path)
+        assert answer.status == 200 and seconds < QUEUE, path
+    samples = samples_of(answer)
+    assert samples["bbm_fcgi_database_up"] == "0"
+    assert samples["bbm_fcgi_database_connections"] == str(LIMITS["threads"])
+    answer, _ = timed(service, path="/-/readiness")
+    assert (answer.status, answer.json) == (503, UNAVAILABLE)
+
+
+def test_beyond_the_bound_503_at_once(service, all_stuck, token):
+    answer, seconds = timed(service, token=token)
+    assert (answer.status, answer.json) == (503, UNAVAILABLE) and answer.header("Retry-After")
+    assert seconds < QUEUE + SLACK
+    answer, seconds = timed(service, "POST", routes.PAUSE, token)
+    assert answer.status == 503 and seconds < QUEUE
+    samples = samples_of(timed(service, path=METRICS)[0])
+    assert samples["bbm_fcgi_shed_total"] == "2"
+
+
+def test_judged_in_the_same_order(service, all_stuck, token):
+    for method, path, bearer, status in (
+        ("GET", "/nonsense", token, 404),
+        ("DELETE", routes.LIST, token, 405),
+        ("GET", routes.LIST, None, 401),
+        ("GET", routes.one(10**20), token, 400),
+        ("GET", routes.one(1), token, 503),
+    ):
+        assert timed(service, method, path, bearer)[0].status == status
+
+
+def test_those_that_wait_are_given_up_in_time_too(all_stuck):
+    for waiting in all_stuck:
+        answer, seconds = waiting.result()
+        assert (answer.status, answer.json) == (503, UNAVAILABLE)
+        assert seconds < TIMEOUT + SLACK
+
+
+def test_all_is_well_afterwards(service, database, token):
+    with database.cluster.connect(database.name) as holder, holder.cursor() as cursor:
+        cursor.execute("BEGIN; LOCK TABLE batched_background_migrations IN ACCESS EXCLUSIVE MODE")
+        with ThreadPoolExecutor(20) as clients:
+            answers = [clients.submit(timed, service, token=token) for _ in range(20)]
+            assert {answer.result()[0].status for answer in answers} == {503}
+            assert max(answer.result()[1] for answer in answers) < QUEUE + TIMEOUT + SLACK
+        cursor.execute("ROLLBACK")
+    holder.close()
+    for _ in range(5):
+        answer, seconds = timed(service, token=token)
+        assert answer.status == 200 and seconds < QUEUE
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["a connection each", "kept connections"])
+def test_a_slow_database_and_many_clients(service, relay, token, kept):
+    """Ten requests a second is what two threads do here; eighty at once want eight seconds' worth."""
+    for _ in range(LIMITS["threads"]):
+        assert timed(service, token=token)[0].status == 200
+    relay.delay = 0.1
+    connections = [Connection(service.address) for _ in range(80)] if kept else [None] * 80
+    if kept:
+        relay.delay = 0
+        for connection in connections:
+            assert connection.request(parameters("GET", LIVENESS)).status == 200
+        relay.delay = 0.1
+    start = threading.Barrier(80)
+
+    def ask(connection):
+        start.wait()
+        began = time.monotonic()
+        params = parameters("GET", routes.LIST, token)
+        answer = connection.request(params) if connection else fastcgi.ask(service.address, params)
+        return answer.status, time.monotonic() - began
+
+    with ThreadPoolExecutor(80) as clients:
+        results = list(clients.map(ask, connections))
+    for connection in connections:
+        if connection:
+            connection.socket.close()
+    served = [seconds for status, seconds in results if status == 200]
+    refused = [seconds for status, seconds in results if status == 503]
+    assert len(served) + len(refused) == 80
+    assert len(served) >= 4, "the threads went on working"
+    assert len(refused) >= 20
+    # None waits for longer than the bound for a thread, and none is refused before it.
+    assert max(served) < QUEUE + 1 + SLACK
+    assert max(refused) < QUEUE + SLACK
+    assert min(refused) > QUEUE * 0.8
+    relay.delay = 0
+    answer, seconds = timed(service, token=token)
+    assert answer.status == 200 and seconds < QUEUE
+
+
+def test_a_load_that_can_be_borne_is_not_shed(house, database, token):
+    """Many clients, but each is soon served: nobody is refused."""
+    with house.service(database.name, changes={"fcgi": LIMITS}) as service:
+        with ThreadPoolExecutor(32) as clients:
+            answers = list(clients.map(lambda _: timed(service, token=token)[0].status, range(600)))
+        assert set(answers) == {200}
+        assert samples_of(timed(service, path=METRICS)[0])["bbm_fcgi_shed_total"] == "0"
+
+
+def test_only_one_thread(house, database, token):
+    limits = {**LIMITS, "threads": 1, "timeout": "1s"}
+    with house.service(database.name, changes={"fcgi": limits}) as service:
+        with database.cluster.connect(database.name) as holder, holder.cursor() as cursor:
+            cursor.execute("BEGIN; LOCK TABLE batched_background_migrations IN ACCESS EXCLUSIVE MODE")
+            with ThreadPoolExecutor(4) as clients:
+                answers = [clients.submit(timed, service, token=token) for _ in range(4)]
+                assert {answer.result()[0].status for answer in answers} == {503}
+            assert timed(service, path=LIVENESS)[0].status == 200
+            cursor.execute("ROLLBACK")
+        holder.close()
+        assert timed(service, token=token)[0].status == 200
