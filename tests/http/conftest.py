@@ -23,6 +23,15 @@ def pytest_configure():
         signal.signal(number, _interrupted)
 
 
+def pytest_collection_modifyitems(config, items):
+    """What has to wait long for something is for make test-slow."""
+    if os.environ.get("BBM_TEST_SLOW"):
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    items[:] = [item for item in items if item not in slow]
+    config.hook.pytest_deselected(items=slow)
+
+
 @pytest.fixture(scope="session")
 def house():
     with House() as house:

@@ -20,12 +20,26 @@ class Relay(Proxy):
     def __init__(self, port, target, host="127.0.0.1"):
         super().__init__(port, target, host)
         self.delay = 0  # seconds that each piece takes
-        self.silent = False  # nothing passes, and what is connected now never will again
+        self.silent = self.went_silent = False
         self.swallow = None  # after these bytes to the server, nothing comes back from it
-        self.relayed = 0  # connections
+
+    def go_silent(self):
+        """Nothing passes any more; what is connected now never will again, and connecting takes for ever."""
+        self.silent = self.went_silent = True
+        self.listener.listen(0)
+
+    def speak_again(self):
+        self.listener.listen(64)
+        self.silent = False
+
+    def _accept_one(self, listener):
+        while True:
+            select.select([listener], [], [])
+            if not self.silent:
+                return super()._accept_one(listener)
+            time.sleep(0.02)
 
     def _relay(self, near, far):
-        self.relayed += 1
         silent = mute = False
         with near, far:
             while self.listener is not None or not silent:

@@ -21,7 +21,7 @@ PASSWORD = "hunter2-never-in-a-log"
 # Trust keeps the tests fast; one kind of database asks for the password in earnest.
 PG_HBA = """
 host with_password bbm_fcgi 127.0.0.1/32 scram-sha-256
-local all all trust
+local all,replication all trust
 host all all 127.0.0.1/32 trust
 """
 

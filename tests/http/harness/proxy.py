@@ -52,12 +52,19 @@ class Proxy:
     def _accept(self, listener):
         while True:
             try:
-                near, _ = listener.accept()
+                near = self._accept_one(listener)
+            except (OSError, ValueError):
+                return
+            try:
                 far = socket.create_connection(self.target)
             except OSError:
-                return
+                near.close()
+                continue
             self._pairs.append((near, far))
             self._start(self._relay, near, far)
+
+    def _accept_one(self, listener):
+        return listener.accept()[0]
 
     def _relay(self, near, far):
         with near, far:

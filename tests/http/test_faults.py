@@ -1,0 +1,455 @@
+"""Each way in which a database goes away, brought about for real, under a load, and what is left afterwards.
+
+A fault is a context: the database is away inside, and back after it.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg2
+import pytest
+from harness import fastcgi, routes
+from harness.answer import error_body
+from harness.faults import Census, Load, Relay, frozen, settled_census, signal_all
+from harness.fastcgi import parameters
+from harness.ports import free_port
+from harness.postgres import PASSWORD, SERVICE_ROLE, Cluster
+from harness.process import wait_until
+
+UNAVAILABLE = error_body("UNAVAILABLE", "service unavailable")
+THREADS, TIMEOUT, QUEUE = 4, 2, 0.5
+SLACK = 2  # for a busy machine, and sanitizers
+LIMITS = {"threads": THREADS, "timeout": "2s", "queuetimeout": "500ms"}
+MEMORY = 8 * 1024  # kB that a fault may add: arenas, buffers, once for each thread
+
+
+# What was committed before a crash is there after it.
+KEPT = {"synchronous_commit": "on"}
+
+
+class Scene:
+    """A cluster of its own, a network before it, a service that has been in use."""
+
+    def __init__(self, cluster, database, relay, service, keys):
+        self.cluster = cluster
+        self.database = database
+        self.relay = relay
+        self.service = service
+        self.keys = keys
+        self.token = keys.token("*")
+
+    def ask(self, method="GET", path=routes.LIST):
+        began = time.monotonic()
+        answer = fastcgi.ask(self.service.address, parameters(method, path, self.token))
+        return answer, time.monotonic() - began
+
+    def served(self, method="GET", path=routes.LIST):
+        """It must be; and where it is not, the log says why."""
+        answer, seconds = self.ask(method, path)
+        assert answer.status == 200, self.service.entry(answer.header("X-Request-Id")).get("reason")
+        return answer, seconds
+
+    def ask_at_once(self, number=THREADS, method="GET", path=routes.LIST):
+        with ThreadPoolExecutor(number) as clients:
+            return list(clients.map(lambda _: self.ask(method, path), range(number)))
+
+    def sessions(self):
+        """Of the service in the database; -1 where the database cannot be asked."""
+        try:
+            with contextlib.closing(self.cluster.connect()) as connection, connection.cursor() as cursor:
+                cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = %s", (SERVICE_ROLE,))
+                return cursor.fetchone()[0]
+        except psycopg2.OperationalError:
+            return -1
+
+    def end_sessions(self, which="true"):
+        self.cluster.execute(
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{SERVICE_ROLE}' AND {which}"
+        )
+
+
+@pytest.fixture(scope="module")
+def cluster(house):
+    cluster = Cluster(house.workspace, house.unique("postgres"), {"max_connections": "20", **KEPT})
+    yield cluster
+    cluster.stop()
+
+
+@contextlib.contextmanager
+def scene_on(house, keys, cluster, name=None, changes=None):
+    database = cluster.create_database(name or house.unique("registry"))
+    database.add_migration("one", status=1)
+    database.close()
+    relay = Relay(free_port(), ("127.0.0.1", cluster.port))
+    relay.open()
+    places = {"port": relay.port, "connecttimeout": "2s"}
+    try:
+        with house.service(database.name, changes={"fcgi": LIMITS, "database": places, **(changes or {})}) as service:
+            yield Scene(cluster, database, relay, service, keys)
+    finally:
+        relay.close()
+
+
+@pytest.fixture
+def scene(house, keys, cluster):
+    with scene_on(house, keys, cluster) as scene:
+        yield scene
+
+
+# The faults
+
+
+@contextlib.contextmanager
+def crash(scene):
+    scene.cluster.crash()
+    yield
+    scene.cluster.start_again()
+
+
+@contextlib.contextmanager
+def restart(scene):
+    scene.cluster.stop()
+    yield
+    scene.cluster.start_again()
+
+
+@contextlib.contextmanager
+def freeze(scene):
+    with frozen(scene.cluster.server):
+        yield
+
+
+@contextlib.contextmanager
+def unreachable(scene):
+    """Nobody listens, and what was connected is cut."""
+    scene.relay.close()
+    yield
+    scene.relay.open()
+
+
+@contextlib.contextmanager
+def silence(scene):
+    """Nothing passes and nobody says so; what was connected then is dead for ever."""
+    scene.relay.go_silent()
+    yield
+    scene.relay.speak_again()
+
+
+@contextlib.contextmanager
+def locked(scene):
+    """An administrator's ALTER TABLE, waiting to be committed."""
+    with contextlib.closing(scene.cluster.connect(scene.database.name)) as connection:
+        with connection.cursor() as cursor:
+            cursor.execute("BEGIN; ALTER TABLE batched_background_migrations ADD COLUMN later integer")
+            yield
+            cursor.execute("ROLLBACK")
+
+
+@contextlib.contextmanager
+def crowded(scene):
+    """Others have taken every connection that there is."""
+    with contextlib.ExitStack() as stack:
+        deadline = time.monotonic() + 10
+        refused = 0  # in a row: a session that is just starting takes a place, and is not to be seen yet
+        while refused < 3:
+            try:
+                other = psycopg2.connect(
+                    host=scene.cluster.folder, port=scene.cluster.port, user=SERVICE_ROLE, dbname="postgres"
+                )
+                other.cursor().execute("SET application_name TO 'other'")
+                other.commit()
+                stack.callback(other.close)
+            except psycopg2.OperationalError:
+                scene.end_sessions("application_name <> 'other'")
+                refused = refused + 1 if scene.ask()[0].status == 503 else 0
+            assert time.monotonic() < deadline, "the connections could not be taken"
+        yield
+
+
+@contextlib.contextmanager
+def another_password(scene):
+    scene.cluster.execute(f"ALTER ROLE {SERVICE_ROLE} PASSWORD 'changed'")
+    scene.end_sessions()
+    yield
+    scene.cluster.execute(f"ALTER ROLE {SERVICE_ROLE} PASSWORD '{PASSWORD}'")
+
+
+FAULTS = (crash, restart, freeze, unreachable, silence, locked, crowded, another_password)
+SLOW = (freeze, silence, locked)  # a timeout has to pass
+
+
+def assert_unavailable(answers):
+    for answer, seconds in answers:
+        assert (answer.status, answer.json) == (503, UNAVAILABLE)
+        assert answer.header("Retry-After")
+        assert seconds < TIMEOUT + QUEUE + SLACK
+
+
+def assert_nothing_leaked(scene, before):
+    after = settled_census(scene.service, before.descriptors)
+    assert after.descriptors <= before.descriptors, f"{before}, then {after}"
+    # The threads that send cancel requests are gone.
+    assert wait_until(lambda: Census(scene.service).threads == before.threads), f"{before}, then {after}"
+    # (A server behind a network that went silent keeps the sessions, until its own keepalives tell it.)
+    if scene.relay is None or not scene.relay.went_silent:
+        assert wait_until(lambda: 0 <= scene.sessions() <= THREADS), f"{scene.sessions()} sessions"
+    if "sanitized" not in os.environ.get("BBM_BUILD", "") and "address" not in os.environ.get("BBM_BUILD", ""):
+        assert after.kilobytes < before.kilobytes + MEMORY, f"{before}, then {after}"
+    assert scene.service.server.child.poll() is None
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [pytest.param(fault, marks=pytest.mark.slow if fault in SLOW else ()) for fault in FAULTS],
+    ids=lambda fault: fault.__name__,
+)
+def test_a_fault_under_load(house, keys, cluster, fault):
+    name = "with_password" if fault is another_password else None  # the one that asks for it
+    with scene_on(house, keys, cluster, name) as scene:
+        assert {answer.status for answer, _ in scene.ask_at_once(2 * THREADS)} == {200}
+        before = Census(scene.service)
+        with Load(scene.service, keys) as load:
+            time.sleep(0.3)
+            with fault(scene):
+                # Answers that were on their way when it happened have come by now.
+                time.sleep(0.2)
+                assert_unavailable([scene.ask()])
+                assert_unavailable([scene.ask("POST", routes.PAUSE)])
+                assert_unavailable(scene.ask_at_once())
+                for what in ("read", "write"):
+                    assert wait_until(lambda what=what: 503 in load.seen(what), TIMEOUT + QUEUE + SLACK), what
+            if fault is silence:
+                time.sleep(TIMEOUT)  # those that wait for an answer that is lost hold the threads until then
+            for _ in range(THREADS):
+                scene.served()
+                scene.served("POST", routes.RESUME)
+            time.sleep(0.2)
+        load.assert_right(TIMEOUT + QUEUE + SLACK)
+        assert {200, 503} == load.seen("read") == load.seen("write")
+        assert_nothing_leaked(scene, before)
+
+
+@pytest.mark.parametrize("fault", FAULTS[:-1], ids=lambda fault: fault.__name__)  # a password is asked for above
+def test_first_requests_after_a_quiet_outage(scene, fault):
+    """Nobody asked meanwhile, so each thread finds out with the first request that is served again."""
+    assert {answer.status for answer, _ in scene.ask_at_once(2 * THREADS)} == {200}
+    before = Census(scene.service)
+    with fault(scene):
+        time.sleep(1.2)
+    for answer, seconds in scene.ask_at_once() + scene.ask_at_once(THREADS, "POST", routes.PAUSE):
+        assert answer.status == 200
+        assert seconds < TIMEOUT + SLACK
+    assert_nothing_leaked(scene, before)
+
+
+def test_sessions_ended_again_and_again(scene, keys):
+    """Reads are asked once more, so that hardly anyone notices."""
+    with Load(scene.service, keys) as load:
+        for _ in range(10):
+            time.sleep(0.1)
+            scene.end_sessions()
+    load.assert_right(TIMEOUT + SLACK)
+    reads = [status for what, status, _, _ in load.answers if what == "read"]
+    assert reads.count(200) > 0.99 * len(reads) and len(reads) > 20
+    scene.served("POST", routes.PAUSE)
+
+
+# Given up
+
+
+def working(scene):
+    """Statements of the service that the server is at."""
+    with contextlib.closing(scene.cluster.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = %s AND state = 'active'", (SERVICE_ROLE,))
+        return cursor.fetchone()[0]
+
+
+@pytest.mark.parametrize("method, path", [("GET", routes.LIST), ("POST", routes.PAUSE)])
+def test_a_statement_given_up_is_cancelled_on_the_server(scene, method, path):
+    with locked(scene):
+        with ThreadPoolExecutor(1) as client:
+            waiting = client.submit(scene.ask, method, path)
+            assert wait_until(lambda: working(scene) == 1)
+            answer, seconds = waiting.result()
+        assert answer.status == 503 and TIMEOUT * 0.8 < seconds < TIMEOUT + SLACK
+        assert wait_until(lambda: working(scene) == 0, seconds=3), "the server still works on it"
+    scene.served(method, path)
+
+
+# Writes whose end nobody sees
+
+
+def test_a_write_is_sent_once_and_its_outcome_said_to_be_unknown(scene):
+    scene.cluster.psql(
+        scene.database.name,
+        "-c", "CREATE TABLE seen (id bigint)",
+        "-c", "GRANT INSERT ON seen TO PUBLIC",
+        "-c", "CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS"
+              " $$ BEGIN INSERT INTO seen VALUES (NEW.id); RETURN NEW; END $$",
+        "-c", "CREATE TRIGGER see AFTER UPDATE ON batched_background_migrations FOR EACH ROW EXECUTE FUNCTION see()",
+    )  # fmt: skip
+    scene.served()
+    scene.relay.swallow = b"UPDATE"
+    answer, seconds = scene.ask("POST", routes.PAUSE)
+    scene.relay.swallow = None
+    assert answer.status == 503 and seconds < TIMEOUT + SLACK
+    assert "not known" in answer.json["errors"][0]["detail"]
+    entry = scene.service.entry(answer.header("X-Request-Id"))
+    assert (entry["msg"], entry["outcome"], entry["status"]) == ("write", "unknown", 503)
+    with contextlib.closing(scene.cluster.connect(scene.database.name)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM seen")
+        assert cursor.fetchone()[0] == 1
+        cursor.execute("SELECT status FROM batched_background_migrations")
+        assert cursor.fetchone()[0] == 0
+    assert scene.ask("POST", routes.PAUSE)[0].json["migrations"] == []
+
+
+def test_a_write_that_cannot_have_run_is_not_said_to_be_unknown(scene):
+    with unreachable(scene):
+        answer, _ = scene.ask("POST", routes.PAUSE)
+        assert (answer.status, answer.json) == (503, UNAVAILABLE)
+        assert scene.service.entry(answer.header("X-Request-Id"))["outcome"] == "failed"
+
+
+# Another host
+
+
+@pytest.fixture
+def pair(house):
+    """A primary on one address and its standby on another, on one port."""
+    primary = Cluster(house.workspace, house.unique("primary"), {"wal_level": "replica"})
+    name = house.unique("registry")
+    database = primary.create_database(name)
+    database.add_migration("one", id=1, status=1)
+    database.close()
+    standby = Cluster(house.workspace, house.unique("standby"), {"listen_addresses": "127.0.0.2"}, copy_of=primary)
+    yield primary, standby, database
+    for cluster in (primary, standby):
+        if cluster.server.child.poll() is None:
+            cluster.stop()
+
+
+@contextlib.contextmanager
+def two_hosts(house, keys, pair, hosts="127.0.0.1,127.0.0.2"):
+    primary, _, database = pair
+    changes = {"fcgi": LIMITS, "database": {"host": hosts, "port": primary.port, "connecttimeout": "1s"}}
+    with house.service(database.name, changes=changes) as service:
+        yield Scene(primary, database, None, service, keys)
+
+
+def status_of(cluster, name):
+    with contextlib.closing(cluster.connect(name)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT status FROM batched_background_migrations WHERE id = 1")
+        return cursor.fetchone()[0]
+
+
+@pytest.mark.parametrize("silently", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["killed", "frozen"])
+def test_failover(house, keys, pair, silently):
+    """Frozen, it still takes connections, as a host does that hangs: the other one gets its turn all the same."""
+    primary, standby, database = pair
+    with two_hosts(house, keys, pair) as scene, contextlib.ExitStack() as stack:
+        assert {answer.status for answer, _ in scene.ask_at_once(2 * THREADS)} == {200}
+        before = Census(scene.service)
+        with Load(scene.service, keys, clients=2) as load:
+            if silently:
+                stack.enter_context(frozen(primary.server))
+            else:
+                primary.crash()
+            assert_unavailable([scene.ask(), scene.ask("POST", routes.PAUSE)])
+            standby.promote()
+            time.sleep(TIMEOUT)  # for those that were on their way
+            for _ in range(THREADS):
+                scene.served()
+            scene.served("POST", routes.PAUSE)
+        load.assert_right(TIMEOUT + QUEUE + SLACK)
+        scene.cluster = standby
+        scene.served("POST", routes.PAUSE)
+        assert status_of(standby, database.name) == 0
+        if silently:
+            # Cancel requests that it has taken and not answered hold a thread each, a few at most.
+            assert Census(scene.service).threads <= before.threads + 16
+            signal_all(primary.server, signal.SIGKILL)
+        assert_nothing_leaked(scene, before)
+
+
+def test_a_primary_that_becomes_read_only_is_left_at_once(house, keys, pair):
+    """The connections stay, so only the server's own word tells; nobody gets a 503 for it."""
+    primary, standby, database = pair
+    with two_hosts(house, keys, pair) as scene:
+        assert {answer.status for answer, _ in scene.ask_at_once(2 * THREADS)} == {200}
+        standby.promote()
+        primary.execute("ALTER SYSTEM SET default_transaction_read_only TO on")
+        primary.execute("SELECT pg_reload_conf()")
+        time.sleep(0.2)
+        for _ in range(2 * THREADS):
+            scene.served("POST", routes.PAUSE)
+        assert (status_of(primary, database.name), status_of(standby, database.name)) == (1, 0)
+    with two_hosts(house, keys, pair) as fresh:
+        fresh.served("POST", routes.RESUME)
+        assert status_of(standby, database.name) == 1
+
+
+@pytest.mark.slow
+def test_only_standbys_is_no_database(house, keys, pair):
+    with two_hosts(house, keys, pair, "127.0.0.2") as scene:
+        assert_unavailable([scene.ask(), scene.ask("POST", routes.PAUSE)])
+
+
+# A full disk
+
+
+@pytest.fixture
+def small_disk(house):
+    folder = house.workspace.folder(house.unique("disk"))
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m,mode=0777", "none", folder]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("a file system of its own takes the right to mount one")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk(house, keys, small_disk):
+    cluster = Cluster(house.workspace, house.unique("postgres"))
+    try:
+        with scene_on(house, keys, cluster) as scene:
+            place = os.path.join(small_disk, "tables")
+            os.mkdir(place)
+            os.chmod(place, 0o700)
+            os.chown(place, *[os.stat(cluster.data).st_uid, os.stat(cluster.data).st_gid])
+            cluster.execute(f"CREATE TABLESPACE small LOCATION '{place}'")
+            cluster.psql(
+                scene.database.name,
+                "-c", "ALTER TABLE batched_background_migrations SET TABLESPACE small",
+                "-c", "INSERT INTO batched_background_migrations (name, max_value, batch_size, status,"
+                      " job_signature_name, table_name, column_name)"
+                      " SELECT repeat('x', 1000) || n, 1, 1, 1, 'j', 't', 'c' FROM generate_series(1, 100) AS n",
+            )  # fmt: skip
+            filler = os.path.join(small_disk, "filler")
+            with open(filler, "wb", buffering=0) as out, contextlib.suppress(OSError):
+                while out.write(bytes(4096)):
+                    pass
+            answer, _ = scene.ask("POST", routes.PAUSE)
+            assert (answer.status, answer.json) == (503, UNAVAILABLE)
+            scene.served()
+            entry = scene.service.entry(answer.header("X-Request-Id"))
+            assert entry["outcome"] == "failed" and "53100" in entry["reason"]
+            os.unlink(filler)
+            assert len(scene.ask("POST", routes.PAUSE)[0].json["migrations"]) == 101
+    finally:
+        cluster.stop()
+
+
+@pytest.mark.slow
+def test_term_during_an_outage(scene):
+    """Told to stop while all threads wait, it stops within its time."""
+    with silence(scene), Load(scene.service, scene.keys, clients=6) as load:
+        time.sleep(0.5)
+        began = time.monotonic()
+        scene.service.server.send(signal.SIGTERM)
+        assert scene.service.server.child.wait(TIMEOUT + QUEUE + SLACK) == 0
+        assert time.monotonic() - began < TIMEOUT + QUEUE + SLACK
+    assert load.seen("read") <= {200, 503}
