@@ -141,6 +141,8 @@ int main(int argc, char **argv)
     struct options options = {0};
     struct conf conf;
     struct keys *keys = NULL;
+    /* libpq looks names up with no deadline; resolv.conf(5)'s own would be half a minute. */
+    setenv("RES_OPTIONS", "timeout:2 attempts:1", 0);
     int code = read_options(argc, argv, &options);
     if (code >= 0)
         return code;

@@ -6,9 +6,10 @@ import os
 import stat
 
 from . import service as services
+from . import ways
 from .client import Client
 from .nginx import Nginx
-from .postgres import REPOSITORY, Cluster
+from .postgres import REPOSITORY
 from .tokens import Keyring
 from .workspace import Workspace, give_away
 
@@ -32,8 +33,10 @@ class House:
         with self._stack as stack:
             self.workspace = Workspace()
             stack.callback(self.workspace.remove)
-            self.cluster = Cluster(self.workspace)
+            way = os.environ.get("BBM_TEST_DATABASE")
+            self.cluster, self.way, stop = ways.cluster_by(way, self.workspace)
             stack.callback(self.cluster.stop)
+            stack.callback(stop)
             self.program = self.workspace.copy_program(os.path.join(services.build_folder(), "bbm-fcgi"))
             self.bundle = self.workspace.file("bundle.pem", self.keys.bundle)
             self._stack = stack.pop_all()
@@ -76,6 +79,7 @@ class House:
     def configuration(self, dbname, listen, changes=None):
         listen = "{}:{}".format(*listen) if isinstance(listen, tuple) else listen
         base = services.base_configuration(self.cluster, dbname, self.bundle, listen)
+        base["database"].update(self.way)
         return services.changed(base, changes)
 
     def write_configuration(self, configuration):

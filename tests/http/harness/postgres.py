@@ -53,10 +53,11 @@ def schema_files(ages=None):
 
 
 class Cluster:
-    def __init__(self, workspace, name="postgres", settings=None, copy_of=None):
+    def __init__(self, workspace, name="postgres", settings=None, copy_of=None, hba=PG_HBA):
         self.bin = newest_bin()
         self.folder = workspace.folder(name)
         self.data = os.path.join(self.folder, "data")
+        self.hba = hba
         self.settings = {**SETTINGS, **(settings or {})}
         if copy_of is None:
             self._init()
@@ -73,7 +74,7 @@ class Cluster:
             as_servers_user(argv), check=True, stdout=subprocess.DEVNULL, cwd="/", env=clean_environment()
         )
         with open(os.path.join(self.data, "pg_hba.conf"), "w", encoding="ascii") as hba:
-            hba.write(PG_HBA)
+            hba.write(self.hba)
 
     def _copy(self, primary):
         """A standby that follows the primary, on the same port of another address."""

@@ -1,0 +1,107 @@
+"""Ways from a service to the database other than straight: BBM_TEST_DATABASE names one for a whole run."""
+
+import datetime
+import os
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from .ports import PortTaken, accepts, on_free_port
+from .postgres import SERVICE_ROLE, Cluster
+from .process import DidNotStart, Server
+
+# Fewer connections to the server than clients have: what one leaves behind, another one finds.
+PGBOUNCER = """
+[databases]
+* = host=127.0.0.1 port={server}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = trust
+auth_file = {folder}/users
+pool_mode = transaction
+default_pool_size = 2
+max_client_conn = 400
+"""
+HBA_TLS = """
+local all,replication all trust
+hostssl all all 127.0.0.1/32 trust
+"""
+
+
+def cluster_by(way, workspace):
+    """The run's cluster, and how a service's configuration says where it is; an end to what else was started."""
+    if way == "tls":
+        return *tls(workspace, "postgres"), lambda: None
+    cluster = Cluster(workspace)
+    if way == "pgbouncer":
+        bouncer = PgBouncer(workspace, "pgbouncer", cluster.port)
+        return cluster, {"port": bouncer.port}, bouncer.stop
+    assert not way, f"BBM_TEST_DATABASE is {way}; it can be pgbouncer or tls"
+    return cluster, {}, lambda: None
+
+
+class PgBouncer:
+    def __init__(self, workspace, name, server):
+        self.folder = workspace.folder(name)
+        workspace.file(f"{name}/users", f'"{SERVICE_ROLE}" ""\n')
+        self.workspace = workspace
+        self.name = name
+        self.behind = server
+        self.server, self.port = on_free_port(self._start)
+
+    def _start(self, port):
+        text = PGBOUNCER.format(server=self.behind, port=port, folder=self.folder)
+        file = self.workspace.file(f"{self.name}/pgbouncer.ini", text)
+        server = Server("pgbouncer", ["/usr/sbin/pgbouncer", file], os.path.join(self.folder, "log"))
+        try:
+            server.wait_ready(lambda: accepts(("127.0.0.1", port)))
+        except DidNotStart as failure:
+            if "Address already in use" in str(failure):
+                raise PortTaken from failure
+            raise
+        return server, port
+
+    def stop(self):
+        # SIGINT: it waits for queries under way, of which there are none left.
+        self.server.stop()
+
+
+def tls(workspace, name):
+    """A cluster that takes nothing but TLS, and knows itself as localhost; and where it is."""
+    key, certificate = self_signed("localhost")
+    files = {
+        "ssl": "on",
+        "ssl_key_file": workspace.file(f"{name}.key", key, mode=0o600),
+        "ssl_cert_file": workspace.file(f"{name}.crt", certificate),
+    }
+    cluster = Cluster(workspace, name, settings=files, hba=HBA_TLS)
+    place = {"host": "localhost", "sslmode": "verify-full", "sslrootcert": files["ssl_cert_file"]}
+    return cluster, place
+
+
+def self_signed(host):
+    """A key and a certificate for this name, and no address, in PEM."""
+    private = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+    now = datetime.datetime.utcnow()
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(private.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=30))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .sign(private, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    plain = serialization.NoEncryption()
+    return (
+        private.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain),
+        certificate.public_bytes(pem),
+    )

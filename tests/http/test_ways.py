@@ -1,0 +1,98 @@
+"""What TLS and PgBouncer have of their own; that all the rest works through them, tests/run sees to."""
+
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from harness import fastcgi, routes, ways
+from harness.fastcgi import parameters
+from harness.postgres import SERVICE_ROLE
+from harness.process import wait_until
+
+
+@pytest.fixture(scope="module")
+def token(keys):
+    return keys.token("*")
+
+
+def ask(service, token, method="GET", path=routes.LIST):
+    return fastcgi.ask(service.address, parameters(method, path, token))
+
+
+# TLS
+
+
+@pytest.fixture(scope="module")
+def encrypted(house):
+    """A cluster with TLS, a database in it, and the way there."""
+    cluster, place = ways.tls(house.workspace, house.unique("encrypted"))
+    with contextlib.closing(cluster.create_database(house.unique("registry"))) as database:
+        yield database, {**place, "port": cluster.port}
+    cluster.stop()
+
+
+def test_the_connection_is_encrypted(house, encrypted, token):
+    database, place = encrypted
+    with house.service(database.name, changes={"database": place}) as service:
+        assert ask(service, token).status == 200
+        (session,) = database.rows(
+            "SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = %s", (SERVICE_ROLE,)
+        )
+        assert session["ssl"]
+
+
+@pytest.mark.parametrize(
+    "wrong", ["name", "authority"], ids=["another name than the certificate's", "a certificate nobody vouches for"]
+)
+def test_verify_full_verifies(house, encrypted, token, wrong):
+    database, place = encrypted
+    _, other = ways.self_signed("localhost")
+    changes = {"host": "127.0.0.1"} if wrong == "name" else {}
+    if wrong == "authority":
+        changes["sslrootcert"] = house.workspace.file(house.unique("authority"), other)
+    with house.service(database.name, changes={"database": {**place, **changes}}) as service:
+        answer = ask(service, token)
+        assert answer.status == 503
+        assert "certificate" in service.entry(answer.header("X-Request-Id"))["reason"]
+        assert database.rows("SELECT 1 FROM pg_stat_activity WHERE usename = %s", (SERVICE_ROLE,)) == []
+
+
+# PgBouncer
+
+
+@pytest.fixture(scope="module")
+def pooled(house):
+    bouncer = ways.PgBouncer(house.workspace, house.unique("pgbouncer"), house.cluster.port)
+    with house.database() as database:
+        database.add_migration("one", status=1)
+        yield database, {"host": "127.0.0.1", "port": bouncer.port, "sslmode": "disable"}
+    bouncer.stop()
+
+
+def test_a_statement_given_up_is_cancelled_behind_the_pooler(house, pooled, token):
+    """The pooler knows a cancel request by the client's connection, which has to be there still."""
+    database, place = pooled
+    working = "SELECT 1 FROM pg_stat_activity WHERE usename = %s AND datname = %s AND state = 'active'"
+    changes = {"database": place, "fcgi": {"timeout": "1s"}}
+    with house.service(database.name, changes=changes) as service, ThreadPoolExecutor(1) as client:
+        with contextlib.closing(database.cluster.connect(database.name)) as other, other.cursor() as cursor:
+            cursor.execute("BEGIN; LOCK TABLE batched_background_migrations")
+            waiting = client.submit(ask, service, token)
+            assert wait_until(lambda: database.rows(working, (SERVICE_ROLE, database.name)))
+            assert waiting.result().status == 503
+            assert wait_until(lambda: not database.rows(working, (SERVICE_ROLE, database.name)), seconds=3)
+            cursor.execute("ROLLBACK")
+        assert ask(service, token).status == 200
+
+
+def test_more_threads_than_the_pool_has_connections(house, pooled, token):
+    database, place = pooled
+    with house.service(database.name, changes={"database": place, "fcgi": {"threads": 16}}) as service:
+        with ThreadPoolExecutor(16) as clients:
+            writes = [clients.submit(ask, service, token, "POST", path) for path in (routes.PAUSE, routes.RESUME) * 20]
+            reads = [clients.submit(ask, service, token) for _ in range(100)]
+            assert {answer.result().status for answer in writes + reads} == {200}
+        sessions = "SELECT count(*) AS n FROM pg_stat_activity WHERE usename = %s AND datname = %s"
+        assert database.rows(sessions, (SERVICE_ROLE, database.name))[0]["n"] <= 2
+        settings = database.rows("SELECT state FROM pg_stat_activity WHERE usename = %s", (SERVICE_ROLE,))
+        assert {row["state"] for row in settings} <= {"idle"}
