@@ -5,10 +5,12 @@
 #   make test     installs what is missing, runs all tests
 #   make test SANITIZE=address,undefined
 #   make bench    installs what is missing, compares: build/bench.md; BENCH='--rounds 2'
+#   make test-slow, soak (SOAK_SECONDS=1800), memcheck, coverage: what takes longer
 #   make lint     clang-format and clang-tidy
 #   make format   lays the sources out as .clang-format says
 
 VERSION := 0.1.0
+SOAK_SECONDS ?= 1800
 CC      ?= cc
 CSTD    := -std=c11 -D_GNU_SOURCE
 WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
@@ -52,7 +54,8 @@ UNITS   := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit
 
 BENCH_PROGRAMS := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 
-.PHONY: all deps deps-test deps-bench unit run test bench lint format clean
+.PHONY: all deps deps-test deps-bench unit run test test-slow soak memcheck coverage bench lint \
+        format clean
 .DELETE_ON_ERROR:
 
 all: $(BUILD)/bbm-fcgi
@@ -100,6 +103,23 @@ run: deps
 test: deps-test
 	$(MAKE) all unit
 	BBM_BUILD="$(abspath $(BUILD))" tests/run
+
+# With the tests that have to wait, and a minute of random input.
+test-slow: deps-test
+	$(MAKE) all unit
+	BBM_TEST_SLOW=1 BBM_HOSTILE_SECONDS=60 BBM_BUILD="$(abspath $(BUILD))" tests/run
+
+soak: deps-test
+	$(MAKE) all
+	BBM_BUILD="$(abspath $(BUILD))" /usr/bin/python3 tests/soak/soak.py $(SOAK_SECONDS)
+
+memcheck: deps-test
+	$(MAKE) all unit
+	BBM_BUILD="$(abspath $(BUILD))" tests/memcheck
+
+coverage: deps-test
+	$(MAKE) all unit BUILD=build/coverage CFLAGS='-O1 -g --coverage -fprofile-update=atomic'
+	BBM_BUILD="$(abspath build/coverage)" tests/coverage
 
 bench: deps-bench
 	$(MAKE) all $(BENCH_PROGRAMS)

@@ -31,6 +31,10 @@ def clean_environment(extra=None):
     environment = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
     for name, value in SANITIZER_OPTIONS.items():
         environment[name] = os.environ.get(name, value)
+    # Where a build for coverage leaves its counters: the servers' user may not write beside it.
+    for name in ("GCOV_PREFIX", "GCOV_PREFIX_STRIP"):
+        if name in os.environ:
+            environment[name] = os.environ[name]
     environment.update(extra or {})
     return environment
 

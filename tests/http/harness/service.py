@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -97,7 +98,9 @@ class Service:
     def __init__(self, name, program, configuration_file, listen, log, environment=None, stdin=None):
         self.address = listen
         self.configuration_file = configuration_file
-        argv = [program, "-c", configuration_file] if configuration_file else [program]
+        # Such as valgrind, see make memcheck.
+        argv = shlex.split(os.environ.get("BBM_TEST_WRAPPER", "")) + [program]
+        argv += ["-c", configuration_file] if configuration_file else []
         self.server = Server(name, argv, log, environment, stdin if stdin is not None else subprocess.DEVNULL)
         self.server.wait_ready(lambda: accepts(listen))
 
