@@ -16,22 +16,37 @@ static const char *action_of(const struct auth *auth, enum access access)
     return access == ACCESS_WRITE ? "write" : "read";
 }
 
-/* Appends name="value" with the value as a quoted-string (RFC 9110, 5.6.4). False where
- * it does not fit whole. */
-static bool quote(char *out, size_t size, const char *name, const char *value)
+/* A header's value under construction. */
+struct header {
+    size_t len;
+    bool cut; /* it did not fit whole */
+    char text[2000];
+};
+
+static void add_char(struct header *header, char c)
 {
-    size_t len = strlen(out);
-    /* At the most: a comma, the name, =", every byte of the value escaped, a quote. */
-    if (size - len < strlen(name) + 2 * strlen(value) + 5)
-        return false;
-    len += (size_t)snprintf(out + len, size - len, "%s%s=\"", len > 7 ? "," : "", name);
+    header->cut = header->cut || header->len + 1 == sizeof header->text;
+    if (!header->cut)
+        header->text[header->len++] = c;
+}
+
+static void add_text(struct header *header, const char *text)
+{
+    for (; *text; text++)
+        add_char(header, *text);
+}
+
+/* Adds name="value" with the value as a quoted-string (RFC 9110, 5.6.4). */
+static void add_parameter(struct header *header, const char *name, const char *value)
+{
+    add_text(header, name);
+    add_text(header, "=\"");
     for (; *value; value++) {
         if (*value == '"' || *value == '\\')
-            out[len++] = '\\';
-        out[len++] = *value;
+            add_char(header, '\\');
+        add_char(header, *value);
     }
-    snprintf(out + len, size - len, "\"");
-    return true;
+    add_char(header, '"');
 }
 
 /* A Host header that may stand in a URL: a client's word, so no more than names,
@@ -48,22 +63,26 @@ static void challenge(const struct auth *auth, const struct request *request, en
                       const char *fault, struct response *response)
 {
     const struct conf_token *conf = &auth->conf->token;
-    char header[2000] = "Bearer ";
-    char redirect[300];
+    struct header header = {.len = 0};
+    char realm[300];
     char scope[64];
-    const char *realm = conf->realm;
     snprintf(scope, sizeof scope, "registry:background-migrations:%s", action_of(auth, access));
-    if (conf->autoredirect && host_is_fit(request->host)) {
-        snprintf(redirect, sizeof redirect, "https://%s/auth/token", request->host);
-        realm = redirect;
+    bool redirect = conf->autoredirect && host_is_fit(request->host);
+    if (redirect)
+        snprintf(realm, sizeof realm, "https://%s/auth/token", request->host);
+    add_text(&header, "Bearer ");
+    add_parameter(&header, "realm", redirect ? realm : conf->realm);
+    add_text(&header, ",");
+    add_parameter(&header, "service", conf->service);
+    add_text(&header, ",");
+    add_parameter(&header, "scope", scope);
+    if (fault) {
+        add_text(&header, ",");
+        add_parameter(&header, "error", fault);
     }
-    /* Half a challenge would lead clients astray; a realm or service of a thousand
-     * characters gets none. */
-    if (quote(header, sizeof header, "realm", realm) &&
-        quote(header, sizeof header, "service", conf->service) &&
-        quote(header, sizeof header, "scope", scope) &&
-        (!fault || quote(header, sizeof header, "error", fault)))
-        response_header(response, "WWW-Authenticate", header);
+    /* Half a challenge would lead clients astray. */
+    if (!header.cut)
+        response_header(response, "WWW-Authenticate", header.text);
 }
 
 /* The access that was asked, in the registry's spelling. */
@@ -80,22 +99,43 @@ static struct json_object *asked(const struct auth *auth, enum access access)
     return list;
 }
 
-/* Why the request is refused, for the challenge; NULL where it carried no token. */
+bool auth_token(const struct auth *auth, const char *text, size_t len, int64_t now,
+                struct token *token, struct refusal *refusal)
+{
+    const struct token_policy policy = {auth->conf->token.issuer, auth->conf->token.service};
+    unsigned char digest[VERIFIED_DIGEST_SIZE];
+    bool named = verified_digest(auth->verified, text, len, digest);
+    *refusal = (struct refusal){0};
+    if (named && verified_find(auth->verified, digest, keys_serial(auth->keys), now, token))
+        return true;
+    struct keyring *keyring = keys_current(auth->keys);
+    bool good = token_check(text, len, keyring, &policy, now, token, refusal);
+    if (named && good)
+        verified_keep(auth->verified, digest, keyring_serial(keyring), token);
+    keyring_drop(keyring);
+    return good;
+}
+
+/* Why the request is refused, for the challenge; NULL where it carried no token. The
+ * refusal's reason is NULL where the request is not refused. */
 static const char *judge(const struct auth *auth, const struct request *request, enum access access,
-                         struct token *token, const char **reason)
+                         struct token *token, struct refusal *refusal)
 {
     size_t len;
-    const struct token_policy policy = {auth->conf->token.issuer, auth->conf->token.service};
     const char *text = request_bearer(request, &len);
-    *reason = request->authorization ? "Authorization is not one bearer token" : "no token";
-    if (!text)
+    *refusal = (struct refusal){0};
+    if (!text) {
+        refusal->reason =
+            request->authorization ? "Authorization is not one bearer token" : "no token";
         return NULL;
-    struct keyring *keyring = keys_current(auth->keys);
-    bool good = token_check(text, len, keyring, &policy, (int64_t)time(NULL), token, reason);
-    keyring_drop(keyring);
-    if (!good)
+    }
+    if (!auth_token(auth, text, len, (int64_t)time(NULL), token, refusal))
         return "invalid_token";
-    *reason = token->granted & access ? NULL : "token lacks the action";
+    if (!(token->granted & access)) {
+        refusal->reason = "token lacks the action";
+        snprintf(refusal->issuer, sizeof refusal->issuer, "%s", auth->conf->token.issuer);
+        snprintf(refusal->kid, sizeof refusal->kid, "%s", token->key);
+    }
     return "insufficient_scope";
 }
 
@@ -109,16 +149,16 @@ static enum metrics_token verdict_of(const char *fault, const char *reason)
 }
 
 bool auth_check(const struct auth *auth, const struct request *request, enum access access,
-                struct token *token, struct response *response, struct error *error)
+                struct token *token, struct refusal *refusal, struct response *response,
+                struct error *error)
 {
-    const char *reason;
     *token = (struct token){0};
-    const char *fault = judge(auth, request, access, token, &reason);
-    metrics_token(verdict_of(fault, reason));
-    if (!reason)
+    const char *fault = judge(auth, request, access, token, refusal);
+    metrics_token(verdict_of(fault, refusal->reason));
+    if (!refusal->reason)
         return true;
     challenge(auth, request, access, fault, response);
     error_unauthorized(error, asked(auth, access));
-    snprintf(error->reason, sizeof error->reason, "%s", reason);
+    snprintf(error->reason, sizeof error->reason, "%s", refusal->reason);
     return false;
 }

@@ -2,26 +2,29 @@
  * The trust bundle: certificates in, public keys with fingerprints out. */
 #include "keys.h"
 
+#include "base64.h"
 #include "log.h"
 
 #include <errno.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
-#include <openssl/evp.h>
 #include <openssl/pem.h>
-#include <openssl/sha.h>
 #include <openssl/x509.h>
+#include <openssl/x509_vfy.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 struct keyring {
     atomic_uint holders;
+    uint64_t serial;
     size_t count;
     struct key *keys;
+    X509_STORE *anchors; /* the certificates, each trusted by itself; OpenSSL locks it */
 };
 
 struct keys {
@@ -29,104 +32,17 @@ struct keys {
     struct stat seen;        /* the file as last looked at; touched by keys_refresh alone */
     pthread_mutex_t lock;    /* guards `current` */
     struct keyring *current; /* what all threads share */
+    _Atomic uint64_t serial; /* of `current` */
 };
-
-/* ---- fingerprint ---- */
-
-bool keys_fingerprint(const unsigned char *der, size_t len, char out[KEYS_FINGERPRINT_SIZE])
-{
-    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-    unsigned char digest[SHA256_DIGEST_LENGTH];
-    if (!EVP_Digest(der, len, digest, NULL, EVP_sha256(), NULL))
-        return false;
-
-    /* 240 bits are 48 characters: six whole blocks of five bytes, so no padding. */
-    size_t at = 0;
-    for (size_t block = 0; block < 30; block += 5) {
-        uint64_t bits = 0;
-        for (size_t i = 0; i < 5; i++)
-            bits = bits << 8 | digest[block + i];
-        for (int shift = 35; shift >= 0; shift -= 5) {
-            if (at % 5 == 4)
-                out[at++] = ':';
-            out[at++] = alphabet[bits >> shift & 31];
-        }
-    }
-    out[at] = '\0';
-    return true;
-}
-
-/* ---- one certificate ---- */
-
-static char *pem_of(EVP_PKEY *pkey)
-{
-    BIO *bio = BIO_new(BIO_s_mem());
-    char *bytes;
-    char *pem = NULL;
-    if (bio && PEM_write_bio_PUBKEY(bio, pkey)) {
-        long len = BIO_get_mem_data(bio, &bytes);
-        if (len > 0)
-            pem = strndup(bytes, (size_t)len);
-    }
-    BIO_free(bio);
-    return pem;
-}
-
-static bool fingerprint_of(EVP_PKEY *pkey, char out[KEYS_FINGERPRINT_SIZE])
-{
-    unsigned char *der = NULL;
-    int len = i2d_PUBKEY(pkey, &der);
-    bool made = len > 0 && keys_fingerprint(der, (size_t)len, out);
-    OPENSSL_free(der);
-    return made;
-}
-
-/* The curves that ES256, ES384 and ES512 name (RFC 7518, 3.4); others have their size. */
-static bool on_nist_curve(EVP_PKEY *pkey)
-{
-    char name[32];
-    return EVP_PKEY_get_group_name(pkey, name, sizeof name, NULL) &&
-           (strcmp(name, "prime256v1") == 0 || strcmp(name, "secp384r1") == 0 ||
-            strcmp(name, "secp521r1") == 0);
-}
-
-/* Fills `key` from a certificate; on failure says why in a few words. */
-static bool key_from(X509 *certificate, struct key *key, const char **why)
-{
-    EVP_PKEY *pkey = X509_get0_pubkey(certificate);
-    *why = "its public key cannot be read";
-    if (!pkey)
-        return false;
-    key->bits = EVP_PKEY_get_bits(pkey);
-    switch (EVP_PKEY_get_base_id(pkey)) {
-    case EVP_PKEY_RSA:
-        key->type = KEY_RSA;
-        *why = "its RSA key is shorter than 2048 bits";
-        if (key->bits < 2048)
-            return false;
-        break;
-    case EVP_PKEY_EC:
-        key->type = KEY_EC;
-        *why = "its EC key is not on P-256, P-384 or P-521";
-        if (!on_nist_curve(pkey))
-            return false;
-        break;
-    default:
-        *why = "its key is neither RSA nor EC";
-        return false;
-    }
-    *why = "out of memory";
-    key->pem = pem_of(pkey);
-    return key->pem && fingerprint_of(pkey, key->fingerprint);
-}
 
 /* ---- keyring ---- */
 
 static void keyring_free(struct keyring *keyring)
 {
     for (size_t i = 0; i < keyring->count; i++)
-        free(keyring->keys[i].pem);
+        key_clear(&keyring->keys[i]);
     free(keyring->keys);
+    X509_STORE_free(keyring->anchors);
     free(keyring);
 }
 
@@ -137,13 +53,11 @@ static bool keyring_add(struct keyring *keyring, X509 *certificate, const char *
     if (!more)
         return false;
     keyring->keys = more;
-    more[keyring->count] = (struct key){0};
-    if (!key_from(certificate, &more[keyring->count], why)) {
-        free(more[keyring->count].pem);
+    if (!key_from(certificate, &more[keyring->count], why))
         return false;
-    }
     keyring->count++;
-    return true;
+    *why = "it cannot be kept";
+    return X509_STORE_add_cert(keyring->anchors, certificate) == 1;
 }
 
 /* Reads certificates up to the end of the file. Other PEM blocks are passed over, as
@@ -176,20 +90,34 @@ static bool keyring_read(struct keyring *keyring, BIO *bio, const char **why)
     return good;
 }
 
+/* Without a certificate yet. */
+static struct keyring *keyring_new(void)
+{
+    struct keyring *keyring = calloc(1, sizeof *keyring);
+    if (!keyring)
+        return NULL;
+    atomic_init(&keyring->holders, 1);
+    keyring->anchors = X509_STORE_new();
+    if (keyring->anchors && X509_STORE_set_flags(keyring->anchors, X509_V_FLAG_PARTIAL_CHAIN))
+        return keyring;
+    keyring_free(keyring);
+    return NULL;
+}
+
 struct keyring *keyring_load(const char *file, char *why, size_t why_size)
 {
     const char *reason = "out of memory";
-    struct keyring *keyring = calloc(1, sizeof *keyring);
+    struct keyring *keyring = keyring_new();
+    ERR_clear_error(); /* the last error tells the end of the file from a fault in it */
     errno = 0;
     BIO *bio = BIO_new_file(file, "re");
     if (!bio || !keyring) {
         snprintf(why, why_size, "%s: cannot be read: %s", file, strerror(errno ? errno : ENOMEM));
         ERR_clear_error();
         BIO_free(bio);
-        free(keyring);
+        keyring_drop(keyring);
         return NULL;
     }
-    atomic_init(&keyring->holders, 1);
     bool good = keyring_read(keyring, bio, &reason);
     BIO_free(bio);
     if (good && keyring->count > 0)
@@ -199,7 +127,7 @@ struct keyring *keyring_load(const char *file, char *why, size_t why_size)
     else
         snprintf(why, why_size, "%s: certificate %zu cannot be used: %s", file, keyring->count + 1,
                  reason);
-    keyring_free(keyring);
+    keyring_drop(keyring);
     return NULL;
 }
 
@@ -224,9 +152,127 @@ const struct key *keyring_find(const struct keyring *keyring, const char *finger
     return NULL;
 }
 
+const struct key *keyring_find_jwk(const struct keyring *keyring, const char *const jwk[2])
+{
+    for (size_t i = 0; i < keyring->count; i++) {
+        const struct key *key = &keyring->keys[i];
+        if (strcmp(key->jwk[0], jwk[0]) == 0 && strcmp(key->jwk[1], jwk[1]) == 0)
+            return key;
+    }
+    return NULL;
+}
+
 size_t keyring_count(const struct keyring *keyring)
 {
     return keyring->count;
+}
+
+uint64_t keyring_serial(const struct keyring *keyring)
+{
+    return keyring->serial;
+}
+
+/* ---- a chain that leads to the bundle ---- */
+
+static X509 *certificate_from(const char *text)
+{
+    size_t len = strlen(text);
+    unsigned char *der = malloc(BASE64_DECODED(len));
+    X509 *certificate = NULL;
+    size_t size;
+    if (der && base64_decode(text, len, der, &size)) {
+        const unsigned char *p = der;
+        certificate = d2i_X509(NULL, &p, (long)size);
+        if (certificate && p != der + size) {
+            X509_free(certificate);
+            certificate = NULL;
+        }
+    }
+    free(der);
+    return certificate;
+}
+
+static STACK_OF(X509) * certificates_from(const char *const *chain, size_t count)
+{
+    STACK_OF(X509) *certificates = sk_X509_new_null();
+    bool good = certificates != NULL;
+    for (size_t i = 0; good && i < count; i++) {
+        X509 *certificate = certificate_from(chain[i]);
+        good = certificate && sk_X509_push(certificates, certificate) > 0;
+        if (!good)
+            X509_free(certificate);
+    }
+    if (good)
+        return certificates;
+    sk_X509_pop_free(certificates, X509_free);
+    return NULL;
+}
+
+static bool seconds_of(const ASN1_TIME *time, int64_t *seconds)
+{
+    struct tm tm;
+    if (!ASN1_TIME_to_tm(time, &tm))
+        return false;
+    *seconds = (int64_t)timegm(&tm);
+    return true;
+}
+
+/* When all certificates of a verified chain are valid; in its last second none is, as
+ * OpenSSL has it. */
+static bool validity_of(STACK_OF(X509) * path, int64_t *from, int64_t *until)
+{
+    *from = INT64_MIN;
+    *until = INT64_MAX;
+    for (int i = 0; i < sk_X509_num(path); i++) {
+        const X509 *certificate = sk_X509_value(path, i);
+        int64_t first;
+        int64_t last;
+        if (!seconds_of(X509_get0_notBefore(certificate), &first) ||
+            !seconds_of(X509_get0_notAfter(certificate), &last))
+            return false;
+        *from = first > *from ? first : *from;
+        *until = last - 1 < *until ? last - 1 : *until;
+    }
+    return true;
+}
+
+/* Verifies the first certificate with the help of the others. */
+static bool path_holds(const struct keyring *keyring, STACK_OF(X509) * certificates, int64_t now,
+                       int64_t *from, int64_t *until)
+{
+    X509_STORE_CTX *context = X509_STORE_CTX_new();
+    bool holds = false;
+    if (context && X509_STORE_CTX_init(context, keyring->anchors, sk_X509_value(certificates, 0),
+                                       certificates)) {
+        X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(context);
+        X509_VERIFY_PARAM_set_time(param, (time_t)now);
+        X509_VERIFY_PARAM_set_auth_level(param, 2);
+        holds = X509_verify_cert(context) == 1 &&
+                validity_of(X509_STORE_CTX_get0_chain(context), from, until);
+    }
+    X509_STORE_CTX_free(context);
+    return holds;
+}
+
+bool keyring_chain(const struct keyring *keyring, const char *const *chain, size_t count,
+                   int64_t now, struct key *leaf, int64_t *from, int64_t *until, const char **why)
+{
+    STACK_OF(X509) *certificates = NULL;
+    bool good = false;
+    *leaf = (struct key){0};
+    *why = "x5c holds more certificates than are looked at";
+    if (count > KEYS_CHAIN_MOST)
+        return false;
+    *why = "x5c holds no certificate or something else";
+    certificates = count > 0 ? certificates_from(chain, count) : NULL;
+    if (certificates) {
+        *why = "x5c does not lead to the trust bundle, or not at this time";
+        good = path_holds(keyring, certificates, now, from, until) &&
+               key_from(sk_X509_value(certificates, 0), leaf, why);
+    }
+    sk_X509_pop_free(certificates, X509_free);
+    ERR_clear_error();
+    return good;
 }
 
 /* ---- the bundle in force ---- */
@@ -244,8 +290,11 @@ struct keys *keys_open(const char *file, char *why, size_t why_size)
     if (stat(file, &keys->seen) != 0)
         keys->seen = (struct stat){0};
     keys->current = keyring_load(file, why, why_size);
-    if (keys->current)
+    if (keys->current) {
+        keys->current->serial = 1;
+        atomic_init(&keys->serial, 1);
         return keys;
+    }
     keys_close(keys);
     return NULL;
 }
@@ -266,6 +315,11 @@ struct keyring *keys_current(struct keys *keys)
     struct keyring *keyring = keyring_hold(keys->current);
     pthread_mutex_unlock(&keys->lock);
     return keyring;
+}
+
+uint64_t keys_serial(struct keys *keys)
+{
+    return atomic_load(&keys->serial);
 }
 
 static bool same_file(const struct stat *a, const struct stat *b)
@@ -290,9 +344,11 @@ void keys_refresh(struct keys *keys, bool force)
         log_message(LOG_ERROR, "trust bundle not reloaded, the old one stays in force: %s", why);
         return;
     }
+    fresh->serial = keys->current->serial + 1;
     pthread_mutex_lock(&keys->lock);
     struct keyring *old = keys->current;
     keys->current = fresh;
+    atomic_store(&keys->serial, fresh->serial);
     pthread_mutex_unlock(&keys->lock);
     keyring_drop(old);
     log_message(LOG_INFO, "trust bundle reloaded: %zu keys", keyring_count(fresh));

@@ -9,29 +9,20 @@
 #ifndef BBM_KEYS_H
 #define BBM_KEYS_H
 
+#include "key.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/* 12 groups of 4 characters with a colon between, and the closing zero. */
-#define KEYS_FINGERPRINT_SIZE 60
-
-enum key_type {
-    KEY_RSA,
-    KEY_EC,
-};
-
-struct key {
-    char fingerprint[KEYS_FINGERPRINT_SIZE]; /* libtrust's; what a token's `kid` holds */
-    enum key_type type;
-    int bits;  /* RSA: modulus; EC: field size (256, 384, 521) */
-    char *pem; /* "PUBLIC KEY" PEM, for libjwt */
-};
+/* The most certificates in a chain. Each costs a reader microseconds before it can be known
+ * that the chain ends nowhere; a certification authority makes two or three. */
+#define KEYS_CHAIN_MOST 6
 
 struct keyring;
 
 /* Reads the bundle. NULL on failure, with one line in `why`. Every certificate of the
- * file must be readable and hold an RSA (2048 bits or more) or NIST-curve EC key. */
+ * file must be readable and hold a key that key_from takes. */
 struct keyring *keyring_load(const char *file, char *why, size_t why_size);
 
 /* One more holder, and one less; the last frees. `keyring_drop(NULL)` does nothing. */
@@ -41,11 +32,23 @@ void keyring_drop(struct keyring *keyring);
 /* The key with this fingerprint; NULL: none. It lives as long as the keyring. */
 const struct key *keyring_find(const struct keyring *keyring, const char *fingerprint);
 
+/* The trusted key with these numbers, spelt as in a JWK (see struct key); NULL: none. */
+const struct key *keyring_find_jwk(const struct keyring *keyring, const char *const jwk[2]);
+
 size_t keyring_count(const struct keyring *keyring);
 
-/* libtrust's fingerprint of a DER SubjectPublicKeyInfo: the first 240 bits of its
- * SHA-256, base32 (RFC 4648), in 12 groups of 4 joined by ':'. */
-bool keys_fingerprint(const unsigned char *der, size_t len, char out[KEYS_FINGERPRINT_SIZE]);
+/* Which reading of the bundle this is; what was verified with another one says nothing. */
+uint64_t keyring_serial(const struct keyring *keyring);
+
+/* Verifies a chain as `x5c` holds it (RFC 7515, 4.1.6): `count` certificates in base64, of
+ * which the first is the signer's and the others help on the way, in any order, to a
+ * certificate of the bundle. Each on that way must be valid at `now`, may sign others where
+ * it does, and no key or digest may offer less than 112 bits. On success `leaf` is the
+ * signer's key, for the caller to clear, and `from` and `until` (both inclusive, seconds
+ * since the epoch) are when all of them are valid. On failure `leaf` is empty and `why`
+ * (static) says why. */
+bool keyring_chain(const struct keyring *keyring, const char *const *chain, size_t count,
+                   int64_t now, struct key *leaf, int64_t *from, int64_t *until, const char **why);
 
 /* The bundle in force, re-read when its file changes. */
 struct keys;
@@ -56,6 +59,9 @@ void keys_close(struct keys *keys);
 
 /* The keyring in force, held for the caller, who drops it. Thread-safe. */
 struct keyring *keys_current(struct keys *keys);
+
+/* The serial of the keyring in force. Thread-safe, and takes no lock. */
+uint64_t keys_serial(struct keys *keys);
 
 /* Re-reads the bundle if the file is another than the one last looked at, or `force`.
  * One that cannot be read keeps the old in force and says so in the log. For one

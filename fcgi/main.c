@@ -105,11 +105,11 @@ static int read_options(int argc, char **argv, struct options *options)
 }
 
 /* Serves until told to stop. */
-static int serve(const struct conf *conf, struct keys *keys)
+static int serve(const struct conf *conf, struct keys *keys, struct verified *verified)
 {
     char why[512];
     struct listener listener;
-    struct service service = {conf, keys, counts_new(conf->fcgi.recount_ms)};
+    struct service service = {conf, keys, verified, counts_new(conf->fcgi.recount_ms)};
     const struct server_calls calls = {&service, thread_new, thread_free, answer, tick, reload};
     if (!service.counts) {
         fputs("bbm-fcgi: out of memory\n", stderr);
@@ -141,6 +141,7 @@ int main(int argc, char **argv)
     struct options options = {0};
     struct conf conf;
     struct keys *keys = NULL;
+    struct verified *verified = NULL;
     /* libpq looks names up with no deadline; resolv.conf(5)'s own would be half a minute. */
     setenv("RES_OPTIONS", "timeout:2 attempts:1", 0);
     int code = read_options(argc, argv, &options);
@@ -157,6 +158,11 @@ int main(int argc, char **argv)
         fprintf(stderr, "bbm-fcgi: %s: auth.token.rootcertbundle: %s\n", conf.file, why);
         goto out;
     }
+    verified = verified_new();
+    if (!verified) {
+        fputs("bbm-fcgi: out of memory\n", stderr);
+        goto out;
+    }
     if (!listener_check(&conf, why, sizeof why)) {
         fprintf(stderr, "bbm-fcgi: %s\n", why);
         goto out;
@@ -165,9 +171,10 @@ int main(int argc, char **argv)
         printf("%s: the configuration is fine\n", conf.file);
         code = EXIT_SUCCESS;
     } else {
-        code = serve(&conf, keys);
+        code = serve(&conf, keys, verified);
     }
 out:
+    verified_free(verified);
     keys_close(keys);
     conf_free(&conf);
     return code;

@@ -31,6 +31,7 @@ struct exchange {
     struct request request;
     struct routes_match match;
     struct token token;
+    struct refusal refusal;
     struct call call;
     struct response response;
 };
@@ -41,7 +42,7 @@ struct service_thread *service_thread_new(const struct service *service, bool re
     if (!thread)
         return NULL;
     thread->service = service;
-    thread->auth = (struct auth){service->conf, service->keys};
+    thread->auth = (struct auth){service->conf, service->keys, service->verified};
     if (!reserve && !(thread->store = store_new(&service->conf->database, service->counts))) {
         free(thread);
         return NULL;
@@ -69,8 +70,8 @@ static bool judge(struct service_thread *thread, struct exchange *x, bool body_l
     if (x->match.verdict == ROUTES_OPTIONS)
         return true;
     enum access access = x->match.route->access;
-    if (access != ACCESS_NONE &&
-        !auth_check(&thread->auth, &x->request, access, &x->token, &x->response, error))
+    if (access != ACCESS_NONE && !auth_check(&thread->auth, &x->request, access, &x->token,
+                                             &x->refusal, &x->response, error))
         return false;
     if (body_long)
         return error_too_large(error);
@@ -173,6 +174,9 @@ static void log_request(const struct exchange *x)
         {"error", LOG_STRING, x->call.error.code, 0},
         {"changed", LOG_RAW, changed, 0},
         {"reason", LOG_STRING, or_null(x->call.error.reason), 0},
+        {"claimed_issuer", LOG_STRING, or_null(x->refusal.issuer), 0},
+        {"claimed_subject", LOG_STRING, or_null(x->refusal.subject), 0},
+        {"claimed_kid", LOG_STRING, or_null(x->refusal.kid), 0},
     };
     log_event(level, is_write(x) ? "write" : "request", fields, sizeof fields / sizeof fields[0]);
 }

@@ -2,8 +2,8 @@
  *
  * service: one request, from its parameters to its answer and its line in the log.
  *
- * What all threads share is in struct service, read-only but for the keys, which have
- * a lock of their own. Each thread has a struct service_thread.
+ * What all threads share is in struct service, read-only but for the keys and the verified
+ * tokens, which have locks of their own. Each thread has a struct service_thread.
  */
 #ifndef BBM_SERVICE_H
 #define BBM_SERVICE_H
@@ -11,6 +11,7 @@
 #include "conf.h"
 #include "counts.h"
 #include "keys.h"
+#include "verified.h"
 
 #include <fcgiapp.h>
 #include <stdbool.h>
@@ -18,6 +19,7 @@
 struct service {
     const struct conf *conf;
     struct keys *keys;
+    struct verified *verified;
     struct counts *counts;
 };
 

@@ -2,16 +2,16 @@
  * A bearer token: cheap checks first, the signature last, claims only after it. */
 #include "token.h"
 
-#include "base64url.h"
+#include "base64.h"
+#include "signer.h"
+#include "strict.h"
 
-#include <json-c/json.h>
 #include <jwt.h>
+#include <openssl/err.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Deep enough for any token, shallow enough for a thread's stack. */
-#define JSON_DEPTH 16
+#include <strings.h>
 
 /* distribution takes no longer list of audiences (contract, section 4). */
 #define AUDIENCES_MOST 10
@@ -40,71 +40,16 @@ struct parts {
     struct json_object *claims;
 };
 
-static bool refuse(const char **reason, const char *why)
+static bool refuse(struct refusal *refusal, const char *why)
 {
-    *reason = why;
+    refusal->reason = why;
     return false;
 }
 
-/* ---- JSON, strictly ---- */
-
-static struct json_object *parse_object(const char *text, size_t len)
+static void copy_string(struct json_object *object, const char *name, char *out, size_t size)
 {
-    unsigned char *bytes = malloc(len / 4 * 3 + 2);
-    struct json_object *json = NULL;
-    size_t size;
-    if (bytes && base64url_decode(text, len, bytes, &size)) {
-        struct json_tokener *tokener = json_tokener_new_ex(JSON_DEPTH);
-        if (tokener) {
-            json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-            json = json_tokener_parse_ex(tokener, (const char *)bytes, (int)size);
-            if (json_tokener_get_error(tokener) != json_tokener_success ||
-                json_tokener_get_parse_end(tokener) != size) {
-                json_object_put(json);
-                json = NULL;
-            }
-            json_tokener_free(tokener);
-        }
-    }
-    free(bytes);
-    if (json && !json_object_is_type(json, json_type_object)) {
-        json_object_put(json);
-        json = NULL;
-    }
-    return json;
-}
-
-/* The string member `name`; NULL where absent, of another type, or with a zero byte,
- * which C would take for its end. */
-static const char *string_of(struct json_object *object, const char *name)
-{
-    struct json_object *value;
-    if (!json_object_object_get_ex(object, name, &value) ||
-        !json_object_is_type(value, json_type_string))
-        return NULL;
-    const char *s = json_object_get_string(value);
-    return strlen(s) == (size_t)json_object_get_string_len(value) ? s : NULL;
-}
-
-/* True where `value` is exactly the string `text`. */
-static bool is_string(struct json_object *value, const char *text)
-{
-    return json_object_is_type(value, json_type_string) &&
-           (size_t)json_object_get_string_len(value) == strlen(text) &&
-           strcmp(json_object_get_string(value), text) == 0;
-}
-
-/* The integer member `name`: -1 of another type or beyond int64, 0 absent, 1 there. */
-static int integer_of(struct json_object *object, const char *name, int64_t *value)
-{
-    struct json_object *member;
-    if (!json_object_object_get_ex(object, name, &member))
-        return 0;
-    if (!json_object_is_type(member, json_type_int))
-        return -1;
-    *value = json_object_get_int64(member);
-    /* json-c clamps what does not fit. */
-    return json_object_get_uint64(member) > INT64_MAX || *value == INT64_MIN ? -1 : 1;
+    const char *s = strict_string(object, name);
+    snprintf(out, size, "%s", s ? s : "");
 }
 
 /* ---- shape ---- */
@@ -126,24 +71,42 @@ static bool split(const char *text, size_t len, struct parts *parts)
            !memchr(text + parts->signature_at, '.', parts->signature_len);
 }
 
-static bool parse(const char *text, size_t len, struct parts *parts, const char **reason)
+static struct json_object *decode_object(const char *text, size_t len)
+{
+    unsigned char *bytes = malloc(BASE64_DECODED(len));
+    struct json_object *object = NULL;
+    size_t size;
+    if (bytes && base64url_decode(text, len, bytes, &size))
+        object = strict_object((const char *)bytes, size);
+    free(bytes);
+    return object;
+}
+
+/* Of the signature only the spelling matters here; libjwt decodes it again. */
+static bool is_spelt(const char *text, size_t len)
+{
+    unsigned char *scratch = malloc(BASE64_DECODED(len));
+    size_t size;
+    bool spelt = scratch && base64url_decode(text, len, scratch, &size);
+    free(scratch);
+    return spelt;
+}
+
+static bool parse(const char *text, size_t len, struct parts *parts, struct refusal *refusal)
 {
     if (!split(text, len, parts))
-        return refuse(reason, "not three parts");
-    /* Of the signature only the spelling matters here; libjwt decodes it again. */
-    unsigned char *scratch = malloc(parts->signature_len / 4 * 3 + 2);
-    size_t size;
-    bool spelled = scratch && base64url_decode(text + parts->signature_at, parts->signature_len,
-                                               scratch, &size);
-    free(scratch);
-    if (!spelled)
-        return refuse(reason, "signature is not base64url");
-    parts->header = parse_object(text, parts->header_len);
+        return refuse(refusal, "not three parts");
+    if (!is_spelt(text + parts->signature_at, parts->signature_len))
+        return refuse(refusal, "signature is not base64url");
+    parts->header = decode_object(text, parts->header_len);
     if (!parts->header)
-        return refuse(reason, "header is not a JSON object");
-    parts->claims = parse_object(text + parts->claims_at, parts->claims_len);
+        return refuse(refusal, "header is not a JSON object in base64url, or has a name twice");
+    copy_string(parts->header, "kid", refusal->kid, sizeof refusal->kid);
+    parts->claims = decode_object(text + parts->claims_at, parts->claims_len);
     if (!parts->claims)
-        return refuse(reason, "claims are not a JSON object");
+        return refuse(refusal, "claims are not a JSON object in base64url, or have a name twice");
+    copy_string(parts->claims, "iss", refusal->issuer, sizeof refusal->issuer);
+    copy_string(parts->claims, "sub", refusal->subject, sizeof refusal->subject);
     return true;
 }
 
@@ -151,7 +114,7 @@ static bool parse(const char *text, size_t len, struct parts *parts, const char 
 
 static const struct algorithm *algorithm_of(struct json_object *header)
 {
-    const char *name = string_of(header, "alg");
+    const char *name = strict_string(header, "alg");
     for (size_t i = 0; name && i < sizeof algorithms / sizeof algorithms[0]; i++) {
         if (strcmp(algorithms[i].name, name) == 0)
             return &algorithms[i];
@@ -159,23 +122,18 @@ static const struct algorithm *algorithm_of(struct json_object *header)
     return NULL;
 }
 
-static const struct key *key_of(struct json_object *header, const struct keyring *keyring,
-                                const struct algorithm *algorithm, const char **reason)
+static bool check_header(struct json_object *header, struct refusal *refusal)
 {
-    const char *kid = string_of(header, "kid");
-    const struct key *key = kid ? keyring_find(keyring, kid) : NULL;
+    const char *type = strict_string(header, "typ");
+    if (!algorithm_of(header))
+        return refuse(refusal, "algorithm is not one of those accepted");
     /* A header may name extensions that must be understood (RFC 7515, 4.1.11); none is. */
-    if (json_object_object_get_ex(header, "crit", NULL))
-        refuse(reason, "critical header extensions");
-    else if (!kid)
-        refuse(reason, "no key id");
-    else if (!key)
-        refuse(reason, "key is not trusted");
-    else if (key->type != algorithm->type || (algorithm->bits && key->bits != algorithm->bits))
-        refuse(reason, "algorithm does not fit the key");
-    else
-        return key;
-    return NULL;
+    if (strict_has(header, "crit"))
+        return refuse(refusal, "critical header extensions");
+    /* libjwt refuses another kind of thing too, later and without a word. */
+    if (strict_has(header, "typ") && !(type && strcasecmp(type, "JWT") == 0))
+        return refuse(refusal, "typ is not JWT");
+    return true;
 }
 
 /* ---- claims ---- */
@@ -186,7 +144,7 @@ static bool audience_holds(struct json_object *claims, const char *service)
     if (!json_object_object_get_ex(claims, "aud", &aud))
         return false;
     if (json_object_is_type(aud, json_type_string))
-        return is_string(aud, service);
+        return strict_is(aud, service);
     if (!json_object_is_type(aud, json_type_array) ||
         json_object_array_length(aud) > AUDIENCES_MOST)
         return false;
@@ -195,37 +153,55 @@ static bool audience_holds(struct json_object *claims, const char *service)
         struct json_object *entry = json_object_array_get_idx(aud, i);
         if (!json_object_is_type(entry, json_type_string))
             return false;
-        found = found || is_string(entry, service);
+        found = found || strict_is(entry, service);
     }
     return found;
 }
 
-static bool check_times(struct json_object *claims, int64_t now, struct token *token,
-                        const char **reason)
+/* When the claims alone allow the token to be believed. */
+static bool read_times(struct json_object *claims, struct token *token, struct refusal *refusal)
 {
-    int64_t not_before;
-    if (integer_of(claims, "exp", &token->expires) != 1)
-        return refuse(reason, "no integer exp");
-    /* Compared on the side that cannot overflow: `now` is the clock's. */
-    if (now - TOKEN_LEEWAY > token->expires)
-        return refuse(reason, "expired");
-    int has = integer_of(claims, "nbf", &not_before);
+    int64_t value;
+    if (strict_integer(claims, "exp", &value) != 1)
+        return refuse(refusal, "no integer exp");
+    token->until = value > INT64_MAX - TOKEN_LEEWAY ? INT64_MAX : value + TOKEN_LEEWAY;
+    int has = strict_integer(claims, "nbf", &value);
     if (has < 0)
-        return refuse(reason, "nbf is not an integer");
-    if (has > 0 && now + TOKEN_LEEWAY < not_before)
-        return refuse(reason, "not valid yet");
+        return refuse(refusal, "nbf is not an integer");
+    token->from = INT64_MIN;
+    if (has > 0 && value > INT64_MIN + TOKEN_LEEWAY)
+        token->from = value - TOKEN_LEEWAY;
+    if (strict_integer(claims, "iat", &value) < 0)
+        return refuse(refusal, "iat is not an integer");
     return true;
 }
 
-static bool check_claims(struct json_object *claims, const struct token_policy *policy, int64_t now,
-                         struct token *token, const char **reason)
+/* Absent, null (as Ruby writes what is not there) or a string. */
+static bool may_be_string(struct json_object *claims, const char *name)
 {
-    const char *issuer = string_of(claims, "iss");
-    if (!issuer || strcmp(issuer, policy->issuer) != 0)
-        return refuse(reason, "another issuer");
+    struct json_object *value;
+    return !json_object_object_get_ex(claims, name, &value) || !value ||
+           json_object_is_type(value, json_type_string);
+}
+
+static bool check_claims(struct json_object *claims, const struct token_policy *policy, int64_t now,
+                         struct token *token, struct refusal *refusal)
+{
+    struct json_object *issuer = NULL;
+    json_object_object_get_ex(claims, "iss", &issuer);
+    if (!strict_is(issuer, policy->issuer))
+        return refuse(refusal, "another issuer");
     if (!audience_holds(claims, policy->service))
-        return refuse(reason, "another audience");
-    return check_times(claims, now, token, reason);
+        return refuse(refusal, "another audience");
+    if (!may_be_string(claims, "sub") || !may_be_string(claims, "jti"))
+        return refuse(refusal, "sub or jti is not a string");
+    if (!read_times(claims, token, refusal))
+        return false;
+    if (now > token->until)
+        return refuse(refusal, "expired");
+    if (now < token->from)
+        return refuse(refusal, "not valid yet");
+    return true;
 }
 
 static unsigned granted_by(struct json_object *actions)
@@ -235,11 +211,11 @@ static unsigned granted_by(struct json_object *actions)
         return 0;
     for (size_t i = 0; i < json_object_array_length(actions); i++) {
         struct json_object *action = json_object_array_get_idx(actions, i);
-        if (is_string(action, "*"))
+        if (strict_is(action, "*"))
             granted |= ACCESS_READ | ACCESS_WRITE;
-        else if (is_string(action, "read"))
+        else if (strict_is(action, "read"))
             granted |= ACCESS_READ;
-        else if (is_string(action, "write"))
+        else if (strict_is(action, "write"))
             granted |= ACCESS_WRITE;
     }
     return granted;
@@ -258,20 +234,14 @@ static unsigned access_of(struct json_object *claims)
         struct json_object *entry = json_object_array_get_idx(list, i);
         if (!json_object_is_type(entry, json_type_object))
             continue;
-        const char *type = string_of(entry, "type");
-        const char *name = string_of(entry, "name");
+        const char *type = strict_string(entry, "type");
+        const char *name = strict_string(entry, "name");
         if (type && strcmp(type, "registry") == 0 && name &&
             strcmp(name, "background-migrations") == 0 &&
             json_object_object_get_ex(entry, "actions", &actions))
             granted |= granted_by(actions);
     }
     return granted;
-}
-
-static void copy_string(struct json_object *claims, const char *name, char *out, size_t size)
-{
-    const char *s = string_of(claims, name);
-    snprintf(out, size, "%s", s ? s : "");
 }
 
 /* ---- signature ---- */
@@ -287,35 +257,61 @@ static bool signature_holds(const char *text, size_t len, const struct key *key,
         jwt_get_alg(jwt) == algorithm->alg;
     jwt_free(jwt);
     free(copy);
+    ERR_clear_error(); /* libjwt leaves OpenSSL's errors to whoever comes next, libpq for one */
     return holds;
+}
+
+static bool fits(const struct algorithm *algorithm, const struct key *key)
+{
+    return key->type == algorithm->type && (!algorithm->bits || key->bits == algorithm->bits);
+}
+
+/* The costly part: a chain of certificates where the token brings one, and the signature. */
+static bool check_signature(const char *text, size_t len, struct json_object *header,
+                            const struct keyring *keyring, int64_t now, struct token *token,
+                            struct refusal *refusal)
+{
+    const struct algorithm *algorithm = algorithm_of(header);
+    struct signer signer;
+    bool good = false;
+    if (!signer_find(header, keyring, now, &signer, &refusal->reason))
+        goto out;
+    if (!fits(algorithm, signer.key)) {
+        refuse(refusal, "algorithm does not fit the key");
+        goto out;
+    }
+    if (!signature_holds(text, len, signer.key, algorithm)) {
+        refuse(refusal, "signature does not verify");
+        goto out;
+    }
+    /* Whoever remembers the token must not do so beyond its signer's time. */
+    token->from = signer.from > token->from ? signer.from : token->from;
+    token->until = signer.until < token->until ? signer.until : token->until;
+    memcpy(token->key, signer.key->fingerprint, sizeof token->key);
+    good = true;
+out:
+    signer_clear(&signer);
+    return good;
 }
 
 bool token_check(const char *text, size_t len, const struct keyring *keyring,
                  const struct token_policy *policy, int64_t now, struct token *token,
-                 const char **reason)
+                 struct refusal *refusal)
 {
     struct parts parts = {0};
-    bool good = false;
     *token = (struct token){0};
-    if (!parse(text, len, &parts, reason))
-        goto out;
-    const struct algorithm *algorithm = algorithm_of(parts.header);
-    if (!algorithm) {
-        refuse(reason, "algorithm is not one of those accepted");
-        goto out;
+    *refusal = (struct refusal){0};
+    bool good = parse(text, len, &parts, refusal) && check_header(parts.header, refusal) &&
+                check_claims(parts.claims, policy, now, token, refusal) &&
+                check_signature(text, len, parts.header, keyring, now, token, refusal);
+    if (good) {
+        token->granted = access_of(parts.claims);
+        copy_string(parts.claims, "sub", token->subject, sizeof token->subject);
+        copy_string(parts.claims, "jti", token->id, sizeof token->id);
+        *refusal = (struct refusal){0};
+    } else {
+        *token = (struct token){0};
     }
-    const struct key *key = key_of(parts.header, keyring, algorithm, reason);
-    if (!key || !check_claims(parts.claims, policy, now, token, reason))
-        goto out;
-    if (!signature_holds(text, len, key, algorithm)) {
-        refuse(reason, "signature does not verify");
-        goto out;
-    }
-    token->granted = access_of(parts.claims);
-    copy_string(parts.claims, "sub", token->subject, sizeof token->subject);
-    copy_string(parts.claims, "jti", token->id, sizeof token->id);
-    good = true;
-out:
     json_object_put(parts.header);
     json_object_put(parts.claims);
     return good;

@@ -10,6 +10,7 @@
 static struct {
     EVP_PKEY *key;
     struct keys *keys;
+    struct verified *verified;
     struct conf conf;
 } house;
 
@@ -20,12 +21,14 @@ static int house_build(void **state)
         return -1;
     house.key = jose_ec("P-256");
     house.keys = keys_open(jose_bundle_add("bundle.pem", house.key), why, sizeof why);
-    return house.keys ? 0 : -1;
+    house.verified = verified_new();
+    return house.keys && house.verified ? 0 : -1;
 }
 
 static int house_remove(void **state)
 {
     keys_close(house.keys);
+    verified_free(house.verified);
     EVP_PKEY_free(house.key);
     return unit_folder_remove(state);
 }
@@ -70,11 +73,12 @@ struct outcome {
 
 static struct outcome ask(const char *authorization, const char *host, enum access access)
 {
-    const struct auth auth = {&house.conf, house.keys};
+    const struct auth auth = {&house.conf, house.keys, house.verified};
     const struct request request = {.authorization = authorization, .host = host};
     struct outcome outcome = {0};
-    outcome.good =
-        auth_check(&auth, &request, access, &outcome.token, &outcome.response, &outcome.error);
+    struct refusal refusal;
+    outcome.good = auth_check(&auth, &request, access, &outcome.token, &refusal, &outcome.response,
+                              &outcome.error);
     return outcome;
 }
 

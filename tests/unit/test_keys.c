@@ -48,10 +48,10 @@ static const char known_fingerprint[] =
 
 static void test_known_fingerprint(void **state)
 {
-    char fingerprint[KEYS_FINGERPRINT_SIZE];
+    char fingerprint[KEY_FINGERPRINT_SIZE];
     (void)state;
     memset(fingerprint, 'x', sizeof fingerprint);
-    assert_true(keys_fingerprint(known_key, sizeof known_key, fingerprint));
+    assert_true(key_fingerprint(known_key, sizeof known_key, fingerprint));
     assert_string_equal(fingerprint, known_fingerprint);
 }
 
@@ -61,18 +61,18 @@ static void test_fingerprint_of_any_bytes(void **state)
     unsigned char bytes[100];
     (void)state;
     for (size_t len = 0; len < sizeof bytes; len++) {
-        char ours[KEYS_FINGERPRINT_SIZE];
+        char ours[KEY_FINGERPRINT_SIZE];
         char theirs[JOSE_FINGERPRINT_SIZE];
         bytes[len] = (unsigned char)(len * 37);
-        assert_true(keys_fingerprint(bytes, len, ours));
+        assert_true(key_fingerprint(bytes, len, ours));
         jose_fingerprint_of(bytes, len, theirs);
         assert_string_equal(ours, theirs);
-        assert_int_equal(strlen(ours), KEYS_FINGERPRINT_SIZE - 1);
+        assert_int_equal(strlen(ours), KEY_FINGERPRINT_SIZE - 1);
     }
 }
 
 /* Asks the openssl command and python for the fingerprint of a certificate's key. */
-static void ask_others(const char *certificate, char out[KEYS_FINGERPRINT_SIZE])
+static void ask_others(const char *certificate, char out[KEY_FINGERPRINT_SIZE])
 {
     char command[1024];
     const char *python = getenv("PYTHON");
@@ -84,7 +84,7 @@ static void ask_others(const char *certificate, char out[KEYS_FINGERPRINT_SIZE])
              certificate, python ? python : "/usr/bin/python3");
     FILE *answer = popen(command, "re"); /* NOLINT(cert-env33-c): a test's own words */
     assert_non_null(answer);
-    assert_non_null(fgets(out, KEYS_FINGERPRINT_SIZE, answer));
+    assert_non_null(fgets(out, KEY_FINGERPRINT_SIZE, answer));
     char rest[2];
     assert_string_equal(fgets(rest, sizeof rest, answer), "\n");
     assert_int_equal(pclose(answer), 0);
@@ -96,7 +96,7 @@ static void test_fingerprint_by_others(void **state)
     static const char *const names[] = {"by-others-rsa.pem", "by-others-ec.pem"};
     (void)state;
     for (size_t i = 0; i < COUNT(keys); i++) {
-        char fingerprint[KEYS_FINGERPRINT_SIZE];
+        char fingerprint[KEY_FINGERPRINT_SIZE];
         char why[256];
         const char *path = jose_bundle_add(names[i], keys[i]);
         ask_others(path, fingerprint);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * base64url: what it decodes, and that each text has one spelling. */
+ * base64: what it decodes, and that each text has one spelling. */
 #include "unit.h"
 
-#include "base64url.h"
+#include "base64.h"
 
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT
+ * Verified tokens, remembered. */
+#include "verified.h"
+
+#include <openssl/evp.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A token has this many places to be in; of them the longest unused is given up. */
+#define WAYS 4
+
+struct place {
+    unsigned char digest[VERIFIED_DIGEST_SIZE];
+    uint64_t serial; /* of the keyring; 0: the place is empty */
+    uint64_t used;   /* when it was last found, on the clock below */
+    struct token token;
+};
+
+struct verified {
+    EVP_MD *sha256;       /* fetched once: OpenSSL 3 otherwise looks for it on each use */
+    pthread_mutex_t lock; /* guards the next two */
+    uint64_t clock;       /* counts finds and keeps */
+    struct place places[VERIFIED_MOST / WAYS][WAYS];
+};
+
+struct verified *verified_new(void)
+{
+    struct verified *verified = calloc(1, sizeof *verified);
+    if (!verified)
+        return NULL;
+    verified->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+    if (!verified->sha256) {
+        free(verified);
+        return NULL;
+    }
+    pthread_mutex_init(&verified->lock, NULL);
+    return verified;
+}
+
+void verified_free(struct verified *verified)
+{
+    if (!verified)
+        return;
+    EVP_MD_free(verified->sha256);
+    pthread_mutex_destroy(&verified->lock);
+    free(verified);
+}
+
+bool verified_digest(const struct verified *verified, const char *text, size_t len,
+                     unsigned char digest[VERIFIED_DIGEST_SIZE])
+{
+    return EVP_Digest(text, len, digest, NULL, verified->sha256, NULL) == 1;
+}
+
+/* The places of a digest; its first bytes are as good as random. */
+static struct place *places_of(struct verified *verified, const unsigned char *digest)
+{
+    size_t at = (size_t)digest[0] << 8 | digest[1];
+    return verified->places[at % (VERIFIED_MOST / WAYS)];
+}
+
+/* The place that holds the digest; NULL: none. */
+static struct place *place_of(struct verified *verified, const unsigned char *digest)
+{
+    struct place *places = places_of(verified, digest);
+    for (size_t i = 0; i < WAYS; i++) {
+        if (places[i].serial && memcmp(places[i].digest, digest, VERIFIED_DIGEST_SIZE) == 0)
+            return &places[i];
+    }
+    return NULL;
+}
+
+bool verified_find(struct verified *verified, const unsigned char digest[VERIFIED_DIGEST_SIZE],
+                   uint64_t serial, int64_t now, struct token *token)
+{
+    pthread_mutex_lock(&verified->lock);
+    struct place *place = place_of(verified, digest);
+    bool found =
+        place && place->serial == serial && place->token.from <= now && now <= place->token.until;
+    if (found) {
+        place->used = ++verified->clock;
+        *token = place->token;
+    }
+    pthread_mutex_unlock(&verified->lock);
+    return found;
+}
+
+void verified_keep(struct verified *verified, const unsigned char digest[VERIFIED_DIGEST_SIZE],
+                   uint64_t serial, const struct token *token)
+{
+    pthread_mutex_lock(&verified->lock);
+    struct place *place = place_of(verified, digest);
+    if (!place) {
+        struct place *places = places_of(verified, digest);
+        place = places;
+        for (size_t i = 1; i < WAYS; i++)
+            place = places[i].used < place->used ? &places[i] : place;
+    }
+    memcpy(place->digest, digest, VERIFIED_DIGEST_SIZE);
+    place->serial = serial;
+    place->used = ++verified->clock;
+    place->token = *token;
+    pthread_mutex_unlock(&verified->lock);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * verified: tokens that have been verified, remembered so that none is paid for twice.
+ *
+ * A fixed number of places, found by the SHA-256 of the whole token; the token itself is
+ * not kept. Only believed tokens are remembered: strangers cannot fill the places, and a
+ * refused token costs the same each time. What is found holds for the keyring it was
+ * verified with and within the token's own time, both looked at anew on every find, so
+ * that a bundle replaced or a clock that steps in either direction count at once.
+ *
+ * Thread-safe.
+ */
+#ifndef BBM_VERIFIED_H
+#define BBM_VERIFIED_H
+
+#include "token.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Tokens remembered at most: about half a megabyte. */
+#define VERIFIED_MOST 1024
+
+#define VERIFIED_DIGEST_SIZE 32
+
+struct verified;
+
+/* NULL when out of memory. `verified_free(NULL)` does nothing. */
+struct verified *verified_new(void);
+void verified_free(struct verified *verified);
+
+/* The name under which a token is remembered. False when out of memory. */
+bool verified_digest(const struct verified *verified, const char *text, size_t len,
+                     unsigned char digest[VERIFIED_DIGEST_SIZE]);
+
+/* True where the token has been verified with the keyring of that serial and may be
+ * believed at `now` (seconds since the epoch): `token` is then what it says. */
+bool verified_find(struct verified *verified, const unsigned char digest[VERIFIED_DIGEST_SIZE],
+                   uint64_t serial, int64_t now, struct token *token);
+
+/* Remembers a token that the keyring of that serial has just verified. */
+void verified_keep(struct verified *verified, const unsigned char digest[VERIFIED_DIGEST_SIZE],
+                   uint64_t serial, const struct token *token);
+
+#endif
