@@ -238,10 +238,11 @@ static bool validity_of(STACK_OF(X509) * path, int64_t *from, int64_t *until)
 
 /* Verifies the first certificate with the help of the others. */
 static bool path_holds(const struct keyring *keyring, STACK_OF(X509) * certificates, int64_t now,
-                       int64_t *from, int64_t *until)
+                       int64_t *from, int64_t *until, const char **why)
 {
     X509_STORE_CTX *context = X509_STORE_CTX_new();
     bool holds = false;
+    *why = "x5c does not lead to the trust bundle";
     if (context && X509_STORE_CTX_init(context, keyring->anchors, sk_X509_value(certificates, 0),
                                        certificates)) {
         X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(context);
@@ -249,6 +250,9 @@ static bool path_holds(const struct keyring *keyring, STACK_OF(X509) * certifica
         X509_VERIFY_PARAM_set_auth_level(param, 2);
         holds = X509_verify_cert(context) == 1 &&
                 validity_of(X509_STORE_CTX_get0_chain(context), from, until);
+        int error = X509_STORE_CTX_get_error(context);
+        if (error == X509_V_ERR_CERT_HAS_EXPIRED || error == X509_V_ERR_CERT_NOT_YET_VALID)
+            *why = "x5c holds a certificate that is not valid now";
     }
     X509_STORE_CTX_free(context);
     return holds;
@@ -265,11 +269,9 @@ bool keyring_chain(const struct keyring *keyring, const char *const *chain, size
         return false;
     *why = "x5c holds no certificate or something else";
     certificates = count > 0 ? certificates_from(chain, count) : NULL;
-    if (certificates) {
-        *why = "x5c does not lead to the trust bundle, or not at this time";
-        good = path_holds(keyring, certificates, now, from, until) &&
+    if (certificates)
+        good = path_holds(keyring, certificates, now, from, until, why) &&
                key_from(sk_X509_value(certificates, 0), leaf, why);
-    }
     sk_X509_pop_free(certificates, X509_free);
     ERR_clear_error();
     return good;

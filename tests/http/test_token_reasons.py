@@ -1,0 +1,117 @@
+"""Why a token is refused: in the log with what the token says of itself, and nowhere else."""
+
+import time
+import uuid
+
+import pytest
+from harness import fastcgi, forge, routes
+from harness.fastcgi import parameters
+from harness.forge import Holder, x5c
+from harness.tokens import ISSUER, SUBJECT, claims, remember
+
+CLAIMED = ("claimed_issuer", "claimed_subject", "claimed_kid")
+
+
+@pytest.fixture(scope="module")
+def site(house):
+    with house.site() as site:
+        yield site
+
+
+@pytest.fixture
+def logged(site):
+    """The log entry of a refused request. Its answer must not tell why."""
+
+    def logged(token, access="read", **more):
+        identity = f"test-{uuid.uuid4()}"
+        path, method = (routes.LIST, "GET") if access == "read" else (routes.PAUSE, "POST")
+        answer = fastcgi.ask(site.service.address, parameters(method, path, token, HTTP_X_REQUEST_ID=identity, **more))
+        entry = site.service.entry(identity)
+        assert (answer.status, entry["status"], entry["level"]) == (401, 401, "warning")
+        told = str(answer.headers) + answer.body.decode()
+        assert entry["reason"] not in told.replace("invalid_token", "")
+        return entry
+
+    return logged
+
+
+def claimed(entry):
+    return tuple(entry.get(name) for name in CLAIMED)
+
+
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        ({"exp": 1}, "expired"),
+        ({"nbf": 2**40}, "not valid yet"),
+        ({"exp": "1"}, "no integer exp"),
+        ({"iss": "someone"}, "another issuer"),
+        ({"aud": "someone"}, "another audience"),
+        ({"jti": 7}, "sub or jti is not a string"),
+    ],
+    ids=lambda value: str(value),
+)
+def test_claims(logged, keys, change, reason):
+    entry = logged(keys.token("*", **change))
+    assert entry["reason"] == reason
+    assert claimed(entry) == (change.get("iss", ISSUER), SUBJECT, keys.trusted.kid)
+    assert "subject" not in entry and "token_id" not in entry
+
+
+def test_signature_and_key(logged, keys):
+    header = {"alg": "RS256", "kid": keys.trusted.kid}
+    forged = forge.forge(keys.stranger.private, header)
+    assert logged(forged)["reason"] == "signature does not verify"
+    entry = logged(forge.forge(keys.stranger.private, {**header, "kid": keys.stranger.kid}))
+    assert (entry["reason"], *claimed(entry)) == ("key is not trusted", ISSUER, SUBJECT, keys.stranger.kid)
+    unfit = forge.forge(keys.curve.private, {"alg": "ES256", "kid": keys.trusted.kid})
+    assert logged(unfit)["reason"] == "algorithm does not fit the key"
+    none = forge.forge(keys.trusted.private, {"alg": "none", "kid": keys.trusted.kid}, algorithm="RS256")
+    assert logged(none)["reason"] == "algorithm is not one of those accepted"
+
+
+def test_chain(logged):
+    stranger = Holder("stranger")
+    token = forge.forge(stranger.private, {"alg": "ES256", "x5c": x5c(stranger)})
+    entry = logged(token)
+    assert (entry["reason"], *claimed(entry)) == ("x5c does not lead to the trust bundle", ISSUER, SUBJECT, None)
+
+
+def test_what_cannot_be_read_is_left_out(logged, keys):
+    assert claimed(logged("xx.yw.zg")) == (None, None, None)
+    assert logged("xx.yw.zg")["reason"].startswith("header is not")
+    head = forge.encode({"alg": "RS256", "kid": "abc"})
+    entry = logged(remember(f"{head}.bm9uZQ.AAAA"))
+    assert claimed(entry) == (None, None, "abc")
+    entry = logged(forge.forge(keys.trusted.private, {"alg": "RS256", "kid": 7}, claims(iss=[ISSUER], sub={})))
+    assert claimed(entry) == (None, None, None)
+
+
+def test_no_token(logged):
+    assert logged(None)["reason"] == "no token"
+    entry = logged(None, HTTP_AUTHORIZATION="Basic eDp5")
+    assert (entry["reason"], *claimed(entry)) == ("Authorization is not one bearer token", None, None, None)
+
+
+def test_a_good_token_without_the_action(logged, keys):
+    entry = logged(keys.token("read"), "write")
+    assert (entry["reason"], entry["subject"]) == ("token lacks the action", SUBJECT)
+    assert (entry["claimed_issuer"], entry["claimed_kid"]) == (ISSUER, keys.trusted.kid)
+
+
+def test_what_is_claimed_cannot_spoil_the_log(site, logged, keys):
+    """Cut to size, escaped, one line; and of the next request nothing."""
+    odd = 'x"\n\x1b[2J{"level":"error"} ' * 400
+    entry = logged(keys.token("*", sub=odd, iss=odd, exp=1))
+    for name in ("claimed_subject", "claimed_issuer"):
+        assert odd.startswith(entry[name]) and 100 < len(entry[name]) < 200
+    assert claimed(logged(None)) == (None, None, None)
+    good = keys.token("read", sub="good")
+    identity = f"test-{uuid.uuid4()}"
+    assert fastcgi.ask(site.service.address, parameters("GET", routes.LIST, good, HTTP_X_REQUEST_ID=identity)).status == 200
+    assert not set(CLAIMED) & set(site.service.entry(identity))
+
+
+def test_reasons_do_not_change_when_asked_again(logged, keys):
+    token = keys.token("*", exp=int(time.time()) - 100)
+    assert [logged(token)["reason"] for _ in range(3)] == ["expired"] * 3
