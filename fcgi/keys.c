@@ -11,6 +11,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 #include <openssl/x509_vfy.h>
+#include <openssl/x509v3.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -192,22 +193,6 @@ static X509 *certificate_from(const char *text)
     return certificate;
 }
 
-static STACK_OF(X509) * certificates_from(const char *const *chain, size_t count)
-{
-    STACK_OF(X509) *certificates = sk_X509_new_null();
-    bool good = certificates != NULL;
-    for (size_t i = 0; good && i < count; i++) {
-        X509 *certificate = certificate_from(chain[i]);
-        good = certificate && sk_X509_push(certificates, certificate) > 0;
-        if (!good)
-            X509_free(certificate);
-    }
-    if (good)
-        return certificates;
-    sk_X509_pop_free(certificates, X509_free);
-    return NULL;
-}
-
 static bool seconds_of(const ASN1_TIME *time, int64_t *seconds)
 {
     struct tm tm;
@@ -236,15 +221,14 @@ static bool validity_of(STACK_OF(X509) * path, int64_t *from, int64_t *until)
     return true;
 }
 
-/* Verifies the first certificate with the help of the others. */
-static bool path_holds(const struct keyring *keyring, STACK_OF(X509) * certificates, int64_t now,
-                       int64_t *from, int64_t *until, const char **why)
+/* Verifies a certificate with the help of others. */
+static bool path_holds(const struct keyring *keyring, X509 *certificate, STACK_OF(X509) * above,
+                       int64_t now, int64_t *from, int64_t *until, const char **why)
 {
     X509_STORE_CTX *context = X509_STORE_CTX_new();
     bool holds = false;
     *why = "x5c does not lead to the trust bundle";
-    if (context && X509_STORE_CTX_init(context, keyring->anchors, sk_X509_value(certificates, 0),
-                                       certificates)) {
+    if (context && X509_STORE_CTX_init(context, keyring->anchors, certificate, above)) {
         X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(context);
         X509_VERIFY_PARAM_set_time(param, (time_t)now);
         X509_VERIFY_PARAM_set_auth_level(param, 2);
@@ -258,21 +242,35 @@ static bool path_holds(const struct keyring *keyring, STACK_OF(X509) * certifica
     return holds;
 }
 
+/* True where the certificate that was put before has been issued by this one. */
+static bool in_order(STACK_OF(X509) * above, X509 *certificate)
+{
+    int count = sk_X509_num(above);
+    return count == 0 ||
+           X509_check_issued(sk_X509_value(above, count - 1), certificate) == X509_V_OK;
+}
+
 bool keyring_chain(const struct keyring *keyring, const char *const *chain, size_t count,
                    int64_t now, struct key *leaf, int64_t *from, int64_t *until, const char **why)
 {
-    STACK_OF(X509) *certificates = NULL;
-    bool good = false;
+    STACK_OF(X509) *above = sk_X509_new_null();
+    bool good = above && count > 0 && count <= KEYS_CHAIN_MOST;
     *leaf = (struct key){0};
-    *why = "x5c holds more certificates than are looked at";
-    if (count > KEYS_CHAIN_MOST)
-        return false;
-    *why = "x5c holds no certificate or something else";
-    certificates = count > 0 ? certificates_from(chain, count) : NULL;
-    if (certificates)
-        good = path_holds(keyring, certificates, now, from, until, why) &&
-               key_from(sk_X509_value(certificates, 0), leaf, why);
-    sk_X509_pop_free(certificates, X509_free);
+    *why = "x5c holds no certificate, or more than are looked at";
+    /* From the top down, so that a stranger's chain costs no more than its first stranger:
+     * to parse a certificate costs more than to verify it. */
+    for (size_t i = count; good && i > 0; i--) {
+        X509 *certificate = certificate_from(chain[i - 1]);
+        *why = "x5c holds something else than certificates, each above its issuer";
+        good = certificate && in_order(above, certificate) &&
+               path_holds(keyring, certificate, above, now, from, until, why) &&
+               (i > 1 || key_from(certificate, leaf, why));
+        if (!good || sk_X509_push(above, certificate) <= 0) {
+            X509_free(certificate);
+            good = false;
+        }
+    }
+    sk_X509_pop_free(above, X509_free);
     ERR_clear_error();
     return good;
 }

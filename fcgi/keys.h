@@ -15,8 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The most certificates in a chain. Each costs a reader microseconds before it can be known
- * that the chain ends nowhere; a certification authority makes two or three. */
+/* The most certificates in a chain; a certification authority makes two or three. */
 #define KEYS_CHAIN_MOST 6
 
 struct keyring;
@@ -40,13 +39,14 @@ size_t keyring_count(const struct keyring *keyring);
 /* Which reading of the bundle this is; what was verified with another one says nothing. */
 uint64_t keyring_serial(const struct keyring *keyring);
 
-/* Verifies a chain as `x5c` holds it (RFC 7515, 4.1.6): `count` certificates in base64, of
- * which the first is the signer's and the others help on the way, in any order, to a
- * certificate of the bundle. Each on that way must be valid at `now`, may sign others where
- * it does, and no key or digest may offer less than 112 bits. On success `leaf` is the
- * signer's key, for the caller to clear, and `from` and `until` (both inclusive, seconds
- * since the epoch) are when all of them are valid. On failure `leaf` is empty and `why`
- * (static) says why. */
+/* Verifies a chain as `x5c` holds it (RFC 7515, 4.1.6): `count` certificates in base64, the
+ * signer's first, each issued by the next, the last issued by a certificate of the bundle or
+ * one of them. (distribution takes those after the first in any order, and strangers among
+ * them; and any digest and size of key that Go does.) Each on the way must be valid at `now`
+ * and may issue others where it does, and no key or digest may offer less than 112 bits.
+ * On success `leaf` is the signer's key, for the caller to clear, and `from` and `until`
+ * (both inclusive, seconds since the epoch) are when all of them are valid. On failure
+ * `leaf` is empty and `why` (static) says why. */
 bool keyring_chain(const struct keyring *keyring, const char *const *chain, size_t count,
                    int64_t now, struct key *leaf, int64_t *from, int64_t *until, const char **why);
 

@@ -18,7 +18,7 @@ struct place {
 };
 
 struct verified {
-    EVP_MD *sha256;       /* fetched once: OpenSSL 3 otherwise looks for it on each use */
+    EVP_MD *md;           /* fetched once: OpenSSL 3 otherwise looks for it on each use */
     pthread_mutex_t lock; /* guards the next two */
     uint64_t clock;       /* counts finds and keeps */
     struct place places[VERIFIED_MOST / WAYS][WAYS];
@@ -29,8 +29,8 @@ struct verified *verified_new(void)
     struct verified *verified = calloc(1, sizeof *verified);
     if (!verified)
         return NULL;
-    verified->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
-    if (!verified->sha256) {
+    verified->md = EVP_MD_fetch(NULL, "SHA2-512/256", NULL);
+    if (!verified->md) {
         free(verified);
         return NULL;
     }
@@ -42,7 +42,7 @@ void verified_free(struct verified *verified)
 {
     if (!verified)
         return;
-    EVP_MD_free(verified->sha256);
+    EVP_MD_free(verified->md);
     pthread_mutex_destroy(&verified->lock);
     free(verified);
 }
@@ -50,7 +50,7 @@ void verified_free(struct verified *verified)
 bool verified_digest(const struct verified *verified, const char *text, size_t len,
                      unsigned char digest[VERIFIED_DIGEST_SIZE])
 {
-    return EVP_Digest(text, len, digest, NULL, verified->sha256, NULL) == 1;
+    return EVP_Digest(text, len, digest, NULL, verified->md, NULL) == 1;
 }
 
 /* The places of a digest; its first bytes are as good as random. */

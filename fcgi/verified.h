@@ -2,8 +2,9 @@
  *
  * verified: tokens that have been verified, remembered so that none is paid for twice.
  *
- * A fixed number of places, found by the SHA-256 of the whole token; the token itself is
- * not kept. Only believed tokens are remembered: strangers cannot fill the places, and a
+ * A fixed number of places, found by the SHA-512/256 of the whole token (as good as
+ * SHA-256, and faster where the processor has no instructions for either); the token itself
+ * is not kept. Only believed tokens are remembered: strangers cannot fill the places, and a
  * refused token costs the same each time. What is found holds for the keyring it was
  * verified with and within the token's own time, both looked at anew on every find, so
  * that a bundle replaced or a clock that steps in either direction count at once.

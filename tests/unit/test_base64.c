@@ -123,9 +123,93 @@ static void test_one_spelling(void **state)
     assert_refused("AAAAAAB", 7);
 }
 
+/* ---- both spellings, and back ---- */
+
+static bool url(const char *text, const char *expected)
+{
+    unsigned char out[64];
+    size_t len;
+    return base64url_decode(text, strlen(text), out, &len) && len == strlen(expected) &&
+           memcmp(out, expected, len) == 0;
+}
+
+static bool padded(const char *text, const char *expected)
+{
+    unsigned char out[64];
+    size_t len;
+    return base64_decode(text, strlen(text), out, &len) && len == strlen(expected) &&
+           memcmp(out, expected, len) == 0;
+}
+
+/* RFC 4648, section 10. */
+static void test_vectors_of_both(void **state)
+{
+    static const char *const vectors[][3] = {
+        {"", "", ""},
+        {"f", "Zg", "Zg=="},
+        {"fo", "Zm8", "Zm8="},
+        {"foo", "Zm9v", "Zm9v"},
+        {"foob", "Zm9vYg", "Zm9vYg=="},
+        {"fooba", "Zm9vYmE", "Zm9vYmE="},
+        {"foobar", "Zm9vYmFy", "Zm9vYmFy"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof vectors / sizeof vectors[0]; i++) {
+        char encoded[BASE64_ENCODED(8)];
+        base64url_encode((const unsigned char *)vectors[i][0], strlen(vectors[i][0]), encoded);
+        assert_string_equal(encoded, vectors[i][1]);
+        assert_true(url(vectors[i][1], vectors[i][0]));
+        assert_true(padded(vectors[i][2], vectors[i][0]));
+    }
+}
+
+static void test_two_alphabets(void **state)
+{
+    (void)state;
+    assert_true(url("-_-_", "\xFB\xFF\xBF"));
+    assert_true(padded("+/+/", "\xFB\xFF\xBF"));
+    assert_false(url("+/+/", "\xFB\xFF\xBF"));
+    assert_false(padded("-_-_", "\xFB\xFF\xBF"));
+}
+
+static void test_refused_by_both(void **state)
+{
+    static const char *const of_url[] = {"Z",   "Zm9vY", "Zg==",  "Zm8=", "Zg=",  "Zh",
+                                         "Zm9", "Zm 8",  "Zm8\n", "=",    "Zm.v", "Zm\xE9v"};
+    static const char *const of_padded[] = {"Z",     "Zg",     "Zg=",      "Z===",     "====",
+                                            "=",     "Zh==",   "Zm9=",     "Zm8=Zm8=", "Zm\n8",
+                                            " Zm8=", "Zg==\n", "Zm9vYg==="};
+    unsigned char out[64];
+    size_t len;
+    (void)state;
+    for (size_t i = 0; i < sizeof of_url / sizeof of_url[0]; i++)
+        assert_false(base64url_decode(of_url[i], strlen(of_url[i]), out, &len));
+    for (size_t i = 0; i < sizeof of_padded / sizeof of_padded[0]; i++)
+        assert_false(base64_decode(of_padded[i], strlen(of_padded[i]), out, &len));
+}
+
+static void test_there_and_back(void **state)
+{
+    unsigned char bytes[256];
+    unsigned char back[BASE64_DECODED(BASE64_ENCODED(256))];
+    char text[BASE64_ENCODED(256)];
+    size_t len;
+    (void)state;
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (unsigned char)(i * 7 + 3);
+    for (size_t size = 0; size <= sizeof bytes; size++) {
+        base64url_encode(bytes, size, text);
+        assert_true(base64url_decode(text, strlen(text), back, &len));
+        assert_int_equal(len, size);
+        assert_memory_equal(back, bytes, size);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_vectors_of_both),  cmocka_unit_test(test_two_alphabets),
+        cmocka_unit_test(test_refused_by_both),  cmocka_unit_test(test_there_and_back),
         cmocka_unit_test(test_vectors),          cmocka_unit_test(test_all_symbols),
         cmocka_unit_test(test_other_characters), cmocka_unit_test(test_impossible_lengths),
         cmocka_unit_test(test_one_spelling),

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT
+ * What is remembered, for whom, and for how long. */
+#include "unit.h"
+#include "verified.h"
+
+#include <string.h>
+
+static int setup(void **state)
+{
+    *state = verified_new();
+    return *state ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    verified_free(*state);
+    return 0;
+}
+
+static void name_of(struct verified *verified, unsigned number, unsigned char digest[])
+{
+    assert_true(verified_digest(verified, (const char *)&number, sizeof number, digest));
+}
+
+static void keep(struct verified *verified, unsigned number, uint64_t serial)
+{
+    struct token token = {.granted = number, .from = 100, .until = 200};
+    unsigned char digest[VERIFIED_DIGEST_SIZE];
+    name_of(verified, number, digest);
+    verified_keep(verified, digest, serial, &token);
+}
+
+static bool finds(struct verified *verified, unsigned number, uint64_t serial, int64_t now)
+{
+    struct token token;
+    unsigned char digest[VERIFIED_DIGEST_SIZE];
+    name_of(verified, number, digest);
+    bool found = verified_find(verified, digest, serial, now, &token);
+    assert_true(!found || token.granted == number);
+    return found;
+}
+
+/* The example of "abc" that NIST gives for SHA-512/256. */
+static void test_digest(void **state)
+{
+    static const unsigned char expected[4] = {0x53, 0x04, 0x8E, 0x26};
+    unsigned char digest[VERIFIED_DIGEST_SIZE];
+    assert_true(verified_digest(*state, "abc", 3, digest));
+    assert_memory_equal(digest, expected, sizeof expected);
+}
+
+static void test_only_what_was_kept_is_found(void **state)
+{
+    assert_false(finds(*state, 1, 1, 150));
+    keep(*state, 1, 1);
+    assert_true(finds(*state, 1, 1, 150));
+    assert_false(finds(*state, 2, 1, 150));
+}
+
+static void test_only_for_the_same_bundle(void **state)
+{
+    keep(*state, 1, 1);
+    assert_false(finds(*state, 1, 2, 150));
+    keep(*state, 1, 2);
+    assert_true(finds(*state, 1, 2, 150));
+    assert_false(finds(*state, 1, 1, 150));
+}
+
+/* The clock may step back and forth: each find looks at it. */
+static void test_only_within_its_time(void **state)
+{
+    keep(*state, 1, 1);
+    assert_false(finds(*state, 1, 1, 99));
+    assert_true(finds(*state, 1, 1, 100));
+    assert_true(finds(*state, 1, 1, 200));
+    assert_false(finds(*state, 1, 1, 201));
+    assert_false(finds(*state, 1, 1, INT64_MIN));
+    assert_false(finds(*state, 1, 1, INT64_MAX));
+    assert_true(finds(*state, 1, 1, 150));
+}
+
+static unsigned count_found(struct verified *verified, unsigned first, unsigned last)
+{
+    unsigned count = 0;
+    for (unsigned i = first; i < last; i++)
+        count += finds(verified, i, 1, 150);
+    return count;
+}
+
+/* Bounded; and who is used stays, though strangers come. */
+static void test_the_unused_make_room(void **state)
+{
+    for (unsigned i = 1; i <= 20; i++)
+        keep(*state, i, 1);
+    assert_int_equal(count_found(*state, 1, 21), 20);
+    for (unsigned i = 1000; i < 1000 + 20 * VERIFIED_MOST; i++) {
+        keep(*state, i, 1);
+        assert_int_equal(count_found(*state, 1, 21), 20);
+    }
+    assert_true(count_found(*state, 1000, 1000 + 20 * VERIFIED_MOST) <= VERIFIED_MOST - 20);
+}
+
+static void test_kept_again_takes_no_second_place(void **state)
+{
+    for (unsigned i = 0; i < 1000; i++)
+        keep(*state, 1, i % 7 + 1);
+    keep(*state, 1, 1);
+    for (unsigned i = 2; i < VERIFIED_MOST / 4; i++)
+        keep(*state, i, 1);
+    assert_true(finds(*state, 1, 1, 150));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_digest, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_only_what_was_kept_is_found, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_only_for_the_same_bundle, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_only_within_its_time, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_unused_make_room, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_kept_again_takes_no_second_place, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
