@@ -6,6 +6,10 @@
 #   make test SANITIZE=address,undefined
 #   make bench    installs what is missing, compares: build/bench.md; BENCH='--rounds 2'
 #   make test-slow, soak (SOAK_SECONDS=1800), memcheck, coverage: what takes longer
+#   make fuzz     fuzzes each target for FUZZ_SECONDS (60), with clang
+#   make race     the tests of what threads share, under ThreadSanitizer
+#   make soak-tokens  SOAK_TOKENS (a million) distinct tokens; memory must stay flat
+#   make cost     what each kind of token costs, counted by callgrind
 #   make lint     clang-format and clang-tidy
 #   make format   lays the sources out as .clang-format says
 
@@ -51,11 +55,14 @@ OBJECTS := $(SOURCES:fcgi/%.c=$(BUILD)/fcgi/%.o) $(BUILD)/sql.o
 SQL     := $(wildcard sql/*.sql)
 SQL     := $(filter-out sql/sample.sql sql/role.sql,$(SQL))
 UNITS   := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c))
+FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_SECONDS := 60
+SOAK_TOKENS := 1000000
 
 BENCH_PROGRAMS := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 
-.PHONY: all deps deps-test deps-bench unit run test test-slow soak memcheck coverage bench lint \
-        format clean
+.PHONY: all deps deps-test deps-bench unit fuzzers fuzz race run test test-slow soak soak-tokens \
+        cost memcheck coverage bench lint format clean
 .DELETE_ON_ERROR:
 
 all: $(BUILD)/bbm-fcgi
@@ -85,7 +92,39 @@ $(BUILD)/bench/%: tests/bench/%.c
 	@mkdir -p $(@D)
 	$(COMPILE) -o $@ $< $(HARDLD) $$(pkg-config --libs fcgi)
 
-unit: $(UNITS)
+# A fuzz target that replays files, for the tests, and one with libFuzzer behind it.
+FUZZ = $(COMPILE) -Itests -Itests/fuzz -DFUZZ_FOLDER='"$(abspath tests/fuzz)"' -o $@ \
+       $(filter %.c %.o,$^) $(HARDLD)
+
+$(BUILD)/tests/fuzz/%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(filter-out %/main.o,$(OBJECTS))
+	@mkdir -p $(@D)
+	$(FUZZ) $(PKG_LIBS)
+
+$(BUILD)/tests/fuzz/%-fuzzer: tests/fuzz/fuzz_%.c $(filter-out %/main.o,$(OBJECTS))
+	@mkdir -p $(@D)
+	$(FUZZ) -fsanitize=fuzzer $(PKG_LIBS)
+
+$(BUILD)/tests/soak_tokens: tests/soak_tokens.c $(filter-out %/main.o,$(OBJECTS))
+	@mkdir -p $(@D)
+	$(COMPILE) -Itests -o $@ $(filter %.c %.o,$^) $(HARDLD) $(PKG_LIBS)
+
+unit: $(UNITS) $(FUZZERS) $(BUILD)/tests/soak_tokens
+
+fuzzers: $(FUZZERS:%=%-fuzzer)
+
+fuzz:
+	$(MAKE) fuzzers CC=clang SANITIZE=fuzzer-no-link,address,undefined BUILD=build/fuzz
+	tests/fuzz/run -s $(FUZZ_SECONDS)
+
+race:
+	$(MAKE) all unit SANITIZE=thread
+	BBM_BUILD="$(abspath build/thread)" tests/run -k "swap or token_reasons or corpus or soak"
+
+soak-tokens: $(BUILD)/tests/soak_tokens
+	$(BUILD)/tests/soak_tokens $(SOAK_TOKENS)
+
+cost: all
+	BBM_BUILD="$(abspath $(BUILD))" tests/token_cost
 
 deps:
 	deploy/demo/packages
@@ -126,13 +165,13 @@ bench: deps-bench
 	BBM_BUILD="$(abspath $(BUILD))" tests/bench/run $(BENCH)
 
 lint:
-	clang-format --dry-run --Werror fcgi/*.[ch] tests/unit/*.[ch] tests/bench/*.c
+	clang-format --dry-run --Werror fcgi/*.[ch] tests/*.[ch] tests/*/*.[ch]
 	clang-tidy --quiet fcgi/*.c tests/bench/*.c -- $(CSTD) -Ifcgi -DBBM_VERSION='"$(VERSION)"' $(PKG_CFLAGS)
 
 format:
-	clang-format -i fcgi/*.[ch] tests/unit/*.[ch] tests/bench/*.c
+	clang-format -i fcgi/*.[ch] tests/*.[ch] tests/*/*.[ch]
 
 clean:
 	rm -rf build
 
--include $(OBJECTS:.o=.d) $(UNITS:=.d)
+-include $(OBJECTS:.o=.d) $(UNITS:=.d) $(FUZZERS:=.d)

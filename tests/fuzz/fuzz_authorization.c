@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT
+ * The Authorization header to a verdict, with the keys in bundle.pem, whose private halves
+ * are lost: whatever is believed and does not stand in `good` is a forgery. */
+#include "fuzz.h"
+#include "request.h"
+#include "token.h"
+
+#include <string.h>
+
+static struct keyring *keyring;
+static char *good;
+
+/* Tokens that were signed for this test, one a line. */
+static char *read_good(void)
+{
+    FILE *file = fopen(FUZZ_FOLDER "/good", "rb");
+    size_t size = 0;
+    char *text = NULL;
+    FUZZ_MUST(file && getdelim(&text, &size, '\0', file) > 0);
+    fclose(file);
+    return text;
+}
+
+static bool is_good(const char *token, size_t len)
+{
+    for (const char *line = good; *line; line += strcspn(line, "\n") + 1) {
+        if (strcspn(line, "\n") == len && memcmp(line, token, len) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void setup(void)
+{
+    char why[256];
+    if (keyring)
+        return;
+    keyring = keyring_load(FUZZ_FOLDER "/bundle.pem", why, sizeof why);
+    FUZZ_MUST(keyring);
+    good = read_good();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
+{
+    static const struct token_policy policy = {"gitlab-issuer", "container_registry"};
+    struct token token;
+    struct refusal refusal;
+    size_t size;
+    setup();
+    char *header = strndup((const char *)bytes, len);
+    const struct request request = {.authorization = header};
+    const char *text = request_bearer(&request, &size);
+    if (text) {
+        bool believed = token_check(text, size, keyring, &policy, FUZZ_NOW, &token, &refusal);
+        FUZZ_MUST(believed == is_good(text, size));
+        FUZZ_MUST(believed != (refusal.reason != NULL));
+        FUZZ_MUST(believed || token.granted == 0);
+    }
+    free(header);
+    return 0;
+}

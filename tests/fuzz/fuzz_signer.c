@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT
+ * A token's header to the key it names: whatever it holds, the key is one of the bundle's
+ * or the one that the bundle's authority vouched for, whose fingerprint is in `vouched`. */
+#include "fuzz.h"
+#include "signer.h"
+#include "strict.h"
+
+#include <string.h>
+
+static struct keyring *keyring;
+static char vouched[KEY_FINGERPRINT_SIZE];
+
+static void setup(void)
+{
+    char why[256];
+    if (keyring)
+        return;
+    keyring = keyring_load(FUZZ_FOLDER "/bundle.pem", why, sizeof why);
+    FUZZ_MUST(keyring);
+    FILE *file = fopen(FUZZ_FOLDER "/vouched", "rb");
+    FUZZ_MUST(file && fgets(vouched, sizeof vouched, file));
+    fclose(file);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
+{
+    struct signer signer;
+    const char *reason = NULL;
+    setup();
+    struct json_object *header = strict_object((const char *)bytes, len);
+    if (header) {
+        if (signer_find(header, keyring, FUZZ_NOW, &signer, &reason)) {
+            FUZZ_MUST(strcmp(signer.key->fingerprint, vouched) == 0 ||
+                      keyring_find(keyring, signer.key->fingerprint));
+            FUZZ_MUST(signer.from <= FUZZ_NOW && FUZZ_NOW <= signer.until);
+        } else {
+            FUZZ_MUST(reason);
+        }
+        signer_clear(&signer);
+    }
+    json_object_put(header);
+    return 0;
+}

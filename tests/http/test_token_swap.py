@@ -1,0 +1,95 @@
+"""The trust bundle replaced while requests are under way, and what is remembered then."""
+
+import os
+import threading
+
+import pytest
+from harness import fastcgi, routes
+from harness.fastcgi import parameters
+from harness.process import wait_until
+from harness.tokens import claims, sign
+
+
+@pytest.fixture
+def bundle(house, keys):
+    """A bundle of its own, to be replaced as an operator would: by a file moved over it."""
+    path = house.workspace.file(house.unique("bundle"), keys.trusted.certificate)
+
+    def replace(text):
+        os.rename(house.workspace.file(house.unique("bundle"), text), path)
+
+    replace.path = path
+    return replace
+
+
+@pytest.fixture
+def service(house, bundle):
+    changes = {"auth": {"token": {"rootcertbundle": bundle.path}}}
+    with house.database() as database, house.service(database.name, changes=changes) as service:
+        yield service
+
+
+@pytest.fixture
+def tokens(keys):
+    return sign(keys.trusted, claims()), sign(keys.second, claims())
+
+
+def status(service, token):
+    return fastcgi.ask(service.address, parameters("GET", routes.LIST, token)).status
+
+
+def test_swap_drops_what_is_remembered(service, bundle, keys, tokens):
+    old, new = tokens
+    assert [status(service, token) for token in (old, old, new, new)] == [200, 200, 401, 401]
+    bundle(keys.second.certificate)
+    assert wait_until(lambda: status(service, new) == 200)
+    assert [status(service, token) for token in (old, new, old)] == [401, 200, 401]
+    bundle(keys.trusted.certificate + keys.second.certificate)
+    assert wait_until(lambda: status(service, old) == 200)
+    assert status(service, new) == 200
+
+
+def test_a_broken_bundle_drops_nothing(service, bundle, tokens):
+    old, _ = tokens
+    assert status(service, old) == 200
+    bundle("no certificate")
+    assert wait_until(lambda: "trust bundle not reloaded" in service.written())
+    assert status(service, old) == 200
+
+
+class Asker(threading.Thread):
+    """Asks for one token over and over; keeps the statuses and when they changed."""
+
+    def __init__(self, service, token, stop):
+        super().__init__(daemon=True)
+        self.service, self.token, self.stop = service, token, stop
+        self.changes, self.number = [], 0
+
+    def run(self):
+        with fastcgi.Connection(self.service.address) as connection:
+            while not self.stop.is_set():
+                answer = connection.request(parameters("GET", routes.LIST, self.token)).status
+                self.number += 1
+                if not self.changes or self.changes[-1] != answer:
+                    self.changes.append(answer)
+
+
+def test_swap_under_load(service, bundle, keys, tokens):
+    """Each asker sees one change for a swap, and never back: no thread holds an old verdict."""
+    stop = threading.Event()
+    askers = [Asker(service, token, stop) for token in tokens * 3]
+    for asker in askers:
+        asker.start()
+    expected = {tokens[0]: [200], tokens[1]: [401]}
+    try:
+        for text, verdicts in ((keys.second.certificate, (401, 200)), (keys.trusted.certificate, (200, 401))) * 2:
+            assert wait_until(lambda: all(asker.changes == expected[asker.token] for asker in askers))
+            bundle(text)
+            for token, verdict in zip(tokens, verdicts, strict=True):
+                expected[token] = [*expected[token], verdict]
+        assert wait_until(lambda: all(asker.changes == expected[asker.token] for asker in askers))
+    finally:
+        stop.set()
+        for asker in askers:
+            asker.join(10)
+    assert all(asker.changes == expected[asker.token] and asker.number > 20 for asker in askers)

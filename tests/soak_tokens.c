@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT
+ * Distinct tokens, as many as asked, half of them good: memory must stay flat.
+ *   soak_tokens NUMBER
+ * Exit code 1 where the process grew by more than a mebibyte between the first tenth and
+ * the end; a sanitizer's own memory grows, so there only the leaks count. */
+#include "auth.h"
+#include "mint.h"
+
+#include <unistd.h>
+
+#define NOW       2000000000
+#define KIB_GROWN 1024
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define MEASURABLE 0
+#elif defined(__has_feature)
+#define MEASURABLE (!__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer))
+#else
+#define MEASURABLE 1
+#endif
+
+static long resident_kib(void)
+{
+    long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    MINT_MUST(file && fscanf(file, "%*d %ld", &pages) == 1);
+    fclose(file);
+    return pages * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+/* A bundle of one key, and the header that names it. */
+static struct keys *open_keys(EVP_PKEY *pkey, char *header, size_t size)
+{
+    char path[] = "/tmp/bbm-fcgi-soak.XXXXXX";
+    char why[256];
+    struct key key;
+    const char *reason;
+    int fd = mkstemp(path);
+    FILE *file = fdopen(fd, "w");
+    X509 *certificate = mint_certificate(pkey, "soak", NOW);
+    MINT_MUST(file && PEM_write_X509(file, certificate) && fclose(file) == 0);
+    struct keys *keys = keys_open(path, why, sizeof why);
+    MINT_MUST(keys && unlink(path) == 0 && key_from(certificate, &key, &reason));
+    snprintf(header, size, "{\"alg\":\"ES256\",\"kid\":\"%s\"}", key.fingerprint);
+    key_clear(&key);
+    X509_free(certificate);
+    return keys;
+}
+
+/* Asks for one token of its own, twice; every other is spoilt and must be refused. */
+static void ask(const struct auth *auth, EVP_PKEY *pkey, const char *header, long number)
+{
+    char claims[256];
+    struct token token;
+    struct refusal refusal;
+    bool good = number % 2 == 0;
+    int len = snprintf(claims, sizeof claims,
+                       "{\"iss\":\"i\",\"aud\":\"s\",\"sub\":\"s\",\"jti\":\"%ld\",\"exp\":%d,"
+                       "\"access\":[{\"type\":\"registry\",\"name\":\"background-migrations\","
+                       "\"actions\":[\"*\"]}]}",
+                       number, NOW + 100);
+    char *text = mint_token(pkey, header, claims, (size_t)len);
+    size_t size = strlen(text);
+    if (!good)
+        text[size - 20] = text[size - 20] == 'A' ? 'B' : 'A';
+    for (int i = 0; i < 2; i++)
+        MINT_MUST(auth_token(auth, text, size, NOW, &token, &refusal) == good);
+    free(text);
+}
+
+int main(int argc, char **argv)
+{
+    long number = argc == 2 ? atol(argv[1]) : 0;
+    long start = 0;
+    char header[128];
+    char issuer[] = "i";
+    char service[] = "s";
+    MINT_MUST(number >= 10);
+    EVP_PKEY *pkey = EVP_EC_gen("P-256");
+    struct conf conf = {.token.issuer = issuer, .token.service = service};
+    struct auth auth = {&conf, open_keys(pkey, header, sizeof header), verified_new()};
+    MINT_MUST(auth.verified);
+    for (long i = 0; i < number; i++) {
+        if (i == number / 10)
+            start = resident_kib();
+        ask(&auth, pkey, header, i);
+    }
+    long end = resident_kib();
+    printf("%ld tokens, resident after a tenth %ld KiB, at the end %ld KiB\n", number, start, end);
+    verified_free(auth.verified);
+    keys_close(auth.keys);
+    EVP_PKEY_free(pkey);
+    return MEASURABLE && end - start > KIB_GROWN ? EXIT_FAILURE : EXIT_SUCCESS;
+}
