@@ -27,7 +27,8 @@ def logged(site):
         path, method = (routes.LIST, "GET") if access == "read" else (routes.PAUSE, "POST")
         answer = fastcgi.ask(site.service.address, parameters(method, path, token, HTTP_X_REQUEST_ID=identity, **more))
         entry = site.service.entry(identity)
-        assert (answer.status, entry["status"], entry["level"]) == (401, 401, "warning")
+        level = "warning" if access == "read" else "audit"
+        assert (answer.status, entry["status"], entry["level"]) == (401, 401, level)
         told = str(answer.headers) + answer.body.decode()
         assert entry["reason"] not in told.replace("invalid_token", "")
         return entry
