@@ -63,7 +63,9 @@ class Comparison:
         self.stage, self.asked = stage, asked
         enter = stack.enter_context
         self.database = enter(stage.database(MIGRATIONS, JOBS))
-        self.service = enter(stage.house.service(self.database.name, {"fcgi": {"threads": THREADS}}))
+        # However slow the machine, slow is not failed.
+        changes = {"fcgi": {"threads": THREADS, "timeout": "60s"}}
+        self.service = enter(stage.house.service(self.database.name, changes))
         answer = stage.ask(self.service.address)
         head = "".join(f"{name}: {value}\r\n" for name, value in answer.headers)
         floor, floor_socket = enter(stage.floor(f"Status: 200 OK\r\n{head}\r\n".encode() + answer.body, FLOOR_THREADS))
@@ -253,7 +255,7 @@ class Life:
             server.stop()
 
     def memory(self, database, threads):
-        with self.stage.house.service(database.name, {"fcgi": {"threads": threads}}) as service:
+        with self.stage.house.service(database.name, {"fcgi": {"threads": threads, "timeout": "60s"}}) as service:
             while True:
                 measure.straight(self.stage.load, service.address, 4 * threads, 0.5, self.request)
                 if connected(database) == threads:

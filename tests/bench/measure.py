@@ -13,10 +13,16 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 def cpu_seconds(pid):
     """utime and stime of a server: of its process, its children, and the children that it had."""
-    total = sum(_times(pid, 4))
-    for child in _children(pid):
-        with contextlib.suppress(FileNotFoundError):  # it ended: now it is among those it had
-            total += sum(_times(child, 2))
+    total, children = None, _children(pid)
+    while total is None:
+        total = sum(_times(pid, 4))
+        for child in children:
+            with contextlib.suppress(FileNotFoundError):
+                total += sum(_times(child, 2))
+        # One that ended meanwhile may have been counted twice, or not at all.
+        now = _children(pid)
+        if now != children:
+            total, children = None, now
     return total / TICKS
 
 
@@ -63,7 +69,8 @@ def watch(servers, load):
 
 def wrk(port, connections, seconds, asked, token=None):
     """Through the web server."""
-    argv = ["wrk", "-t", "2", "-c", str(connections), "-d", f"{seconds}s", "-s", os.path.join(HERE, "wrk.lua")]
+    argv = ["wrk", "-t", "2", "-c", str(connections), "-d", f"{seconds}s", "--timeout", "60s",
+            "-s", os.path.join(HERE, "wrk.lua")]  # fmt: skip
     if token:
         argv += ["-H", f"Authorization: Bearer {token}"]
     return json.loads(run([*argv, f"http://127.0.0.1:{port}", "--", *asked]).splitlines()[-1])
