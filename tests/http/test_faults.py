@@ -301,6 +301,24 @@ def test_a_write_is_sent_once_and_its_outcome_said_to_be_unknown(scene):
     assert scene.ask("POST", routes.PAUSE)[0].json["migrations"] == []
 
 
+@pytest.mark.parametrize("lost, unknown", [(b"COMMIT", True), (b"UPDATE", False)])
+def test_a_restart_lost_on_the_way(scene, lost, unknown):
+    """It is one transaction: lost before its end it was not done, and at its end nobody knows."""
+    with contextlib.closing(scene.cluster.connect(scene.database.name)) as connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE batched_background_migrations SET status = 3, failure_error_code = 4")
+    scene.served()
+    scene.relay.swallow = lost
+    answer, _ = scene.ask("POST", "/v1/gitlab/restart/1/")
+    scene.relay.swallow = None
+    assert answer.status == 503
+    assert ("not known" in str(answer.json["errors"][0].get("detail"))) is unknown
+    outcome = scene.service.entry(answer.header("X-Request-Id"))["outcome"]
+    assert outcome == ("unknown" if unknown else "failed")
+    assert wait_until(lambda: working(scene) == 0)
+    answer, _ = scene.served("POST", "/v1/gitlab/restart/1/")
+    assert len(answer.json["migrations"]) == (0 if unknown else 1)
+
+
 def test_a_write_that_cannot_have_run_is_not_said_to_be_unknown(scene):
     with unreachable(scene):
         answer, _ = scene.ask("POST", routes.PAUSE)
