@@ -356,11 +356,10 @@ void store_migrations_free(struct migrations *migrations)
 /* Rows that a filtered page looks at, at the most: a few milliseconds' worth. */
 #define LOOK_MOST 10000
 
-/* The columns of sql/jobs.sql before a job's own: known, looked_at, last_seen. */
+/* The columns of sql/jobs.sql before a job's own. */
 enum {
     JOBS_KNOWN,
-    JOBS_LOOKED_AT,
-    JOBS_LAST_SEEN,
+    JOBS_BEYOND,
     JOBS_FIRST,
 };
 
@@ -381,25 +380,20 @@ static struct job job_at(const PGresult *result, int row)
     return job;
 }
 
-/* The rows of a page, one more of which says that there is a next one. A filtered page
- * that looked at all the rows it may has a next one too, whatever it found. */
-static bool read_jobs(const PGresult *result, int64_t n, int64_t look, struct jobs *jobs,
-                      struct error *error)
+/* The rows of a page, one more of which says that there is a next one. A filtered page has
+ * a next one too where there may be jobs beyond those it looked at, whatever it found. */
+static bool read_jobs(const PGresult *result, int64_t n, struct jobs *jobs, struct error *error)
 {
     size_t found = PQgetisnull(result, 0, JOBS_FIRST) ? 0 : (size_t)PQntuples(result);
+    struct maybe beyond = maybe_at(result, 0, JOBS_BEYOND);
     jobs->rows = calloc(found + 1, sizeof *jobs->rows);
     if (!jobs->rows)
         return error_unavailable(error, "out of memory");
     jobs->count = found > (size_t)n ? (size_t)n : found;
     for (size_t i = 0; i < jobs->count; i++)
         jobs->rows[i] = job_at(result, (int)i);
-    if (found > jobs->count) {
-        jobs->more = true;
-        jobs->last = jobs->rows[jobs->count - 1].id;
-    } else if (integer_at(result, 0, JOBS_LOOKED_AT) >= look) {
-        jobs->more = true;
-        jobs->last = integer_at(result, 0, JOBS_LAST_SEEN);
-    }
+    jobs->more = found > jobs->count || beyond.given;
+    jobs->last = found > jobs->count ? jobs->rows[jobs->count - 1].id : beyond.value;
     return true;
 }
 
@@ -407,18 +401,19 @@ bool store_jobs(struct store *store, int64_t id, const int64_t *last, const int6
                 int64_t n, int64_t deadline, struct jobs *jobs, struct error *error)
 {
     struct number numbers[5];
-    int64_t look = status ? LOOK_MOST : n + 1;
     /* In the order in which sql/jobs.sql first names them. */
     const char *const params[] = {
-        number(&numbers[0], id),   last ? number(&numbers[1], *last) : NULL,
-        number(&numbers[2], look), status ? number(&numbers[3], *status) : NULL,
+        last ? number(&numbers[0], *last) : NULL,
+        number(&numbers[1], id),
+        status ? number(&numbers[2], *status) : NULL,
+        number(&numbers[3], LOOK_MOST),
         number(&numbers[4], n),
     };
     *jobs = (struct jobs){0};
     PGresult *result = db_run(store->db, SQL_JOBS, params, 5, DB_RETRY, deadline, error);
     if (!result)
         return false;
-    bool good = integer_at(result, 0, JOBS_KNOWN) != 0 ? read_jobs(result, n, look, jobs, error)
+    bool good = integer_at(result, 0, JOBS_KNOWN) != 0 ? read_jobs(result, n, jobs, error)
                                                        : error_id_not_found(error, id);
     PQclear(result);
     return good;
