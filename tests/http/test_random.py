@@ -1,8 +1,8 @@
 """Clients and workers at random on one database, and every answer set against what really was.
 
-A trigger writes down each change of a migration's state, who made it and when it was
-committed, so afterwards it is known in which states each row was between a request and its
-answer. Every answer must have been true at some moment in between, no change may be one
+A trigger writes down each change of a migration's state and who made it, and each client
+takes a snapshot of the database before its request and after the answer. So afterwards it
+is known, with no clock, in which states each row was in between. Every answer must have been true at some moment in between, no change may be one
 that contract section 3 forbids, and none that a service made may be missing from all
 answers. BBM_TEST_SEED repeats the choices (not the timing), BBM_TEST_SECONDS goes on
 for longer.
@@ -28,9 +28,6 @@ TIMEOUT = 0.5  # of the services
 CLIENTS, WORKERS = 4, 2
 UNFINISHED = 8  # migrations that are kept going
 
-# A commit's time is noted a moment before others can see it.
-SLACK = 0.1
-
 NUMBER = {name: number for number, name in STATUS.items()}
 BY_SERVICE = {(1, 0), (4, 0), (0, 1), (3, 1)}
 # With no look at the present state: so also from what it was not when the run began.
@@ -39,12 +36,12 @@ CONFLICTS = {"pause": {2, 3}, "resume": {2, 3}, "restart": {0, 2}}
 KEY = {"pause": "not_paused", "resume": "not_resumed", "restart": "not_restarted"}
 
 HISTORY = f"""
-CREATE TABLE history (number bigserial, id bigint, old int, new int, who text, code int, xid xid);
+CREATE TABLE history (number bigserial, id bigint, old int, new int, who text, code int, xid bigint, at timestamptz);
 CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
-    INSERT INTO history (id, old, new, who, code, xid) VALUES (
+    INSERT INTO history (id, old, new, who, code, xid, at) VALUES (
         NEW.id, CASE TG_OP WHEN 'UPDATE' THEN OLD.status END, NEW.status,
         CASE session_user WHEN '{SERVICE_ROLE}' THEN 'service' ELSE current_setting('application_name') END,
-        NEW.failure_error_code, pg_current_xact_id()::xid);
+        NEW.failure_error_code, pg_current_xact_id()::text::bigint, clock_timestamp());
     RETURN NULL;
 END $$;
 CREATE TRIGGER note_new AFTER INSERT ON batched_background_migrations FOR EACH ROW EXECUTE FUNCTION note();
@@ -59,24 +56,37 @@ class Change:
     """One committed change of one row's state."""
 
     def __init__(self, row):
-        self.id, self.old, self.new, self.who, self.code = (row[n] for n in ("id", "old", "new", "who", "code"))
-        self.at = row["at"].timestamp()
+        self.id, self.old, self.new, self.who, self.code, self.xid = (
+            row[name] for name in ("id", "old", "new", "who", "code", "xid")
+        )
+        self.at = row["at"].timestamp()  # for those who read a failure
         self.told = False
 
     def __repr__(self):
         return f"{self.at % 1000:.4f} {self.id}: {self.old} to {self.new} by the {self.who}"
 
 
+class Snapshot:
+    """Which transactions had been committed at a moment: PostgreSQL's own account of it."""
+
+    def __init__(self, text):
+        _, self.end, running = text.split(":")
+        self.end = int(self.end)
+        self.running = {int(xid) for xid in running.split(",") if xid}
+
+    def shows(self, change):
+        return change.xid < self.end and change.xid not in self.running
+
+
 class History:
     def __init__(self, database):
-        rows = database.rows("SELECT *, pg_xact_commit_timestamp(xid) AS at FROM history ORDER BY number")
-        self.changes = [Change(row) for row in rows]
+        self.changes = [Change(row) for row in database.rows("SELECT * FROM history ORDER BY number")]
         self.of = {}
         for change in self.changes:
             self.of.setdefault(change.id, []).append(change)
 
-    def ids_before(self, moment):
-        return [identity for identity, changes in self.of.items() if changes[0].at < moment - SLACK]
+    def ids_before(self, ask):
+        return [identity for identity, changes in self.of.items() if ask.before.shows(changes[0])]
 
     def window(self, identity, ask):
         """The changes that were in force at some moment of this request, as indices."""
@@ -84,7 +94,8 @@ class History:
         return [
             number
             for number, change in enumerate(changes)
-            if change.at <= ask.end and (number + 1 == len(changes) or changes[number + 1].at >= ask.start - SLACK)
+            if ask.after.shows(change)
+            and (number + 1 == len(changes) or not ask.before.shows(changes[number + 1]))
         ]
 
     def states(self, identity, ask):
@@ -105,13 +116,22 @@ class History:
 class Ask:
     """A request and its answer."""
 
-    def __init__(self, action, identity, start, end, answer):
+    def __init__(self, action, identity):
         self.action = action
         self.id = identity
-        self.start = start
-        self.end = end
+
+    def ask(self, snapshot, send):
+        self.before = snapshot()
+        self.start = time.time()
+        answer = send()
+        self.end = time.time()
+        self.after = snapshot()
         self.status = answer.status
         self.json = answer.json
+
+    def saw(self, change):
+        """Whether the change was committed between request and answer."""
+        return self.after.shows(change) and not self.before.shows(change)
 
     def __repr__(self):
         return f"{self.start % 1000:.4f} to {self.end % 1000:.4f} {self.action} {self.id}: {self.status} {self.json}"
@@ -143,15 +163,21 @@ class Client(Actor):
         super().__init__(number, play)
         self.address = service.address
         self.asked = []
+        self.connection = play.database.cluster.connect(play.database.name)
+
+    def snapshot(self):
+        with self.connection.cursor() as cursor:
+            cursor.execute("SELECT pg_current_snapshot()::text")
+            return Snapshot(cursor.fetchone()[0])
 
     def act(self):
         action = self.choose.choice(self.ACTIONS)
         identity = self.choose.choice(self.play.ids)
         if action == "list" or action in ("pause", "resume") and self.choose.random() < 0.25:
             identity = None
-        start = time.time()
-        answer = fastcgi.ask(self.address, parameters(*self.target(action, identity), self.play.token))
-        self.asked.append(Ask(action, identity, start, time.time(), answer))
+        ask = Ask(action, identity)
+        ask.ask(self.snapshot, lambda: fastcgi.ask(self.address, parameters(*self.target(action, identity), self.play.token)))
+        self.asked.append(ask)
         self.steps += 1
         time.sleep(self.choose.choice((0, 0, 0.002, 0.01)))
 
@@ -233,8 +259,8 @@ def played(house, keys):
         play.clients = [Client(number, play, services[number % 2]) for number in range(CLIENTS)]
         play.workers = [Runner(CLIENTS + number, play) for number in range(WORKERS)]
         run(play)
-        for runner in play.workers:
-            runner.worker.close()
+        for connection in [c.connection for c in play.clients] + [w.worker.connection for w in play.workers]:
+            connection.close()
         play.history = History(database)
         play.asked = sorted((ask for client in play.clients for ask in client.asked), key=lambda ask: ask.end)
         yield play
@@ -278,7 +304,7 @@ def left_by(ask):
 
 
 def covered(play, ask):
-    return [ask.id] if ask.id is not None else play.history.ids_before(ask.start)
+    return [ask.id] if ask.id is not None else play.history.ids_before(ask)
 
 
 def test_enough_happened(played):
@@ -356,15 +382,14 @@ def test_each_change_told_was_made_and_each_made_was_told(played):
             made = [
                 change
                 for change in played.history.of[migration["id"]]
-                if change.who == "service" and (change.old, change.new) == step and not change.told
-                and ask.start - SLACK <= change.at <= ask.end
-            ]  # fmt: skip
+                if change.who == "service" and (change.old, change.new) == step and not change.told and ask.saw(change)
+            ]
             assert made, why(played, ask, migration["id"])
             made[0].told = True
     for change in played.history.changes:
         if change.who == "service" and not change.told:
             # A pause that had to pause a row twice tells it once; one that was late, as not done.
-            assert any(named(ask, change.id) and ask.start - SLACK <= change.at <= ask.end for ask in actions(played)), change
+            assert any(named(ask, change.id) and ask.saw(change) for ask in actions(played)), change
 
 
 def named(ask, identity):

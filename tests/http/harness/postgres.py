@@ -30,7 +30,6 @@ SETTINGS = {
     "full_page_writes": "off",
     "synchronous_commit": "off",
     "autovacuum": "off",
-    "track_commit_timestamp": "on",
     "shared_buffers": "32MB",
     "max_connections": "200",
     "listen_addresses": "127.0.0.1",
