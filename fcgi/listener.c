@@ -119,6 +119,10 @@ static bool bind_unix(struct listener *listener, const struct conf *conf, char *
         return fail(why, size, conf, strerror(errno),
                     "its folder must exist and be writable for this user");
     listener->path = strdup(conf->fcgi.listen);
+    if (lstat(conf->fcgi.listen, &there) == 0) {
+        listener->device = there.st_dev;
+        listener->inode = there.st_ino;
+    }
     return set_owner(conf, why, size);
 }
 
@@ -182,12 +186,20 @@ bool listener_open(struct listener *listener, const struct conf *conf, char *why
     return false;
 }
 
+void listener_unlink(struct listener *listener)
+{
+    struct stat there;
+    if (listener->path && lstat(listener->path, &there) == 0 && there.st_dev == listener->device &&
+        there.st_ino == listener->inode)
+        unlink(listener->path);
+    free(listener->path);
+    listener->path = NULL;
+}
+
 void listener_close(struct listener *listener)
 {
-    if (listener->path)
-        unlink(listener->path);
+    listener_unlink(listener);
     if (listener->fd >= 0)
         close(listener->fd);
-    free(listener->path);
     *listener = (struct listener){.fd = -1};
 }

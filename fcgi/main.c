@@ -144,6 +144,7 @@ int main(int argc, char **argv)
     struct verified *verified = NULL;
     /* libpq looks names up with no deadline; resolv.conf(5)'s own would be half a minute. */
     setenv("RES_OPTIONS", "timeout:2 attempts:1", 0);
+    server_block_signals();
     int code = read_options(argc, argv, &options);
     if (code >= 0)
         return code;

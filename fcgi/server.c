@@ -634,6 +634,10 @@ static void sweep(struct server *server)
             close_quiet(server, &server->connections[i], now);
     }
     pthread_mutex_lock(&server->table);
+    /* A sibling on the same socket may have died with the one wake-up that a connection
+     * causes (EPOLLEXCLUSIVE). Set anew, epoll reports what waits. */
+    if (server->listener->inherited)
+        listen_pause(server);
     listen_again(server);
     pthread_mutex_unlock(&server->table);
 }
@@ -674,26 +678,40 @@ static void watch(struct server *server, const sigset_t *signals)
 
 /* ---- starting and stopping ---- */
 
-/* Stops taking connections. Those waiting on a socket of our own are taken first, as
- * nobody else would answer them; an inherited one has, or will have, other takers. */
+static bool has_room(struct server *server)
+{
+    pthread_mutex_lock(&server->table);
+    bool room = server->free != NO_SLOT;
+    pthread_mutex_unlock(&server->table);
+    return room;
+}
+
+/* Stops taking connections. Those waiting are taken first: a socket of our own has nobody
+ * else to answer them, and of an inherited one that is not known (under mod_fcgid there is
+ * none). Then it is let go at once, while what was taken is still being answered: whoever
+ * connects later is to find another taker, or to be refused and try elsewhere, not to wait
+ * in a queue that ends with this process. Its number stays taken, since a worker may just
+ * be about to accept from it. */
 static void stop_listening(struct server *server)
 {
+    int fd;
+    int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
     pthread_mutex_lock(&server->table);
     listen_pause(server);
     pthread_mutex_unlock(&server->table);
-    if (!server->listener->inherited) {
-        int fd;
-        if (server->listener->path)
-            unlink(server->listener->path);
-        while ((fd = accept4(server->listener->fd, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
-            struct connection *c = connection_new(server, fd);
-            if (!c)
-                close(fd);
-            else
-                hand_over(server, c);
-        }
-        shutdown(server->listener->fd, SHUT_RDWR);
+    listener_unlink(server->listener);
+    while (has_room(server) &&
+           (fd = accept4(server->listener->fd, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
+        struct connection *c = connection_new(server, fd);
+        if (c)
+            hand_over(server, c);
+        else
+            close(fd); /* a worker was faster */
     }
+    if (nothing < 0)
+        return; /* out of descriptors: it is let go at the end */
+    dup2(nothing, server->listener->fd);
+    close(nothing);
 }
 
 /* Lets the threads finish what is under way. True when all of it was. */
@@ -742,17 +760,29 @@ static bool server_init(struct server *server, const struct conf_fcgi *conf,
            epoll_add(server->epoll, server->canary, EPOLLIN | EPOLLET, EVENT_CANARY);
 }
 
-/* Signals are waited for by the watching thread alone. libfcgi's own handlers, should they
- * ever run, would end all its reading for good: so the signals are blocked before. */
-static void block_signals(sigset_t *signals)
+/* What the watching thread alone waits for. */
+static void signals_of_server(sigset_t *signals)
 {
-    const struct sigaction ignore = {.sa_handler = SIG_IGN};
     sigemptyset(signals);
     sigaddset(signals, SIGTERM);
     sigaddset(signals, SIGINT);
     sigaddset(signals, SIGUSR1);
     sigaddset(signals, SIGHUP);
-    pthread_sigmask(SIG_BLOCK, signals, NULL);
+}
+
+void server_block_signals(void)
+{
+    sigset_t signals;
+    signals_of_server(&signals);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+}
+
+/* libfcgi's own handlers, should they ever run, would end all its reading for good: so the
+ * signals are blocked before. */
+static void init_libfcgi(void)
+{
+    const struct sigaction ignore = {.sa_handler = SIG_IGN};
+    server_block_signals();
     FCGX_Init(); /* sets handlers, SIGPIPE's among them */
     sigaction(SIGPIPE, &ignore, NULL);
 }
@@ -809,7 +839,8 @@ bool server_run(const struct conf_fcgi *conf, struct listener *listener,
     struct server server;
     sigset_t signals;
     bool good = false;
-    block_signals(&signals);
+    signals_of_server(&signals);
+    init_libfcgi();
     struct worker *workers = calloc((size_t)conf->threads + 1, sizeof *workers);
     if (server_init(&server, conf, listener, calls) && workers)
         good = run(&server, workers, &signals);

@@ -35,6 +35,11 @@ struct server_calls {
     void (*reload)(void *shared);
 };
 
+/* Holds back the signals that server_run deals with. Called first of all, so that one that
+ * comes while the program starts (mod_fcgid and init scripts send it as they like) finds
+ * the requests that wait in an inherited socket answered, and not reset. */
+void server_block_signals(void);
+
 /* Serves until SIGTERM, SIGINT or SIGUSR1, and until what was under way then is answered
  * or fcgi.draintimeout has passed; what is still under way then ends with the process,
  * which exits from here with success. The listener is the caller's to close. False, with a line in
