@@ -12,6 +12,8 @@
 #   make cost     what each kind of token costs, counted by callgrind
 #   make lint     clang-format and clang-tidy
 #   make format   lays the sources out as .clang-format says
+#   make install  [PREFIX=/usr/local] [DESTDIR=]; starts nothing, writes nothing to /etc
+#   make uninstall
 
 VERSION := 0.1.0
 SOAK_SECONDS ?= 1800
@@ -61,8 +63,14 @@ SOAK_TOKENS := 1000000
 
 BENCH_PROGRAMS := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 
+PREFIX   ?= /usr/local
+SBIN     := $(PREFIX)/sbin
+MAN8     := $(PREFIX)/share/man/man8
+SHARE    := $(PREFIX)/share/bbm-fcgi
+DEPLOYED := $(filter-out deploy/demo/% deploy/man/%,$(wildcard deploy/*/*))
+
 .PHONY: all deps deps-test deps-bench unit fuzzers fuzz race run test test-slow soak soak-tokens \
-        cost memcheck coverage bench lint format clean
+        cost memcheck coverage bench lint format clean install uninstall
 .DELETE_ON_ERROR:
 
 all: $(BUILD)/bbm-fcgi
@@ -171,6 +179,22 @@ lint:
 
 format:
 	clang-format -i fcgi/*.[ch] tests/*.[ch] tests/*/*.[ch]
+
+# The files of deploy/ name the program by its place under the default PREFIX.
+install: all
+	install -D -m 755 $(BUILD)/bbm-fcgi $(DESTDIR)$(SBIN)/bbm-fcgi
+	install -D -m 644 deploy/man/bbm-fcgi.8 $(DESTDIR)$(MAN8)/bbm-fcgi.8
+	install -D -m 644 conf/config.yml $(DESTDIR)$(SHARE)/config.yml
+	install -D -m 644 sql/role.sql $(DESTDIR)$(SHARE)/role.sql
+	for file in $(DEPLOYED); do \
+	    install -D -m 644 $$file $(DESTDIR)$(SHARE)/$$file && \
+	    sed 's|/usr/local/sbin/|$(SBIN)/|g' $$file >$(DESTDIR)$(SHARE)/$$file && \
+	    { [ ! -x $$file ] || chmod 755 $(DESTDIR)$(SHARE)/$$file; } || exit 1; \
+	done
+
+uninstall:
+	rm -f $(DESTDIR)$(SBIN)/bbm-fcgi $(DESTDIR)$(MAN8)/bbm-fcgi.8
+	rm -rf $(DESTDIR)$(SHARE)
 
 clean:
 	rm -rf build

@@ -344,7 +344,7 @@ def test_log_is_json_and_info_if_not_given(house, database, token):
 
 def test_the_example_configuration_is_valid(house, run):
     """Its bundle is not on this machine, and is all that may be missing."""
-    environment = {"REGISTRY_AUTH_TOKEN_ROOTCERTBUNDLE": house.bundle, "REGISTRY_FCGI_GROUP": ""}
+    environment = {"REGISTRY_AUTH_TOKEN_ROOTCERTBUNDLE": house.bundle}
     example = house.copy_to_servers(os.path.join("conf", "config.yml"))
     done = run("-c", example, "-t", environment=environment)
     assert done.returncode == 0, done.stderr

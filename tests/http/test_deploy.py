@@ -1,0 +1,202 @@
+"""What an operator copies onto a host: the init script, the units, make install."""
+
+import os
+import re
+import signal
+import subprocess
+
+import pytest
+from harness import fastcgi, routes
+from harness.fastcgi import parameters
+from harness.mounts import InitScript, deployed, unit_line
+from harness.postgres import REPOSITORY
+from harness.process import wait_until
+
+EXPOSURE = 2.0
+
+
+@pytest.fixture(scope="module")
+def database(house):
+    with house.database() as database:
+        database.add_migration("seven", id=7, status=1)
+        yield database
+
+
+@pytest.fixture(scope="module")
+def listing(keys):
+    return parameters("GET", routes.LIST, keys.token("*"))
+
+
+# spawn-fcgi
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+def test_the_init_script(house, database, listing, processes):
+    script = InitScript(house, database, processes)
+    assert script.run("status").returncode == 3
+    with script:
+        first = script.processes()
+        status = script.must("status")
+        assert all(str(pid) in status.stdout for pid in first)
+        script.must("start")
+        assert script.processes() == first, "a second start has started something"
+
+        script.must("reload")
+        assert fastcgi.ask(script.listen, listing).status == 200
+        assert script.processes() == first
+
+        script.must("restart")
+        script.wait_started(2 * processes)
+        assert len(script.processes()) == processes
+        assert not set(first) & set(script.processes())
+        assert fastcgi.ask(script.listen, listing).status == 200
+        assert house.mode_of(script.listen) == 0o660
+    assert script.run("status").returncode == 3
+    assert not os.path.exists(script.listen)
+    script.must("stop")
+    assert script.written().count('"msg":"stopped"') == 2 * processes
+
+
+def test_one_of_several_processes_may_die(house, database, listing):
+    with InitScript(house, database, 2) as script:
+        os.kill(script.processes()[0], signal.SIGKILL)
+        assert wait_until(lambda: len(script.processes()) == 1)
+        for _ in range(5):
+            assert fastcgi.ask(script.listen, listing).status == 200
+        assert script.run("status").returncode == 0
+
+
+def test_a_start_after_a_crash(house, database, listing):
+    """What a killed service leaves behind, socket and pid file, hinders nobody; nor is a stranger killed."""
+    with InitScript(house, database, 1) as script:
+        (pid,) = script.processes()
+        os.kill(pid, signal.SIGKILL)
+        assert wait_until(lambda: script.processes() == [])
+        with open(os.path.join(script.folder, "run", "bbm-fcgi.pid"), "w", encoding="ascii") as file:
+            file.write(str(os.getpid()))
+        assert script.run("status").returncode == 1
+        script.must("stop")
+        script.must("start")
+        script.wait_started(2)
+        assert fastcgi.ask(script.listen, listing).status == 200
+
+
+def test_a_restart_with_a_wrong_configuration_leaves_the_old_processes(house, database, listing):
+    with InitScript(house, database, 1) as script:
+        before = script.processes()
+        with open(script.configuration, encoding="utf-8") as file:
+            good = file.read()
+        with open(script.configuration, "w", encoding="utf-8") as file:
+            file.write(good.replace("threads: 4", "threads: many"))
+        done = script.run("restart")
+        assert done.returncode != 0 and "fcgi.threads" in done.stderr
+        assert script.processes() == before
+        assert fastcgi.ask(script.listen, listing).status == 200
+        with open(script.configuration, "w", encoding="utf-8") as file:
+            file.write(good)
+
+
+# systemd
+
+
+@pytest.fixture
+def units(house, tmp_path):
+    for name in ("bbm-fcgi.service", "bbm-fcgi.socket"):
+        changes = {"/usr/local/sbin/bbm-fcgi": house.program} if name.endswith("service") else {}
+        (tmp_path / name).write_text(deployed(f"systemd/{name}", changes))
+    return tmp_path
+
+
+def analyze(*arguments):
+    return subprocess.run(["systemd-analyze", *map(str, arguments)], capture_output=True, text=True, check=False,
+                          timeout=60, env={**os.environ, "LC_ALL": "C.UTF-8"})  # fmt: skip
+
+
+def test_the_units_exposure(units):
+    done = analyze("security", "--offline=true", f"--threshold={int(EXPOSURE * 10)}", units / "bbm-fcgi.service")
+    level = float(re.search(r"Overall exposure level for \S+: (\d+\.\d+)", done.stdout).group(1))
+    assert level <= EXPOSURE, done.stdout
+    assert done.returncode == 0
+
+
+def test_systemd_understands_every_line_of_the_units(units):
+    done = analyze("verify", "--man=no", units / "bbm-fcgi.service", units / "bbm-fcgi.socket")
+    assert "bbm-fcgi" not in done.stderr + done.stdout, done
+    assert done.returncode == 0
+
+
+def test_the_unit_gives_requests_time_to_finish():
+    """TimeoutStopSec lies beyond the default of fcgi.draintimeout; what cannot be mended is not retried."""
+    unit = deployed("systemd/bbm-fcgi.service", {})
+    assert unit_line(unit, "TimeoutStopSec") == "30s"
+    assert unit_line(unit, "RestartPreventExitStatus").split() == ["64", "78"]
+
+
+# make install
+
+
+def make(*arguments):
+    return subprocess.run(["make", "-C", REPOSITORY, "--no-print-directory", *arguments],
+                          capture_output=True, text=True, check=False, timeout=120)  # fmt: skip
+
+
+def files_under(folder):
+    return {
+        os.path.relpath(os.path.join(root, name), folder) for root, _, names in os.walk(folder) for name in names
+    }  # fmt: skip
+
+
+@pytest.fixture
+def installed(tmp_path):
+    def install(target, *more):
+        build = f"BUILD={os.environ.get('BBM_BUILD') or os.path.join(REPOSITORY, 'build')}"
+        done = make(target, f"DESTDIR={tmp_path}", build, *more)
+        assert done.returncode == 0, done
+        return files_under(tmp_path)
+
+    install.root = tmp_path
+    return install
+
+
+@pytest.mark.parametrize("prefix", [None, "/usr"])
+def test_install_and_uninstall(installed, prefix):
+    more = [f"PREFIX={prefix}"] if prefix else []
+    place = (prefix or "/usr/local")[1:]
+    files = installed("install", *more)
+    share = f"{place}/share/bbm-fcgi"
+    expected = {f"{place}/sbin/bbm-fcgi", f"{place}/share/man/man8/bbm-fcgi.8", f"{share}/config.yml", f"{share}/role.sql"}
+    for path in files_under(os.path.join(REPOSITORY, "deploy")):
+        if not path.startswith(("demo/", "man/")):
+            expected.add(f"{share}/deploy/{path}")
+    assert files == expected
+    assert all(path.startswith(place + "/") for path in files)
+
+    program = installed.root / place / "sbin" / "bbm-fcgi"
+    version = subprocess.run([program, "-V"], capture_output=True, text=True, check=True).stdout
+    assert version.startswith("bbm-fcgi ")
+    unit = (installed.root / share / "deploy/systemd/bbm-fcgi.service").read_text()
+    assert unit_line(unit, "ExecStart").startswith(f"/{place}/sbin/bbm-fcgi ")
+    assert os.access(installed.root / share / "deploy/spawn-fcgi/bbm-fcgi.init", os.X_OK)
+
+    (installed.root / place / "sbin" / "another").write_text("not ours")
+    assert installed("uninstall", *more) == {f"{place}/sbin/another"}
+    assert not (installed.root / share).exists()
+    assert installed("uninstall", *more) == {f"{place}/sbin/another"}, "a second time"
+
+
+def test_the_manual_page_is_in_order():
+    done = subprocess.run(["groff", "-man", "-Tutf8", "-ww", os.path.join(REPOSITORY, "deploy/man/bbm-fcgi.8")],
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) > 100
+
+
+def test_the_manual_page_tells_of_every_key(house):
+    """The program's own words for what it knows: an unknown key's message lists fcgi's."""
+    with open(os.path.join(REPOSITORY, "deploy/man/bbm-fcgi.8"), encoding="utf-8") as file:
+        page = file.read()
+    with open(os.path.join(REPOSITORY, "fcgi/conf.c"), encoding="utf-8") as file:
+        keys = re.findall(r'\.path = "([a-z.]+)"', file.read())
+    assert len(keys) > 25
+    missing = [key for key in keys if key not in page]
+    assert missing == []
