@@ -121,6 +121,17 @@ def test_outside_the_mount_the_service_is_not_asked(client, token, path):
     assert b'"errors"' not in answer.body
 
 
+@pytest.mark.parametrize("path", ["/-/liveness", "/-/readiness", "/-/metrics"])
+def test_operational_routes_are_open_to_this_host(client, request, path):
+    answer = client.get(path)
+    if path == "/-/metrics" and "apache-fcgid" in request.node.callspec.id:
+        assert answer.status == 404, "each process counts for itself there, so it is left out"
+    else:
+        assert answer.status == 200, answer
+    for base in routes.BASES:
+        assert client.get(base + path).json == error_body("NOT_FOUND", "no such route")
+
+
 def test_the_path_is_decoded_once(client, token):
     assert client.get(routes.LIST + "%37/", token).json["migration"]["id"] == 7
     answer = client.get(routes.LIST + "%2537/", token)
