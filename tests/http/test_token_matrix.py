@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from harness import fastcgi, forge, routes
 from harness.fastcgi import parameters
 from harness.forge import Holder, der64, encode, jwk, kind_of, part, pem, x5c
+from harness.process import wait_until
 from harness.refusals import BAD_TOKEN, NO_ACCESS, NO_TOKEN, assert_refused
 from harness.tokens import ABSENT, SERVICE, claims, entry, remember
 
@@ -271,7 +272,9 @@ def test_algorithm_that_is_none(judge, cast, algorithm, source, signed):
     judge(BAD_TOKEN, remember(f"{text}.{signed}"))
 
 
-@pytest.mark.parametrize("spelling", ["rs256", "Rs256", "RS256\0", " RS256", "RS-256", 256, None, ["RS256"], ABSENT], ids=repr)
+@pytest.mark.parametrize(
+    "spelling", ["rs256", "Rs256", "RS256\0", " RS256", "RS-256", 256, None, ["RS256"], ABSENT], ids=repr
+)
 def test_algorithm_spelt_another_way(judge, cast, spelling):
     private, header = cast.signer("RS256", "kid")
     header = {name: value for name, value in {**header, "alg": spelling}.items() if value is not ABSENT}
@@ -303,7 +306,11 @@ def test_hmac_with_what_everybody_knows(judge, cast, algorithm, source, secret):
     key = secrets_of(cast)[secret]
     _, header = cast.signer("RS256", source)
     digest = getattr(hashlib, "sha" + algorithm[2:])
-    judge(BAD_TOKEN, forge.forge(key, {**header, "alg": algorithm}, sign=lambda k, _, text: hmac.digest(k, text, digest)))
+
+    def sign(key, _, text):
+        return hmac.digest(key, text, digest)
+
+    judge(BAD_TOKEN, forge.forge(key, {**header, "alg": algorithm}, sign=sign))
 
 
 UNFIT = [
@@ -473,6 +480,8 @@ def odd_chains(cast):
     far, between, root = cast.far["RSA"], cast.between, cast.root
     stranger = cast.stranger["RSA"]
     leaf = cast.vouched["RSA"]
+    old = Holder("old", issuer=root, ca=True, days=(-9, -1))
+    new = Holder("new", issuer=root, ca=True, days=(1, 9))
     no_authority = Holder("no authority", issuer=root, ca=False)
     weak = Holder("weak", issuer=root, key=rsa.generate_private_key(65537, 1024))
     return {
@@ -481,8 +490,8 @@ def odd_chains(cast):
         "trusted, signed by a stranger": (stranger, [far, between]),
         "expired": (None, [Holder("expired", "RSA", root, days=(-9, -1))]),
         "not yet valid": (None, [Holder("early", "RSA", root, days=(1, 9))]),
-        "over an expired one": (None, [Holder("x", "RSA", old := Holder("old", issuer=root, ca=True, days=(-9, -1))), old]),
-        "over a future one": (None, [Holder("x", "RSA", new := Holder("new", issuer=root, ca=True, days=(1, 9))), new]),
+        "over an expired one": (None, [Holder("x", "RSA", old), old]),
+        "over a future one": (None, [Holder("x", "RSA", new), new]),
         "leaf without chain": (far, [far]),
         "in the wrong order": (far, [between, far]),
         "reversed": (far, [root, between, far]),
@@ -509,7 +518,8 @@ ODD_CHAINS = [
     "a stranger's", "a stranger's, with a trusted one after", "trusted, signed by a stranger", "expired",
     "not yet valid", "over an expired one", "over a future one", "leaf without chain", "in the wrong order",
     "reversed", "its issuers in the wrong order", "a stranger among them", "a stranger on top",
-    "a pretender on top", "a stranger below the known root", "twice the same", "a root of a trusted name", "a root of a trusted name, left out", "that root alone",
+    "a pretender on top", "a stranger below the known root", "twice the same", "a root of a trusted name",
+    "a root of a trusted name, left out", "that root alone",
     "over one that is no authority", "over a leaf of the bundle", "of a known name", "signed with SHA-1",
     "of a weak key", "of seven", "of a hundred",
 ]  # fmt: skip
@@ -566,6 +576,15 @@ def test_x5c_of_an_odd_form(judge, cast, form, place):
     judge(BAD_TOKEN, forge.forge(known.private, {"alg": "RS256", "kid": known.kid, **source}))
 
 
+def test_a_token_is_not_believed_beyond_its_certificates(judge, connection, cast):
+    brief = Holder("brief", issuer=cast.root, days=(-1, 4 / 86400))
+    token = forge.forge(brief.private, {"alg": "ES256", "x5c": x5c(brief)}, claims(["read"]))
+    judge(GRANTED, token)
+    ask = parameters("GET", routes.LIST, token)
+    assert wait_until(lambda: connection.request(ask).status == 401, pause=0.2)
+    judge(BAD_TOKEN, token)
+
+
 # The key: jwk
 
 
@@ -583,6 +602,7 @@ JWK_FAULTS = {
     "a vouched one without x5c": lambda cast: jwk(cast.vouched["RSA"].private),
     "x5c that does not match": lambda cast: jwk(cast.known["RSA"].private, x5c=cast.far["RSA"].chain),
     "x5c that matches, numbers that do not": lambda cast: jwk(cast.stranger["RSA"].private, x5c=cast.far["RSA"].chain),
+    "x5c of the signer, numbers of another": lambda cast: jwk(cast.stranger["RSA"].private, x5c=cast.far["RSA"].chain),
     "kid of another": lambda cast: jwk(cast.known["RSA"].private, kid=cast.second.kid),
     "kid null": lambda cast: jwk(cast.known["RSA"].private, kid=None),
     "kid empty": lambda cast: jwk(cast.known["RSA"].private, kid=""),
@@ -610,7 +630,8 @@ JWK_FAULTS = {
 def test_jwk_with_a_fault(judge, cast, fault, signer):
     """Signed with the known key, and where that is another, with the one in the jwk."""
     signers = {"a stranger's": "stranger", "a stranger's with a known kid": "stranger",
-               "a vouched one without x5c": "vouched", "x5c that matches, numbers that do not": "stranger"}  # fmt: skip
+               "a vouched one without x5c": "vouched", "x5c of the signer, numbers of another": "far",
+               "x5c that matches, numbers that do not": "stranger"}  # fmt: skip
     holder = cast.known["RSA"]
     if signer == "the jwk's key":
         holder = getattr(cast, signers[fault])["RSA"] if fault in signers else holder
@@ -633,6 +654,7 @@ EC_FAULTS = {
     "crv absent": {"crv": ABSENT},
     "crv in openssl's words": {"crv": "prime256v1"},
     "x absent": {"x": ABSENT},
+    "x another": {"x": "A" * 43},
     "y absent": {"y": ABSENT},
     "y another": {"y": "A" * 43},
     "kty RSA": {"kty": "RSA"},
@@ -670,7 +692,11 @@ def test_header_with_a_fault(judge, cast, algorithm, source, change):
     judge(BAD_TOKEN, forge.forge(private, {**header, **HEADERS[change]}))
 
 
-@pytest.mark.parametrize("change", [{"typ": "jwt"}, {"typ": ABSENT}, {"cty": "x"}, {"jku": "https://x/"}, {"x5u": "https://x/"}, {"b64": False}], ids=repr)
+@pytest.mark.parametrize(
+    "change",
+    [{"typ": "jwt"}, {"typ": ABSENT}, {"cty": "x"}, {"jku": "https://x/"}, {"x5u": "https://x/"}, {"b64": False}],
+    ids=["jwt", "no typ", "cty", "jku", "x5u", "b64"],
+)
 def test_header_that_is_good(judge, cast, change):
     private, header = cast.signer("RS256", "kid")
     header = {name: value for name, value in {**header, **change}.items() if value is not ABSENT}
@@ -742,7 +768,9 @@ def test_json_that_is_none_or_two(judge, cast, text, place):
         judge(BAD_TOKEN, forge.forge(private, header, spoilt_text))
 
 
-@pytest.mark.parametrize("text", ['"a:b": "c:d"', '"x": "\\"a\\": \\\\"', '"x": "\'"', '"x": {"sub": {"sub": [{"sub": 1}]}}'])
+@pytest.mark.parametrize(
+    "text", ['"a:b": "c:d"', '"x": "\\"a\\": \\\\"', '"x": "\'"', '"x": {"sub": {"sub": [{"sub": 1}]}}']
+)
 def test_json_that_looks_odd_and_is_good(judge, cast, text):
     private, header = cast.signer("RS256", "kid")
     judge(GRANTED, forge.forge(private, header, f" {{ {json.dumps(claims())[1:-1]} , {text} }} \n"))
@@ -840,13 +868,15 @@ def test_two_authorizations(service, cast, other, order):
     two = two if order == "first" else two[::-1]
     content = raw_pairs(*parameters("GET", routes.LIST).items(), *(("HTTP_AUTHORIZATION", value) for value in two))
     with fastcgi.Connection(service.address) as connection:
-        connection.send(fastcgi.begin(False) + fastcgi.stream(fastcgi.PARAMS, content) + fastcgi.stream(fastcgi.STDIN, b""))
+        connection.send(fastcgi.begin(False) + fastcgi.stream(fastcgi.PARAMS, content))
+        connection.send(fastcgi.stream(fastcgi.STDIN, b""))
         assert_refused(connection.answer(), "read", NO_TOKEN)
 
 
 def test_two_authorizations_through_nginx(service, cast):
     token = forge.forge(*cast.signer("RS256", "kid"))
-    head = f"GET {routes.LIST} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + f"Authorization: Bearer {token}\r\n" * 2 + "\r\n"
+    head = f"GET {routes.LIST} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    head += f"Authorization: Bearer {token}\r\n" * 2 + "\r\n"
     with socket.create_connection(("127.0.0.1", service.client.port), timeout=10) as connection:
         connection.sendall(head.encode())
         status = connection.makefile("rb").readline().split()[1]

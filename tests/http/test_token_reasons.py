@@ -109,7 +109,8 @@ def test_what_is_claimed_cannot_spoil_the_log(site, logged, keys):
     assert claimed(logged(None)) == (None, None, None)
     good = keys.token("read", sub="good")
     identity = f"test-{uuid.uuid4()}"
-    assert fastcgi.ask(site.service.address, parameters("GET", routes.LIST, good, HTTP_X_REQUEST_ID=identity)).status == 200
+    answer = fastcgi.ask(site.service.address, parameters("GET", routes.LIST, good, HTTP_X_REQUEST_ID=identity))
+    assert answer.status == 200
     assert not set(CLAIMED) & set(site.service.entry(identity))
 
 
