@@ -4,6 +4,7 @@
 
 #include "clock.h"
 #include "store.h"
+#include "text.h"
 
 #include <inttypes.h>
 #include <pthread.h>
@@ -51,8 +52,7 @@ struct state {
     size_t entry_count;
     struct open *open; /* ascending by id */
     size_t open_count;
-    char *asking; /* what to ask for about all migrations; NULL: to be made */
-    size_t asking_expected;
+    struct counts_base asking; /* what to ask about all migrations; `open` NULL: to be made */
 };
 
 struct counts {
@@ -70,7 +70,7 @@ static void state_clear(struct state *state)
 {
     free(state->entries);
     free(state->open);
-    free(state->asking);
+    counts_base_free(&state->asking);
     *state = (struct state){0};
 }
 
@@ -187,38 +187,68 @@ static int64_t pace_of(const struct entry *entry)
 
 /* ---- asking ---- */
 
-/* The unfinished jobs whose present state is to be asked for, of one migration or all,
- * as "{1,2,3}", which the caller owns. NULL when out of memory. `*expected`: how many jobs
- * up to the mark will come, the one at the mark among them. */
-static char *write_asking(const struct state *state, const int64_t *id, size_t *expected)
+void counts_base_free(struct counts_base *base)
 {
-    char *asking = NULL;
-    const char *comma = "";
-    size_t size = 0;
-    FILE *text = open_memstream(&asking, &size);
-    if (!text)
-        return NULL;
+    free(base->open);
+    free(base->states);
+    *base = (struct counts_base){0};
+}
+
+/* Whether a statement asks for the present state of an unfinished job. */
+static bool is_asked(const struct state *state, const struct open *open, const int64_t *id)
+{
+    if (id && open->migration_id != *id)
+        return false;
+    struct entry *entry = entry_find(state, open->migration_id);
+    return state->open_count <= ASK_ALL || (open->status == JOB_FAILED && entry->asked++ < ASK_FEW);
+}
+
+/* Writes the ids to ask for, and their states, as arrays, and counts what will come. */
+static void write_asking(const struct state *state, const int64_t *id, FILE *ids, FILE *states,
+                         struct counts_base *base)
+{
     for (size_t i = 0; i < state->entry_count; i++)
         state->entries[i].asked = 0;
-    *expected = state->mark > 0;
-    fputc('{', text);
+    base->expected = state->mark > 0;
+    fputc('{', ids);
+    fputc('{', states);
     for (size_t i = 0; i < state->open_count; i++) {
         const struct open *open = &state->open[i];
-        if (id && open->migration_id != *id)
+        if (!is_asked(state, open, id))
             continue;
-        struct entry *entry = entry_find(state, open->migration_id);
-        if (state->open_count > ASK_ALL &&
-            (open->status != JOB_FAILED || entry->asked++ >= ASK_FEW))
-            continue;
-        fprintf(text, "%s%" PRId64, comma, open->id);
-        comma = ",";
-        *expected += open->id != state->mark;
+        fprintf(ids, "%s%" PRId64, base->has_open ? "," : "", open->id);
+        fprintf(states, "%s%" PRId64, base->has_open ? "," : "", open->status);
+        base->has_open = true;
+        base->expected += open->id != state->mark;
     }
-    fputc('}', text);
-    if (fclose(text) == 0)
-        return asking;
-    free(asking);
-    return NULL;
+    fputc('}', ids);
+    fputc('}', states);
+}
+
+/* False when out of memory. */
+static bool make_asking(const struct state *state, const int64_t *id, struct counts_base *base)
+{
+    size_t ids_size = 0;
+    size_t states_size = 0;
+    FILE *ids = open_memstream(&base->open, &ids_size);
+    FILE *states = open_memstream(&base->states, &states_size);
+    if (ids && states)
+        write_asking(state, id, ids, states, base);
+    bool good = (ids && fclose(ids) == 0) & (states && fclose(states) == 0);
+    if (!good)
+        counts_base_free(base);
+    return good;
+}
+
+/* The same at every request about all migrations, until something changes. */
+static bool copy_asking(struct state *state, struct counts_base *base)
+{
+    if (!state->asking.open && !make_asking(state, NULL, &state->asking))
+        return false;
+    *base = state->asking;
+    base->open = strdup(state->asking.open);
+    base->states = strdup(state->asking.states);
+    return base->open && base->states;
 }
 
 bool counts_base(struct counts *counts, const int64_t *id, struct counts_base *base)
@@ -226,19 +256,18 @@ bool counts_base(struct counts *counts, const int64_t *id, struct counts_base *b
     struct state *state = &counts->state;
     *base = (struct counts_base){0};
     pthread_mutex_lock(&counts->lock);
+    bool good = state->valid && (id ? make_asking(state, id, base) : copy_asking(state, base));
     base->generation = counts->generation;
     base->mark = state->mark;
-    if (state->valid && id) {
-        base->open = write_asking(state, id, &base->expected);
-    } else if (state->valid) {
-        /* The same at every request until something changes. */
-        if (!state->asking)
-            state->asking = write_asking(state, NULL, &state->asking_expected);
-        base->open = state->asking ? strdup(state->asking) : NULL;
-        base->expected = state->asking_expected;
-    }
+    base->may_glance = state->mark == 0 || state->mark_at != NONE;
+    char time[32] = "";
+    if (state->mark > 0 && base->may_glance)
+        text_rfc3339(state->mark_at, time);
     pthread_mutex_unlock(&counts->lock);
-    return base->open != NULL;
+    snprintf(base->newest, sizeof base->newest, "{%s}", time);
+    if (!good)
+        counts_base_free(base);
+    return good;
 }
 
 /* ---- taking in ---- */
@@ -382,8 +411,7 @@ static enum counts_verdict apply_all(struct counts *counts, const struct counts_
     for (size_t i = 0; i < state->entry_count; i++)
         state->entries[i].changed = 0;
     counts->generation++;
-    free(state->asking);
-    state->asking = NULL;
+    counts_base_free(&state->asking);
     enum counts_verdict verdict = take_all(state, jobs, count);
     if (may_hide_more(state))
         verdict = COUNTS_LOST;
@@ -420,6 +448,18 @@ enum counts_verdict counts_apply(struct counts *counts, const struct counts_base
 out:
     pthread_mutex_unlock(&counts->lock);
     return verdict;
+}
+
+bool counts_unchanged(struct counts *counts, const struct counts_base *base, const int64_t *ids,
+                      struct counts_of *told, size_t id_count)
+{
+    pthread_mutex_lock(&counts->lock);
+    const struct state *state = &counts->state;
+    bool same = state->valid && counts->generation == base->generation;
+    for (size_t i = 0; same && i < id_count; i++)
+        tell(entry_find(state, ids[i]), &told[i]);
+    pthread_mutex_unlock(&counts->lock);
+    return same;
 }
 
 /* ---- counting anew ---- */

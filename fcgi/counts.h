@@ -41,12 +41,16 @@ struct counts_of {
     int64_t pace; /* microseconds from one job to the next; 0: not known */
 };
 
-/* The state that a statement's rows will be set against. */
+/* The state that a statement's rows will be set against; released by counts_base_free. */
 struct counts_base {
     uint64_t generation;
     int64_t mark;
-    char *open;      /* ids as PostgreSQL's array text; owned, freed with free() */
-    size_t expected; /* how many jobs up to the mark the statement must find */
+    char newest[40]; /* when the job at the mark was created, as PostgreSQL's array text */
+    bool may_glance; /* that is known, so that sql/glance.sql can tell */
+    char *open;      /* the ids to ask for, as array text; owned, as is the next */
+    char *states;    /* and the states they have */
+    bool has_open;   /* there are any */
+    size_t expected; /* how many jobs up to the mark sql/migrations.sql must find */
 };
 
 enum counts_verdict {
@@ -64,6 +68,13 @@ void counts_free(struct counts *counts);
 /* The base for a statement about one migration, or with `id` NULL all. False where there
  * is none yet, or when out of memory. */
 bool counts_base(struct counts *counts, const int64_t *id, struct counts_base *base);
+
+void counts_base_free(struct counts_base *base);
+
+/* Tells the counts after sql/glance.sql has found all as it was. False where the state is
+ * another by now. */
+bool counts_unchanged(struct counts *counts, const struct counts_base *base, const int64_t *ids,
+                      struct counts_of *told, size_t id_count);
 
 /* Takes the jobs that the statement read, ascending by id, each once, and tells the counts of the
  * migrations `ids` in `told`. With `id` as given to counts_base. */

@@ -6,6 +6,8 @@
 #define BBM_SQL_H
 
 extern const char SQL_COUNTS[];
+extern const char SQL_GLANCE[];
+extern const char SQL_GLANCE_NEWEST[];
 extern const char SQL_JOBS[];
 extern const char SQL_MIGRATIONS[];
 extern const char SQL_PAUSE[];

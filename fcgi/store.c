@@ -142,7 +142,8 @@ static struct migration migration_at(const PGresult *result, const struct column
     };
 }
 
-/* The rows of sql/migrations.sql taken apart: each migration once, and the jobs. */
+/* The rows of sql/migrations.sql or sql/glance.sql taken apart: each migration once, and
+ * the jobs. */
 struct listing {
     struct migrations migrations;
     struct counts_job *jobs; /* ascending by id */
@@ -181,6 +182,22 @@ static void sort_jobs(struct listing *listing)
     listing->job_count = kept;
 }
 
+static int by_migration_id(const void *a, const void *b)
+{
+    const struct migration *left = a;
+    const struct migration *right = b;
+    return (left->id > right->id) - (left->id < right->id);
+}
+
+/* By id, which is cheaper here than to have PostgreSQL plan a sort at every request. */
+static void sort_migrations(struct listing *listing)
+{
+    struct migrations *migrations = &listing->migrations;
+    qsort(migrations->rows, migrations->count, sizeof *migrations->rows, by_migration_id);
+    for (size_t i = 0; i < migrations->count; i++)
+        listing->ids[i] = migrations->rows[i].id;
+}
+
 /* Takes over `result`. */
 static bool read_listing(PGresult *result, struct listing *listing, struct error *error)
 {
@@ -200,13 +217,14 @@ static bool read_listing(PGresult *result, struct listing *listing, struct error
             listing->ids[migrations->count] = id;
             migrations->rows[migrations->count++] = migration_at(result, &c, row);
         }
-        if (PQgetisnull(result, row, c.job_id))
+        if (c.job_id < 0 || PQgetisnull(result, row, c.job_id))
             continue;
         listing->jobs[listing->job_count++] = (struct counts_job){
             integer_at(result, row, c.job_id), integer_at(result, row, c.job_migration_id),
             integer_at(result, row, c.job_status), time_at(result, row, c.job_created_at).value};
     }
     sort_jobs(listing);
+    sort_migrations(listing);
     return true;
 }
 
@@ -292,29 +310,73 @@ static bool have_counts(struct store *store, int64_t deadline, struct error *err
     return good && !error->status;
 }
 
+/* The cheap statement: the migrations, and whether the jobs are as they were counted.
+ * `*done` where they are. */
+static bool list_by_glance(struct store *store, const char *id, const struct counts_base *base,
+                           int64_t deadline, struct listing *listing, bool *done,
+                           struct error *error)
+{
+    struct number mark;
+    /* In the order in which sql/glance.sql and glance_newest.sql first name them. */
+    const char *const all[] = {number(&mark, base->mark), base->newest, base->open, base->states,
+                               id};
+    const char *const few[] = {mark.text, base->newest, id};
+    PGresult *result =
+        base->has_open ? db_run(store->db, SQL_GLANCE, all, 5, DB_RETRY, deadline, error)
+                       : db_run(store->db, SQL_GLANCE_NEWEST, few, 3, DB_RETRY, deadline, error);
+    if (!result || !read_listing(result, listing, error))
+        return false;
+    /* Where there is no migration there is nothing to tell of its jobs. */
+    bool unchanged =
+        PQntuples(result) == 0 || integer_at(result, 0, PQfnumber(result, "jobs_unchanged")) != 0;
+    *done = unchanged && counts_unchanged(store->counts, base, listing->ids, listing->counts,
+                                          listing->migrations.count);
+    return true;
+}
+
+/* The full statement, with what has changed among the jobs. */
+static bool list_with_jobs(struct store *store, const int64_t *id, const struct counts_base *base,
+                           int64_t deadline, struct listing *listing, enum counts_verdict *verdict,
+                           struct error *error)
+{
+    struct number numbers[2];
+    /* In the order in which sql/migrations.sql first names them. */
+    const char *const params[] = {number(&numbers[0], base->mark),
+                                  id ? number(&numbers[1], *id) : NULL, base->open};
+    PGresult *result = db_run(store->db, SQL_MIGRATIONS, params, 3, DB_RETRY, deadline, error);
+    if (!result || !read_listing(result, listing, error))
+        return false;
+    *verdict = counts_apply(store->counts, base, id, listing->jobs, listing->job_count,
+                            listing->ids, listing->counts, listing->migrations.count);
+    if (*verdict == COUNTS_LOST)
+        counts_forget(store->counts, base->generation);
+    return true;
+}
+
 /* One try at the listing with its counts. */
 static bool list_once(struct store *store, const int64_t *id, int64_t deadline,
                       struct listing *listing, enum counts_verdict *verdict, struct error *error)
 {
-    struct number numbers[2];
+    struct number text;
     struct counts_base base;
+    bool done = false;
+    bool good = true;
     *verdict = COUNTS_AGAIN;
     if (!have_counts(store, deadline, error))
         return false;
     if (!counts_base(store->counts, id, &base))
         return true;
-    /* In the order in which sql/migrations.sql first names them. */
-    const char *const params[] = {number(&numbers[0], base.mark),
-                                  id ? number(&numbers[1], *id) : NULL, base.open};
-    PGresult *result = db_run(store->db, SQL_MIGRATIONS, params, 3, DB_RETRY, deadline, error);
-    free(base.open);
-    if (!result || !read_listing(result, listing, error))
-        return false;
-    *verdict = counts_apply(store->counts, &base, id, listing->jobs, listing->job_count,
-                            listing->ids, listing->counts, listing->migrations.count);
-    if (*verdict == COUNTS_LOST)
-        counts_forget(store->counts, base.generation);
-    return true;
+    if (base.may_glance)
+        good = list_by_glance(store, id ? number(&text, *id) : NULL, &base, deadline, listing,
+                              &done, error);
+    if (done)
+        *verdict = COUNTS_EXACT;
+    if (good && !done) {
+        listing_free(listing);
+        good = list_with_jobs(store, id, &base, deadline, listing, verdict, error);
+    }
+    counts_base_free(&base);
+    return good;
 }
 
 bool store_migrations(struct store *store, const int64_t *id, int64_t deadline,

@@ -100,7 +100,7 @@ static enum counts_verdict ask(struct counts *counts, const int64_t *id, const i
     enum counts_verdict verdict = counts_apply(counts, &base, id, seen, count, ids, told, id_count);
     if (verdict == COUNTS_LOST)
         counts_forget(counts, base.generation);
-    free(base.open);
+    counts_base_free(&base);
     return verdict;
 }
 
@@ -304,7 +304,7 @@ static void test_base_out_of_date(void **state)
     table_add(1, JOB_FINISHED);
     ask_until_exact(counts, NULL, &id, &told, 1);
     assert_int_equal(counts_apply(counts, &base, NULL, table, 2, &id, &told, 1), COUNTS_AGAIN);
-    free(base.open);
+    counts_base_free(&base);
     counts_free(counts);
 }
 
