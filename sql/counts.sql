@@ -2,12 +2,22 @@
 -- one for each job that is not finished, with its id and status.
 --   psql -f sql/counts.sql
 --
--- One scan of the table, which PostgreSQL can share among parallel workers: there is no
--- index on a job's status. Done when the service first needs counts, and then seldom.
+-- There is no index on a job's status: the table is scanned, twice, as PostgreSQL shares
+-- either scan among parallel workers, but not one that does both. Done when the service
+-- first needs counts, and then seldom.
 SELECT batched_background_migration_id AS migration_id,
-       CASE WHEN status <> 2 THEN id END AS open_id,
-       min(status) AS status,
+       NULL::bigint AS open_id,
+       2::smallint AS status,
        count(*) AS jobs,
        max(id) AS newest
   FROM batched_background_migration_jobs
- GROUP BY migration_id, open_id
+ WHERE status = 2
+ GROUP BY migration_id
+ UNION ALL
+SELECT batched_background_migration_id,
+       id,
+       status,
+       1,
+       id
+  FROM batched_background_migration_jobs
+ WHERE status <> 2
