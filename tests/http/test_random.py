@@ -22,8 +22,8 @@ from harness.rows import STATUS
 from harness.worker import COMMIT, WORK, Worker
 
 SEED = int(os.environ.get("BBM_TEST_SEED") or random.SystemRandom().randrange(10**6))
-SECONDS = float(os.environ.get("BBM_TEST_SECONDS") or 12)
-STEPS = 3000
+SECONDS = float(os.environ.get("BBM_TEST_SECONDS") or 8)
+STEPS = 2000
 TIMEOUT = 0.5  # of the services
 CLIENTS, WORKERS = 4, 2
 UNFINISHED = 8  # migrations that are kept going
