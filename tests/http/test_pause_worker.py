@@ -371,7 +371,7 @@ def test_the_plain_update_has_the_fault_with_a_worker_stuck(database, background
             pause_while_stuck_briefly(database, background, plain, played, kind, step, target)
     else:
         answer, _ = pause_while_stuck(database, background, plain, played, kind, step, target)
-        assert [row["id"] for row in answer.json["migrations"]] is not None
+        assert {row["id"] for row in answer.json["migrations"]} == set(meant(target))
     played.rollback()
 
 
