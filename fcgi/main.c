@@ -104,35 +104,41 @@ static int read_options(int argc, char **argv, struct options *options)
     return -1;
 }
 
-/* Serves until told to stop. */
-static int serve(const struct conf *conf, struct keys *keys, struct verified *verified)
+/* Serves on the open listener until told to stop. */
+static int serve(struct service *service, struct listener *listener)
 {
     char why[512];
-    struct listener listener;
-    struct service service = {conf, keys, verified, counts_new(conf->fcgi.recount_ms)};
-    const struct server_calls calls = {&service, thread_new, thread_free, answer, tick, reload};
-    if (!service.counts) {
-        fputs("bbm-fcgi: out of memory\n", stderr);
-        return EXIT_START;
-    }
-    if (!listener_open(&listener, conf, why, sizeof why)) {
-        fprintf(stderr, "bbm-fcgi: %s\n", why);
-        counts_free(service.counts);
-        return EXIT_START;
-    }
+    const struct conf *conf = service->conf;
+    const struct server_calls calls = {service, thread_new, thread_free, answer, tick, reload};
     log_setup((enum log_level)conf->log_level, (enum log_format)conf->log_format);
     log_message(LOG_INFO, "bbm-fcgi " BBM_VERSION " serving %s with %d threads",
                 conf->fcgi.listen ? conf->fcgi.listen : "the inherited socket",
                 (int)conf->fcgi.threads);
-    bool good = server_run(&conf->fcgi, &listener, &calls, why, sizeof why);
-    listener_close(&listener);
-    counts_free(service.counts);
-    if (!good) {
+    if (!server_run(&conf->fcgi, listener, &calls, why, sizeof why)) {
         fprintf(stderr, "bbm-fcgi: %s\n", why);
         return EXIT_START;
     }
     log_message(LOG_INFO, "stopped");
     return EXIT_SUCCESS;
+}
+
+/* Makes what the threads share, opens the listener and serves. */
+static int start(const struct conf *conf, struct keys *keys, struct verified *verified)
+{
+    char why[512] = "out of memory";
+    struct listener listener;
+    struct service service = {conf, keys, verified, counts_new(conf->fcgi.recount_ms),
+                              rendered_new()};
+    int code = EXIT_START;
+    if (service.counts && service.rendered && listener_open(&listener, conf, why, sizeof why)) {
+        code = serve(&service, &listener);
+        listener_close(&listener);
+    } else {
+        fprintf(stderr, "bbm-fcgi: %s\n", why);
+    }
+    counts_free(service.counts);
+    rendered_free(service.rendered);
+    return code;
 }
 
 int main(int argc, char **argv)
@@ -172,7 +178,7 @@ int main(int argc, char **argv)
         printf("%s: the configuration is fine\n", conf.file);
         code = EXIT_SUCCESS;
     } else {
-        code = serve(&conf, keys, verified);
+        code = start(&conf, keys, verified);
     }
 out:
     verified_free(verified);

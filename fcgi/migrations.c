@@ -126,17 +126,31 @@ static struct json_object *job_json(const struct job *job)
 
 /* ---- reading ---- */
 
+/* The body for these rows, as JSON's tree. */
+static struct json_object *list_json(const struct migrations *migrations)
+{
+    struct json_object *list = json_object_new_array_ext((int)migrations->count + 1);
+    for (size_t i = 0; i < migrations->count; i++)
+        json_object_array_add(list, migration_json(&migrations->rows[i]));
+    struct json_object *body = json_object_new_object();
+    add(body, "migrations", list);
+    return body;
+}
+
 bool migrations_list(struct call *call)
 {
     struct migrations migrations;
     if (!store_migrations(call->store, NULL, call->deadline, &migrations, &call->error))
         return false;
-    struct json_object *list = json_object_new_array_ext((int)migrations.count + 1);
-    for (size_t i = 0; i < migrations.count; i++)
-        json_object_array_add(list, migration_json(&migrations.rows[i]));
+    call->rendering = rendered_find(call->rendered, &migrations);
+    if (!call->rendering) {
+        size_t len;
+        call->body = list_json(&migrations);
+        const char *text = json_object_to_json_string_length(call->body, TEXT_JSON_FLAGS, &len);
+        if (text)
+            call->rendering = rendered_keep(call->rendered, &migrations, text, len);
+    }
     store_migrations_free(&migrations);
-    call->body = json_object_new_object();
-    add(call->body, "migrations", list);
     return true;
 }
 

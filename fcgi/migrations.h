@@ -9,6 +9,7 @@
 #define BBM_MIGRATIONS_H
 
 #include "error.h"
+#include "rendered.h"
 #include "store.h"
 
 #include <json-c/json.h>
@@ -20,11 +21,13 @@
 
 struct call {
     struct store *store; /* NULL: no thread is free that has one */
-    int64_t id;          /* the path's {id}, where the route has one */
-    const char *path;    /* as the client asked, for links */
-    const char *query;   /* the URL's */
-    int64_t deadline;    /* a moment of clock_ms() */
+    struct rendered *rendered;
+    int64_t id;        /* the path's {id}, where the route has one */
+    const char *path;  /* as the client asked, for links */
+    const char *query; /* the URL's */
+    int64_t deadline;  /* a moment of clock_ms() */
     struct json_object *body;
+    struct rendering *rendering;     /* in the body's place, for the list */
     char *text;                      /* a body that is not JSON; NULL: none */
     struct json_object *changed;     /* what a write changed, for the log; NULL: no write */
     char link[MIGRATIONS_LINK_SIZE]; /* the Link header; "" for none */

@@ -2,6 +2,8 @@
  * An HTTP answer through libfcgi. */
 #include "response.h"
 
+#include "text.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,9 +57,12 @@ bool response_send(const struct response *response, FCGX_Stream *out, bool head)
         body = response->text;
         body_len = strlen(body);
     }
-    if (response->body)
-        body = json_object_to_json_string_length(
-            response->body, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &body_len);
+    if (response->json) {
+        body = response->json;
+        body_len = response->json_len;
+    } else if (response->body) {
+        body = json_object_to_json_string_length(response->body, TEXT_JSON_FLAGS, &body_len);
+    }
     if (!body)
         return false;
 
@@ -66,7 +71,7 @@ bool response_send(const struct response *response, FCGX_Stream *out, bool head)
     FCGX_PutStr(start, len, out);
     FCGX_PutStr(response->headers, (int)response->headers_len, out);
     /* RFC 9110, 8.6: a 204 has no Content-Length. */
-    len = response->body || response->text
+    len = response->json || response->body || response->text
               ? snprintf(start, sizeof start, "Content-Type: %s\r\nContent-Length: %zu\r\n\r\n",
                          type, body_len)
               : snprintf(start, sizeof start, "\r\n");

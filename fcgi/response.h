@@ -14,8 +14,10 @@
 struct response {
     int status;
     struct json_object *body; /* owned; NULL: none */
-    char *text;               /* owned; a body that is not JSON; NULL: none */
-    char headers[2048];       /* whole lines, beyond the ones that every answer has */
+    const char *json;         /* a body that is JSON already; lent until it is sent; NULL: none */
+    size_t json_len;
+    char *text;         /* owned; a body that is not JSON; NULL: none */
+    char headers[2048]; /* whole lines, beyond the ones that every answer has */
     size_t headers_len;
 };
 

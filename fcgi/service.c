@@ -11,6 +11,7 @@
 #include "response.h"
 #include "routes.h"
 #include "store.h"
+#include "text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,6 +84,7 @@ static bool judge(struct service_thread *thread, struct exchange *x, bool body_l
         return error_unavailable(error, "waited too long for a thread; all wait for the database");
     }
     x->call.store = thread->store;
+    x->call.rendered = thread->service->rendered;
     x->call.id = x->match.id;
     x->call.path = x->match.path;
     x->call.query = x->request.query;
@@ -110,6 +112,8 @@ static void respond(struct exchange *x, bool good)
         response->status = 200;
         response->body = x->call.body;
         response->text = x->call.text;
+        if (x->call.rendering)
+            response->json = rendering_text(x->call.rendering, &response->json_len);
         x->call.body = NULL;
         x->call.text = NULL;
     }
@@ -157,10 +161,7 @@ static void log_request(const struct exchange *x)
     if (!log_wanted(level))
         return;
     const char *changed =
-        x->call.changed
-            ? json_object_to_json_string_ext(x->call.changed, JSON_C_TO_STRING_PLAIN |
-                                                                  JSON_C_TO_STRING_NOSLASHESCAPE)
-            : NULL;
+        x->call.changed ? json_object_to_json_string_ext(x->call.changed, TEXT_JSON_FLAGS) : NULL;
     const struct log_field fields[] = {
         {"correlation_id", LOG_STRING, x->request.id, 0},
         {"method", LOG_STRING, x->request.method, 0},
@@ -193,6 +194,7 @@ void service_answer(struct service_thread *thread, FCGX_Request *fcgx, bool body
     log_request(&x);
 
     json_object_put(x.call.body);
+    rendering_drop(x.call.rendering);
     json_object_put(x.call.changed);
     free(x.call.text);
     error_free(&x.call.error);

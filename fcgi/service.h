@@ -11,6 +11,7 @@
 #include "conf.h"
 #include "counts.h"
 #include "keys.h"
+#include "rendered.h"
 #include "verified.h"
 
 #include <fcgiapp.h>
@@ -21,6 +22,7 @@ struct service {
     struct keys *keys;
     struct verified *verified;
     struct counts *counts;
+    struct rendered *rendered;
 };
 
 struct service_thread;

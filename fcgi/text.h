@@ -14,6 +14,9 @@
 
 #define TEXT_REPLACEMENT 0xFFFDu
 
+/* How json-c is to write: nothing but the JSON. */
+#define TEXT_JSON_FLAGS (JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE)
+
 /* Decodes one code point of `len` > 0 bytes at `s` (RFC 3629: no overlong form, no
  * surrogate, nothing above U+10FFFF), stores it in `*point` and returns its length.
  * An invalid sequence gives U+FFFD and the length of its maximal valid prefix, at
