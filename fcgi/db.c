@@ -34,6 +34,9 @@ struct db {
     /* The database has no encoding (SQL_ASCII), so the server can make no UTF-8 of its
      * bytes, and would refuse to send those that are none. We take them as they are. */
     bool raw;
+    /* It has one, and yet holds a byte that is no character of it: as above, from then on.
+     * Letters beyond ASCII then read as U+FFFD, and the rest of the answer is saved. */
+    bool untranslatable;
     bool in_transaction;
     bool unanswered; /* the last statement may have reached the server, which said nothing */
 };
@@ -160,7 +163,9 @@ static void fail_statement(struct db *db, const PGresult *result, struct error *
         error_unavailable(error, "database: %s %s", sqlstate, message ? message : "");
     else
         error_unknown(error, "database: %s %s", sqlstate, message ? message : "");
-    if (db->in_transaction || strcmp(sqlstate, "25006") == 0)
+    bool untranslatable = strcmp(sqlstate, "22P05") == 0;
+    db->untranslatable = db->untranslatable || untranslatable;
+    if (db->in_transaction || untranslatable || strcmp(sqlstate, "25006") == 0)
         disconnect(db);
 }
 
@@ -282,7 +287,7 @@ static bool connect_host(struct db *db, unsigned host, int64_t deadline, struct 
         return false;
 
     const char *encoding = PQparameterStatus(db->conn, "server_encoding");
-    bool raw = encoding && strcmp(encoding, "SQL_ASCII") == 0;
+    bool raw = db->untranslatable || (encoding && strcmp(encoding, "SQL_ASCII") == 0);
     if (raw == db->raw)
         return true;
     /* Set as the connection starts, and not by a statement: behind a pooler that would
@@ -427,8 +432,14 @@ struct pg_result *db_run(struct db *db, const char *sql, const char *const *para
 {
     int64_t started = clock_us();
     bool alone = !db->in_transaction;
+    bool was_untranslatable = db->untranslatable;
     PGresult *result = retry == DB_RETRY ? attempt_twice(db, sql, params, count, deadline, error)
                                          : attempt(db, sql, params, count, deadline, error);
+    /* Refused while its rows were sent, so it has done nothing. */
+    if (!result && alone && !was_untranslatable && db->untranslatable) {
+        error_free(error);
+        result = attempt(db, sql, params, count, deadline, error);
+    }
     metrics_database_time(clock_us() - started);
     /* Inside a transaction that was lost it is known: nothing was done. */
     if (!result && db->unanswered && retry == DB_ONCE && alone)

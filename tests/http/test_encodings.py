@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from harness import routes
+from harness import fastcgi, routes
 
 REPLACED = "\N{REPLACEMENT CHARACTER}"
 
@@ -103,3 +103,16 @@ def test_a_latin1_database_is_converted(latin_site, token):
     assert (migration["name"], migration["job_signature_name"]) == (text, text)
     paused = latin_site.client.post(routes.PAUSE, token).json["migrations"]
     assert [changed["name"] for changed in paused] == [text]
+
+
+def test_a_byte_that_is_no_character_of_the_databases_encoding(house, token):
+    """PostgreSQL stores 0x81 as WIN1252 and cannot make UTF-8 of it: one odd name hides no other."""
+    with house.database(encoding="WIN1252") as database, house.site(database) as site:
+        database.add_migration("plain", status=1)
+        database.execute(r"UPDATE batched_background_migrations SET name = E'a\x81b'")
+        database.add_migration("other", status=1)
+        listed = site.client.get(routes.LIST, token)
+        assert (listed.status, [m["name"] for m in listed.json["migrations"]]) == (200, ["a\ufffdb", "other"])
+        with house.service(database.name) as fresh:
+            paused = fastcgi.ask(fresh.address, fastcgi.parameters("POST", routes.PAUSE, token))
+            assert (paused.status, [m["id"] for m in paused.json["migrations"]]) == (200, [1, 2])
