@@ -70,7 +70,7 @@ static void ask(const struct auth *auth, EVP_PKEY *pkey, const char *header, lon
 
 int main(int argc, char **argv)
 {
-    long number = argc == 2 ? atol(argv[1]) : 0;
+    long number = argc == 2 ? strtol(argv[1], NULL, 10) : 0;
     long start = 0;
     char header[128];
     char issuer[] = "i";

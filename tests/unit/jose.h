@@ -136,9 +136,10 @@ static inline size_t jose_raw(EVP_PKEY *key, unsigned char *signature, size_t le
 /* Puts two texts and a point between them together, and frees both. */
 static inline char *jose_join(char *first, char *second)
 {
-    char *joined = malloc(strlen(first) + strlen(second) + 2);
+    size_t size = strlen(first) + strlen(second) + 2;
+    char *joined = malloc(size);
     assert_non_null(joined);
-    sprintf(joined, "%s.%s", first, second);
+    snprintf(joined, size, "%s.%s", first, second);
     free(first);
     free(second);
     return joined;

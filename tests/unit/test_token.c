@@ -504,9 +504,10 @@ static void test_not_three_parts(void **state)
     for (size_t i = 0; i < COUNT(texts); i++)
         assert_refused(strdup(texts[i]), "not three parts");
     char *text = token_of(house.rsa, "RS256");
-    char *longer = malloc(strlen(text) + 3);
+    size_t size = strlen(text) + 3;
+    char *longer = malloc(size);
     assert_non_null(longer);
-    sprintf(longer, "%s.x", text);
+    snprintf(longer, size, "%s.x", text);
     free(text);
     assert_refused(longer, "not three parts");
 }
