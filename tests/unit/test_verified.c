@@ -40,13 +40,20 @@ static bool finds(struct verified *verified, unsigned number, uint64_t serial, i
     return found;
 }
 
-/* The example of "abc" that NIST gives for SHA-512/256. */
+/* The same for the same text only, and another in another process. */
 static void test_digest(void **state)
 {
-    static const unsigned char expected[4] = {0x53, 0x04, 0x8E, 0x26};
-    unsigned char digest[VERIFIED_DIGEST_SIZE];
-    assert_true(verified_digest(*state, "abc", 3, digest));
-    assert_memory_equal(digest, expected, sizeof expected);
+    unsigned char first[VERIFIED_DIGEST_SIZE];
+    unsigned char second[VERIFIED_DIGEST_SIZE];
+    struct verified *other = verified_new();
+    assert_true(verified_digest(*state, "abc", 3, first));
+    assert_true(verified_digest(*state, "abc", 3, second));
+    assert_memory_equal(first, second, sizeof first);
+    assert_true(verified_digest(*state, "abd", 3, second));
+    assert_memory_not_equal(first, second, sizeof first);
+    assert_true(verified_digest(other, "abc", 3, second));
+    assert_memory_not_equal(first, second, sizeof first);
+    verified_free(other);
 }
 
 static void test_only_what_was_kept_is_found(void **state)
