@@ -2,6 +2,7 @@
  * May this request do that? */
 #include "auth.h"
 
+#include "json.h"
 #include "metrics.h"
 
 #include <stdio.h>
@@ -89,13 +90,13 @@ static void challenge(const struct auth *auth, const struct request *request, en
 static struct json_object *asked(const struct auth *auth, enum access access)
 {
     struct json_object *entry = json_object_new_object();
-    json_object_object_add(entry, "Type", json_object_new_string("registry"));
-    json_object_object_add(entry, "Class", json_object_new_string(""));
-    json_object_object_add(entry, "Name", json_object_new_string("background-migrations"));
-    json_object_object_add(entry, "ProjectPath", json_object_new_string(""));
-    json_object_object_add(entry, "Action", json_object_new_string(action_of(auth, access)));
+    json_add(&entry, "Type", json_object_new_string("registry"));
+    json_add(&entry, "Class", json_object_new_string(""));
+    json_add(&entry, "Name", json_object_new_string("background-migrations"));
+    json_add(&entry, "ProjectPath", json_object_new_string(""));
+    json_add(&entry, "Action", json_object_new_string(action_of(auth, access)));
     struct json_object *list = json_object_new_array_ext(1);
-    json_object_array_add(list, entry);
+    json_append(&list, entry);
     return list;
 }
 

@@ -565,9 +565,7 @@ bool conf_load(struct conf *conf, const char *file, char *const *environment, ch
     struct report report = {why, why_size};
     *conf = (struct conf){0};
     why[0] = '\0';
-    if (!set_string(&conf->file, file))
-        return false;
-    if (set_defaults(conf, &report) && load_file(conf, &report) &&
+    if (set_string(&conf->file, file) && set_defaults(conf, &report) && load_file(conf, &report) &&
         load_environment(conf, environment, &report) && check_required(conf, &report) &&
         normalise_prefix(conf)) {
         conf->database.timeout_ms = conf->fcgi.timeout_ms;

@@ -234,7 +234,11 @@ static bool make_asking(const struct state *state, const int64_t *id, struct cou
     FILE *states = open_memstream(&base->states, &states_size);
     if (ids && states)
         write_asking(state, id, ids, states, base);
-    bool good = (ids && fclose(ids) == 0) & (states && fclose(states) == 0);
+    bool good = ids && states;
+    if (ids && fclose(ids) != 0)
+        good = false;
+    if (states && fclose(states) != 0)
+        good = false;
     if (!good)
         counts_base_free(base);
     return good;
@@ -257,7 +261,7 @@ bool counts_base(struct counts *counts, const int64_t *id, struct counts_base *b
     *base = (struct counts_base){0};
     pthread_mutex_lock(&counts->lock);
     bool good = state->valid && (id ? make_asking(state, id, base) : copy_asking(state, base));
-    base->generation = counts->generation;
+    uint64_t generation = state->valid ? counts->generation : 0;
     base->mark = state->mark;
     base->may_glance = state->mark == 0 || state->mark_at != NONE;
     char time[32] = "";
@@ -267,6 +271,7 @@ bool counts_base(struct counts *counts, const int64_t *id, struct counts_base *b
     snprintf(base->newest, sizeof base->newest, "{%s}", time);
     if (!good)
         counts_base_free(base);
+    base->generation = generation;
     return good;
 }
 

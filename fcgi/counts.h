@@ -66,7 +66,7 @@ struct counts *counts_new(int64_t recount_ms);
 void counts_free(struct counts *counts);
 
 /* The base for a statement about one migration, or with `id` NULL all. False where there
- * is none yet, or when out of memory. */
+ * is none yet; or when out of memory, and then the base has a generation. */
 bool counts_base(struct counts *counts, const int64_t *id, struct counts_base *base);
 
 void counts_base_free(struct counts_base *base);

@@ -2,6 +2,8 @@
  * The errors of the contract's table, each written down once. */
 #include "error.h"
 
+#include "json.h"
+
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -92,8 +94,8 @@ bool error_unavailable(struct error *error, const char *fmt, ...)
 bool error_outcome_unknown(struct error *error)
 {
     error->outcome_unknown = true;
-    error->detail = json_object_new_string("the connection was lost on the way: whether the change "
-                                           "took effect is not known");
+    error->detail = json_object_new_string("what came of it was lost on the way: whether the "
+                                           "change took effect is not known");
     return false;
 }
 
@@ -109,16 +111,18 @@ bool error_unknown(struct error *error, const char *fmt, ...)
 
 struct json_object *error_body(const struct error *error)
 {
+    if (error->outcome_unknown && !error->detail)
+        return NULL;
     struct json_object *entry = json_object_new_object();
-    json_object_object_add(entry, "code", json_object_new_string(error->code));
-    json_object_object_add(entry, "message", json_object_new_string(error->message));
+    json_add(&entry, "code", json_object_new_string(error->code));
+    json_add(&entry, "message", json_object_new_string(error->message));
     if (error->detail)
-        json_object_object_add(entry, "detail", json_object_get(error->detail));
+        json_add(&entry, "detail", json_object_get(error->detail));
 
     struct json_object *list = json_object_new_array_ext(1);
-    json_object_array_add(list, entry);
+    json_append(&list, entry);
     struct json_object *body = json_object_new_object();
-    json_object_object_add(body, "errors", list);
+    json_add(&body, "errors", list);
     return body;
 }
 

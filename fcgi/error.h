@@ -41,7 +41,8 @@ bool error_unavailable(struct error *error, const char *fmt, ...)
 bool error_outcome_unknown(struct error *error);
 bool error_unknown(struct error *error, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* The body: {"errors": [{"code": …, "message": …, "detail": …}]}. The caller owns it. */
+/* The body: {"errors": [{"code": …, "message": …, "detail": …}]}. The caller owns it. NULL
+ * where it, or what it must tell of the outcome, is lost for want of memory. */
 struct json_object *error_body(const struct error *error);
 
 /* Releases the detail and clears the error. */

@@ -3,6 +3,7 @@
 #include "health.h"
 
 #include "clock.h"
+#include "json.h"
 #include "metrics.h"
 #include "progress.h"
 #include "text.h"
@@ -19,7 +20,7 @@
 static bool answer_ok(struct call *call)
 {
     call->body = json_object_new_object();
-    json_object_object_add(call->body, "status", json_object_new_string("ok"));
+    json_add(&call->body, "status", json_object_new_string("ok"));
     return true;
 }
 
@@ -39,7 +40,7 @@ bool health_readiness(struct call *call)
 static void write_percent(FILE *out, double percent)
 {
     struct json_object *number = text_json_number(percent);
-    fprintf(out, "%s\n", json_object_to_json_string(number));
+    fprintf(out, "%s\n", number ? json_object_to_json_string(number) : "NaN");
     json_object_put(number);
 }
 

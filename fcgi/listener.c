@@ -119,6 +119,10 @@ static bool bind_unix(struct listener *listener, const struct conf *conf, char *
         return fail(why, size, conf, strerror(errno),
                     "its folder must exist and be writable for this user");
     listener->path = strdup(conf->fcgi.listen);
+    if (!listener->path) {
+        unlink(conf->fcgi.listen);
+        return fail(why, size, conf, strerror(errno), "free some memory");
+    }
     if (lstat(conf->fcgi.listen, &there) == 0) {
         listener->device = there.st_dev;
         listener->inode = there.st_ino;

@@ -2,6 +2,7 @@
  * The handlers, and how a migration reads as JSON. */
 #include "migrations.h"
 
+#include "json.h"
 #include "progress.h"
 #include "query.h"
 #include "text.h"
@@ -11,9 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Keys are literals and never added twice: json-c need neither copy nor look for them. */
-#define NEW_KEY (JSON_C_OBJECT_ADD_KEY_IS_NEW | JSON_C_OBJECT_ADD_CONSTANT_KEY)
 
 /* The contract's word for a failure_error_code. */
 static const char *failure_name(int64_t code)
@@ -29,52 +27,47 @@ static const char *const job_states[] = {
 
 /* ---- JSON ---- */
 
-static void add(struct json_object *object, const char *key, struct json_object *value)
+static void add_integer(struct json_object **object, const char *key, int64_t value)
 {
-    json_object_object_add_ex(object, key, value, NEW_KEY);
+    json_add(object, key, json_object_new_int64(value));
 }
 
-static void add_integer(struct json_object *object, const char *key, int64_t value)
+static void add_string(struct json_object **object, const char *key, const char *value)
 {
-    add(object, key, json_object_new_int64(value));
-}
-
-static void add_string(struct json_object *object, const char *key, const char *value)
-{
-    add(object, key, json_object_new_string(value));
+    json_add(object, key, json_object_new_string(value));
 }
 
 /* The text of a column, "" where it is NULL or absent. */
-static void add_span(struct json_object *object, const char *key, struct span span)
+static void add_span(struct json_object **object, const char *key, struct span span)
 {
-    add(object, key, span.at ? text_json(span.at, span.len) : json_object_new_string(""));
+    json_add(object, key, span.at ? text_json(span.at, span.len) : json_object_new_string(""));
 }
 
 /* The number of a column, left out where it is NULL or absent. */
-static void add_maybe(struct json_object *object, const char *key, struct maybe value)
+static void add_maybe(struct json_object **object, const char *key, struct maybe value)
 {
     if (value.given)
         add_integer(object, key, value.value);
 }
 
-static void add_time(struct json_object *object, const char *key, struct maybe time)
+static void add_time(struct json_object **object, const char *key, struct maybe time)
 {
     char text[32];
     if (time.given && text_rfc3339(time.value, text))
         add_string(object, key, text);
 }
 
-static void add_progress(struct json_object *object, const struct migration *migration)
+static void add_progress(struct json_object **object, const struct migration *migration)
 {
     struct progress progress = progress_of(migration);
     if (!progress.known)
         return;
-    add(object, "progress", text_json_number(progress.percent));
-    add(object, "capped", json_object_new_boolean(progress.capped));
+    json_add(object, "progress", text_json_number(progress.percent));
+    json_add(object, "capped", json_object_new_boolean(progress.capped));
     add_maybe(object, "estimated_seconds_remaining", progress_seconds_remaining(migration));
 }
 
-static void add_failure(struct json_object *object, struct maybe code)
+static void add_failure(struct json_object **object, struct maybe code)
 {
     add_maybe(object, "error_code", code);
     if (code.given)
@@ -84,26 +77,26 @@ static void add_failure(struct json_object *object, struct maybe code)
 static struct json_object *migration_json(const struct migration *m)
 {
     struct json_object *object = json_object_new_object();
-    add_integer(object, "id", m->id);
-    add_span(object, "name", m->name);
-    add_string(object, "status", store_status_name(m->status));
-    add_span(object, "job_signature_name", m->job_signature_name);
-    add_span(object, "target_table", m->table_name);
-    add_span(object, "target_column", m->column_name);
-    add_integer(object, "batch_size", m->batch_size);
-    add_maybe(object, "sub_batch_size", m->sub_batch_size);
-    add_integer(object, "min_value", m->min_value);
-    add_integer(object, "max_value", m->max_value);
-    add_span(object, "batching_strategy", m->batching_strategy);
-    add_maybe(object, "total_tuple_count", m->total_tuple_count);
-    add_failure(object, m->failure_error_code);
-    add_integer(object, "finished_jobs", m->finished_jobs);
-    add_integer(object, "failed_jobs", m->failed_jobs);
-    add_progress(object, m);
-    add_time(object, "created_at", m->created_at);
-    add_time(object, "updated_at", m->updated_at);
-    add_time(object, "started_at", m->started_at);
-    add_time(object, "finished_at", m->finished_at);
+    add_integer(&object, "id", m->id);
+    add_span(&object, "name", m->name);
+    add_string(&object, "status", store_status_name(m->status));
+    add_span(&object, "job_signature_name", m->job_signature_name);
+    add_span(&object, "target_table", m->table_name);
+    add_span(&object, "target_column", m->column_name);
+    add_integer(&object, "batch_size", m->batch_size);
+    add_maybe(&object, "sub_batch_size", m->sub_batch_size);
+    add_integer(&object, "min_value", m->min_value);
+    add_integer(&object, "max_value", m->max_value);
+    add_span(&object, "batching_strategy", m->batching_strategy);
+    add_maybe(&object, "total_tuple_count", m->total_tuple_count);
+    add_failure(&object, m->failure_error_code);
+    add_integer(&object, "finished_jobs", m->finished_jobs);
+    add_integer(&object, "failed_jobs", m->failed_jobs);
+    add_progress(&object, m);
+    add_time(&object, "created_at", m->created_at);
+    add_time(&object, "updated_at", m->updated_at);
+    add_time(&object, "started_at", m->started_at);
+    add_time(&object, "finished_at", m->finished_at);
     return object;
 }
 
@@ -111,16 +104,16 @@ static struct json_object *job_json(const struct job *job)
 {
     struct json_object *object = json_object_new_object();
     bool known = job->status >= JOB_ACTIVE && job->status <= JOB_FAILED;
-    add_integer(object, "id", job->id);
-    add_integer(object, "min_value", job->min_value);
-    add_integer(object, "max_value", job->max_value);
-    add_string(object, "status", known ? job_states[job->status] : "unknown");
-    add_integer(object, "attempts", job->attempts);
-    add_failure(object, job->failure_error_code);
-    add_time(object, "created_at", job->created_at);
-    add_time(object, "updated_at", job->updated_at);
-    add_time(object, "started_at", job->started_at);
-    add_time(object, "finished_at", job->finished_at);
+    add_integer(&object, "id", job->id);
+    add_integer(&object, "min_value", job->min_value);
+    add_integer(&object, "max_value", job->max_value);
+    add_string(&object, "status", known ? job_states[job->status] : "unknown");
+    add_integer(&object, "attempts", job->attempts);
+    add_failure(&object, job->failure_error_code);
+    add_time(&object, "created_at", job->created_at);
+    add_time(&object, "updated_at", job->updated_at);
+    add_time(&object, "started_at", job->started_at);
+    add_time(&object, "finished_at", job->finished_at);
     return object;
 }
 
@@ -131,9 +124,9 @@ static struct json_object *list_json(const struct migrations *migrations)
 {
     struct json_object *list = json_object_new_array_ext((int)migrations->count + 1);
     for (size_t i = 0; i < migrations->count; i++)
-        json_object_array_add(list, migration_json(&migrations->rows[i]));
+        json_append(&list, migration_json(&migrations->rows[i]));
     struct json_object *body = json_object_new_object();
-    add(body, "migrations", list);
+    json_add(&body, "migrations", list);
     return body;
 }
 
@@ -146,7 +139,10 @@ bool migrations_list(struct call *call)
     if (!call->rendering) {
         size_t len;
         call->body = list_json(&migrations);
-        const char *text = json_object_to_json_string_length(call->body, TEXT_JSON_FLAGS, &len);
+        /* Of no object json-c would make the text "null". */
+        const char *text =
+            call->body ? json_object_to_json_string_length(call->body, TEXT_JSON_FLAGS, &len)
+                       : NULL;
         if (text)
             call->rendering = rendered_keep(call->rendered, &migrations, text, len);
     }
@@ -164,7 +160,7 @@ bool migrations_one(struct call *call)
         return error_id_not_found(&call->error, call->id);
     }
     call->body = json_object_new_object();
-    add(call->body, "migration", migration_json(&migrations.rows[0]));
+    json_add(&call->body, "migration", migration_json(&migrations.rows[0]));
     store_migrations_free(&migrations);
     return true;
 }
@@ -245,9 +241,9 @@ bool migrations_jobs(struct call *call)
         return false;
     struct json_object *list = json_object_new_array_ext((int)jobs.count + 1);
     for (size_t i = 0; i < jobs.count; i++)
-        json_object_array_add(list, job_json(&jobs.rows[i]));
+        json_append(&list, job_json(&jobs.rows[i]));
     call->body = json_object_new_object();
-    add(call->body, "jobs", list);
+    json_add(&call->body, "jobs", list);
     if (jobs.more)
         link_next(call, &page, jobs.last);
     store_jobs_free(&jobs);
@@ -289,11 +285,11 @@ static struct json_object *changes_json(const struct changes *changes, int64_t s
         if (has_id(&changes->held, change->id))
             continue;
         struct json_object *object = json_object_new_object();
-        add_integer(object, "id", change->id);
-        add(object, "name", text_json(change->name, change->name_len));
-        add_string(object, "previous_status", store_status_name(change->previous_status));
-        add_string(object, "status", store_status_name(status));
-        json_object_array_add(list, object);
+        add_integer(&object, "id", change->id);
+        json_add(&object, "name", text_json(change->name, change->name_len));
+        add_string(&object, "previous_status", store_status_name(change->previous_status));
+        add_string(&object, "status", store_status_name(status));
+        json_append(&list, object);
     }
     return list;
 }
@@ -303,9 +299,9 @@ static struct json_object *held_json(const struct change_list *held)
     struct json_object *list = json_object_new_array_ext((int)held->count + 1);
     for (size_t i = 0; i < held->count; i++) {
         struct json_object *object = json_object_new_object();
-        add_integer(object, "id", held->rows[i].id);
-        add(object, "name", text_json(held->rows[i].name, held->rows[i].name_len));
-        json_object_array_add(list, object);
+        add_integer(&object, "id", held->rows[i].id);
+        json_add(&object, "name", text_json(held->rows[i].name, held->rows[i].name_len));
+        json_append(&list, object);
     }
     return list;
 }
@@ -322,10 +318,10 @@ static void answer_action(struct call *call, enum kind kind, const struct change
         snprintf(message, sizeof message, "All eligible background migrations have been %s",
                  participle);
     call->body = json_object_new_object();
-    add(call->body, "success", json_object_new_boolean(true));
-    add_string(call->body, "message", message);
-    add(call->body, "migrations", json_object_get(call->changed));
-    add(call->body, "job_in_flight", json_object_new_boolean(changes->job_in_flight));
+    json_add(&call->body, "success", json_object_new_boolean(true));
+    add_string(&call->body, "message", message);
+    json_add(&call->body, "migrations", json_object_get(call->changed));
+    json_add(&call->body, "job_in_flight", json_object_new_boolean(changes->job_in_flight));
 }
 
 /* What an action that was not done in time had done by then, and what not. */
@@ -343,10 +339,10 @@ static void detail_unfinished(struct call *call, enum kind kind, const struct ch
     else if (changes->unsettled)
         reason = "a worker that chose its migration before the pause may still set it running";
     struct json_object *detail = json_object_new_object();
-    add_string(detail, "reason", reason);
-    add(detail, "migrations", json_object_get(call->changed));
-    add(detail, undone[kind], held_json(&changes->held));
-    add(detail, "job_in_flight", json_object_new_boolean(changes->job_in_flight));
+    add_string(&detail, "reason", reason);
+    json_add(&detail, "migrations", json_object_get(call->changed));
+    json_add(&detail, undone[kind], held_json(&changes->held));
+    json_add(&detail, "job_in_flight", json_object_new_boolean(changes->job_in_flight));
     json_object_put(call->error.detail);
     call->error.detail = detail;
 }

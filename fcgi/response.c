@@ -46,32 +46,41 @@ void response_header(struct response *response, const char *name, const char *va
         response->headers[response->headers_len] = '\0';
 }
 
-bool response_send(const struct response *response, FCGX_Stream *out, bool head)
+/* The body, "" of a 204; NULL: there is none, for want of memory. */
+static const char *body_of(const struct response *response, size_t *len)
 {
+    *len = response->text ? strlen(response->text) : response->json_len;
+    if (response->json)
+        return response->json;
+    if (response->body)
+        return json_object_to_json_string_length(response->body, TEXT_JSON_FLAGS, len);
+    return response->status == 204 ? "" : response->text;
+}
+
+bool response_send(struct response *response, FCGX_Stream *out, bool head)
+{
+    static const char last_resort[] =
+        "{\"errors\":[{\"code\":\"UNAVAILABLE\",\"message\":\"service unavailable\","
+        "\"detail\":\"out of memory; whether a change took effect is not known\"}]}";
     char start[256];
-    const char *type = "application/json";
-    const char *body = "";
-    size_t body_len = 0;
-    if (response->text) {
-        type = "text/plain; version=0.0.4; charset=utf-8";
-        body = response->text;
-        body_len = strlen(body);
+    const char *type =
+        response->text ? "text/plain; version=0.0.4; charset=utf-8" : "application/json";
+    size_t body_len;
+    const char *body = body_of(response, &body_len);
+    if (!body) {
+        body = last_resort;
+        body_len = sizeof last_resort - 1;
+        if (response->status != 503)
+            response_header(response, "Retry-After", RESPONSE_RETRY_AFTER);
+        response->status = 503;
     }
-    if (response->json) {
-        body = response->json;
-        body_len = response->json_len;
-    } else if (response->body) {
-        body = json_object_to_json_string_length(response->body, TEXT_JSON_FLAGS, &body_len);
-    }
-    if (!body)
-        return false;
 
     int len = snprintf(start, sizeof start, "Status: %d %s\r\nCache-Control: no-store\r\n",
                        response->status, phrase_of(response->status));
     FCGX_PutStr(start, len, out);
     FCGX_PutStr(response->headers, (int)response->headers_len, out);
     /* RFC 9110, 8.6: a 204 has no Content-Length. */
-    len = response->json || response->body || response->text
+    len = response->status != 204
               ? snprintf(start, sizeof start, "Content-Type: %s\r\nContent-Length: %zu\r\n\r\n",
                          type, body_len)
               : snprintf(start, sizeof start, "\r\n");

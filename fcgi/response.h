@@ -11,6 +11,9 @@
 #include <json-c/json.h>
 #include <stdbool.h>
 
+/* Seconds after which a client may try again, where waiting may help. */
+#define RESPONSE_RETRY_AFTER "5"
+
 struct response {
     int status;
     struct json_object *body; /* owned; NULL: none */
@@ -25,8 +28,10 @@ struct response {
  * nothing a client sent can start a line of its own. */
 void response_header(struct response *response, const char *name, const char *value);
 
-/* Writes all; a HEAD request gets the headers alone. False when the peer is gone. */
-bool response_send(const struct response *response, FCGX_Stream *out, bool head);
+/* Writes all; a HEAD request gets the headers alone. An answer other than a 204 needs a body:
+ * one that is not there, or cannot be written down, ran out of memory, and the answer becomes
+ * a 503 that needs none. False when the peer is gone. */
+bool response_send(struct response *response, FCGX_Stream *out, bool head);
 
 void response_free(struct response *response);
 

@@ -17,9 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Seconds after which a client may try again, where waiting may help. */
-#define RETRY_AFTER "5"
-
 struct service_thread {
     const struct service *service;
     struct auth auth;
@@ -98,7 +95,7 @@ static void respond(struct exchange *x, bool good)
     if (x->match.verdict == ROUTES_METHOD || x->match.verdict == ROUTES_OPTIONS)
         response_header(response, "Allow", x->match.allow);
     if (!good && x->call.error.status == 503)
-        response_header(response, "Retry-After", RETRY_AFTER);
+        response_header(response, "Retry-After", RESPONSE_RETRY_AFTER);
     if (x->call.link[0])
         response_header(response, "Link", x->call.link);
     response_header(response, "X-Request-Id", x->request.id);
@@ -123,6 +120,15 @@ static void respond(struct exchange *x, bool good)
 static bool is_write(const struct exchange *x)
 {
     return x->match.route && x->match.route->access == ACCESS_WRITE;
+}
+
+/* What was judged good has become a 503 on its way out. */
+static void note_unsaid(struct exchange *x)
+{
+    if (x->response.status < 500 || x->call.error.status)
+        return;
+    error_unavailable(&x->call.error, "out of memory");
+    x->call.error.outcome_unknown = is_write(x);
 }
 
 static enum log_level level_of(const struct exchange *x)
@@ -190,6 +196,7 @@ void service_answer(struct service_thread *thread, FCGX_Request *fcgx, bool body
                  x.request.path_info, &x.match);
     respond(&x, judge(thread, &x, body_long));
     response_send(&x.response, fcgx->out, strcmp(x.request.method, "HEAD") == 0);
+    note_unsaid(&x);
     metrics_request(x.match.pattern, x.request.method, x.response.status, clock_us() - x.started);
     log_request(&x);
 

@@ -365,7 +365,7 @@ static bool list_once(struct store *store, const int64_t *id, int64_t deadline,
     if (!have_counts(store, deadline, error))
         return false;
     if (!counts_base(store->counts, id, &base))
-        return true;
+        return base.generation == 0 || error_unavailable(error, "out of memory");
     if (base.may_glance)
         good = list_by_glance(store, id ? number(&text, *id) : NULL, &base, deadline, listing,
                               &done, error);
@@ -648,6 +648,9 @@ static bool pass(struct store *store, struct action *action, struct changes *cha
             : db_run(store->db, SQL_RESUME, params + 1, 1, DB_ONCE, action->deadline, error);
     bool good = result && read_pass(action, result, changes, error);
     PQclear(result);
+    /* It has run: without memory to note what it changed, nobody can say. */
+    if (result && !good && error->status == 503)
+        error_outcome_unknown(error);
     return good;
 }
 

@@ -98,12 +98,29 @@ static void test_no_body(void **state)
     assert_sent(&response, false, "Status: 204 No Content\r\nCache-Control: no-store\r\n\r\n");
 }
 
+/* A body that could not be made: the answer says so, and says it once. */
+static void test_lost_body(void **state)
+{
+    (void)state;
+    for (int status = 200; status <= 503; status += 303) {
+        struct response response = {.status = status};
+        if (status == 503)
+            response_header(&response, "Retry-After", RESPONSE_RETRY_AFTER);
+        assert_sent(
+            &response, false,
+            "Status: 503 Service Unavailable\r\nCache-Control: no-store\r\n"
+            "Retry-After: 5\r\nContent-Type: application/json\r\nContent-Length: 135\r\n\r\n"
+            "{\"errors\":[{\"code\":\"UNAVAILABLE\",\"message\":\"service unavailable\","
+            "\"detail\":\"out of memory; whether a change took effect is not known\"}]}");
+    }
+}
+
 static void test_phrases(void **state)
 {
     static const int statuses[] = {200, 204, 400, 401, 404, 405, 409, 413, 500, 503};
     (void)state;
     for (size_t i = 0; i < COUNT(statuses); i++) {
-        struct response response = {.status = statuses[i]};
+        struct response response = with_body(statuses[i]);
         char *text = sent(&response, false);
         int status = 0;
         char phrase[64] = "";
@@ -121,12 +138,12 @@ static void test_no_header_within_a_header(void **state)
         "a\r\nSet-Cookie: b", "a\nb", "a\rb", "a\x7F", "\x01", "a\tb", "\r\n\r\n<html>"};
     (void)state;
     for (size_t i = 0; i < COUNT(values); i++) {
-        struct response response = {.status = 200};
+        struct response response = {.status = 204};
         response_header(&response, "X-Evil", values[i]);
         assert_int_equal(response.headers_len, 0);
         response_header(&response, "X-Good", "1");
         assert_sent(&response, false,
-                    "Status: 200 OK\r\nCache-Control: no-store\r\nX-Good: 1\r\n\r\n");
+                    "Status: 204 No Content\r\nCache-Control: no-store\r\nX-Good: 1\r\n\r\n");
     }
 }
 
@@ -149,7 +166,7 @@ static void test_too_many_headers(void **state)
     response_free(&response);
 
     value[room - 10] = '\0';
-    response = (struct response){.status = 200};
+    response = (struct response){.status = 204};
     response_header(&response, "X-Long", value);
     response_header(&response, "X-Long", "not ten characters");
     response_header(&response, "X", "fits");
@@ -185,6 +202,7 @@ int main(void)
         cmocka_unit_test(test_body),
         cmocka_unit_test(test_head),
         cmocka_unit_test(test_no_body),
+        cmocka_unit_test(test_lost_body),
         cmocka_unit_test(test_phrases),
         cmocka_unit_test(test_no_header_within_a_header),
         cmocka_unit_test(test_too_many_headers),

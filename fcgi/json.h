@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * json: objects and lists, built where memory may run out.
+ *
+ * What could not be made is NULL, and so becomes all that it should have been a part of. So
+ * one look at the whole tells whether it is whole. Pure and thread-safe.
+ */
+#ifndef BBM_JSON_H
+#define BBM_JSON_H
+
+#include <json-c/json.h>
+
+/* Each takes over `part`. Where that is NULL, or there is no memory to keep it, `*whole` is
+ * released and set to NULL. A key is a literal, and not in the object yet: json-c need
+ * neither copy nor look for it. */
+void json_add(struct json_object **whole, const char *key, struct json_object *part);
+void json_append(struct json_object **whole, struct json_object *part);
+
+#endif
