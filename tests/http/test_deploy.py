@@ -104,6 +104,7 @@ def units(house, tmp_path):
     for name in ("bbm-fcgi.service", "bbm-fcgi.socket"):
         changes = {"/usr/local/sbin/bbm-fcgi": house.program} if name.endswith("service") else {}
         (tmp_path / name).write_text(deployed(f"systemd/{name}", changes))
+        (tmp_path / name).chmod(0o644)  # systemd minds, and make coverage's umask is 0
     return tmp_path
 
 
