@@ -116,7 +116,14 @@ $(BUILD)/tests/soak_tokens: tests/soak_tokens.c $(filter-out %/main.o,$(OBJECTS)
 	@mkdir -p $(@D)
 	$(COMPILE) -Itests -o $@ $(filter %.c %.o,$^) $(HARDLD) $(PKG_LIBS)
 
-unit: $(UNITS) $(FUZZERS) $(BUILD)/tests/soak_tokens
+# The program with tests/fault/fail.c between it and what it calls.
+WRAPPED = $(shell sed -n 's/^WRAP.[^,]*, \([A-Za-z0-9_]*\),.*/\1/p; s/^int __wrap_\([a-z]*\).*;/\1/p' $<)
+
+$(BUILD)/tests/failing/bbm-fcgi: tests/fault/fail.c $(OBJECTS)
+	@mkdir -p $(@D)
+	$(COMPILE) -fno-builtin -o $@ $^ $(WRAPPED:%=-Wl,--wrap=%) $(HARDLD) $(PKG_LIBS)
+
+unit: $(UNITS) $(FUZZERS) $(BUILD)/tests/soak_tokens $(BUILD)/tests/failing/bbm-fcgi
 
 fuzzers: $(FUZZERS:%=%-fuzzer)
 

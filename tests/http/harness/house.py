@@ -86,21 +86,21 @@ class House:
         return self.workspace.file(self.unique("config") + ".yml", services.to_yaml(configuration))
 
     @contextlib.contextmanager
-    def service(self, dbname, changes=None, listen=None, inherited=None, environment=None):
+    def service(self, dbname, changes=None, listen=None, inherited=None, environment=None, program=None):
         """A running service; inherited is a listening socket for its descriptor 0."""
         listen = listen or self.socket_path()
         configuration = self.configuration(dbname, listen, changes)
         if inherited is not None:
             del configuration["fcgi"]["listen"]
         file = self.write_configuration(configuration)
-        with self.service_with_file(file, listen, environment, inherited) as service:
+        with self.service_with_file(file, listen, environment, inherited, program) as service:
             yield service
 
     @contextlib.contextmanager
-    def service_with_file(self, file, listen, environment=None, inherited=None):
+    def service_with_file(self, file, listen, environment=None, inherited=None, program=None):
         name = self.unique("service")
         log = os.path.join(self.workspace.path, f"{name}.log")
-        service = services.Service(name, self.program, file, listen, log, environment, inherited)
+        service = services.Service(name, program or self.program, file, listen, log, environment, inherited)
         try:
             yield service
         except BaseException:
