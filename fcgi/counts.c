@@ -145,18 +145,18 @@ static bool open_add(struct state *state, const struct counts_job *job)
     return true;
 }
 
+static int by_id(const void *a, const void *b)
+{
+    const struct open *left = a;
+    const struct open *right = b;
+    return (left->id > right->id) - (left->id < right->id);
+}
+
 static struct open *open_find(const struct state *state, int64_t id)
 {
-    size_t low = 0;
-    size_t high = state->open_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (state->open[middle].id < id)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < state->open_count && state->open[low].id == id ? &state->open[low] : NULL;
+    const struct open key = {.id = id};
+    return state->open_count > 0 ? bsearch(&key, state->open, state->open_count, sizeof key, by_id)
+                                 : NULL;
 }
 
 /* ---- pace ---- */
@@ -549,13 +549,6 @@ bool counts_add_recent(struct counts *counts, int64_t migration_id, int64_t crea
 int64_t counts_new_mark(const struct counts *counts)
 {
     return counts->fresh.mark;
-}
-
-static int by_id(const void *a, const void *b)
-{
-    const struct open *left = a;
-    const struct open *right = b;
-    return (left->id > right->id) - (left->id < right->id);
 }
 
 void counts_commit(struct counts *counts)
