@@ -7,6 +7,7 @@
 #include "server.h"
 #include "service.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,9 +55,19 @@ static void thread_free(void *thread)
     service_thread_free(thread);
 }
 
-static void answer(void *thread, FCGX_Request *request, bool body_long)
+static bool answer(void *thread, struct server_request *request)
 {
-    service_answer(thread, request, body_long);
+    return service_answer(thread, request);
+}
+
+static void wake(void *thread, struct server *server)
+{
+    service_wake(thread, server);
+}
+
+static void look(void *reserve, struct server *server)
+{
+    service_look(reserve, server);
 }
 
 static void tick(void *shared)
@@ -109,7 +120,17 @@ static int serve(struct service *service, struct listener *listener)
 {
     char why[512];
     const struct conf *conf = service->conf;
-    const struct server_calls calls = {service, thread_new, thread_free, answer, tick, reload};
+    const struct server_calls calls = {
+        .own_size = service_request_size(),
+        .shared = service,
+        .thread_new = thread_new,
+        .thread_free = thread_free,
+        .answer = answer,
+        .wake = wake,
+        .look = look,
+        .tick = tick,
+        .reload = reload,
+    };
     log_setup((enum log_level)conf->log_level, (enum log_format)conf->log_format);
     log_message(LOG_INFO, "bbm-fcgi " BBM_VERSION " serving %s with %d threads",
                 conf->fcgi.listen ? conf->fcgi.listen : "the inherited socket",
@@ -127,10 +148,11 @@ static int start(const struct conf *conf, struct keys *keys, struct verified *ve
 {
     char why[512] = "out of memory";
     struct listener listener;
-    struct service service = {conf, keys, verified, counts_new(conf->fcgi.recount_ms),
-                              rendered_new()};
+    struct service service = {
+        conf, keys, verified, counts_new(conf->fcgi.recount_ms), rendered_new(), rounds_new()};
     int code = EXIT_START;
-    if (service.counts && service.rendered && listener_open(&listener, conf, why, sizeof why)) {
+    if (service.counts && service.rendered && service.rounds &&
+        listener_open(&listener, conf, why, sizeof why)) {
         code = serve(&service, &listener);
         listener_close(&listener);
     } else {
@@ -138,6 +160,7 @@ static int start(const struct conf *conf, struct keys *keys, struct verified *ve
     }
     counts_free(service.counts);
     rendered_free(service.rendered);
+    rounds_free(service.rounds);
     return code;
 }
 
@@ -150,6 +173,9 @@ int main(int argc, char **argv)
     struct verified *verified = NULL;
     /* libpq looks names up with no deadline; resolv.conf(5)'s own would be half a minute. */
     setenv("RES_OPTIONS", "timeout:2 attempts:1", 0);
+    /* One heap for all threads: what one takes another gives back, and of heaps of their own
+     * each would keep what it once needed. */
+    mallopt(M_ARENA_MAX, 1);
     server_block_signals();
     int code = read_options(argc, argv, &options);
     if (code >= 0)

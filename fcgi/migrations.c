@@ -150,6 +150,14 @@ bool migrations_list(struct call *call)
     return true;
 }
 
+void migrations_share(const struct call *call, struct call *other)
+{
+    other->rendering = rendering_hold(call->rendering);
+    other->body = json_object_get(call->body);
+    other->error = call->error;
+    other->error.detail = json_object_get(call->error.detail);
+}
+
 bool migrations_one(struct call *call)
 {
     struct migrations migrations;

@@ -43,4 +43,7 @@ handler migrations_pause; /* of one where the route has an {id}, else of all; so
 handler migrations_resume;
 handler migrations_restart;
 
+/* Gives `other` the list, or the error, that migrations_list has made for `call`. */
+void migrations_share(const struct call *call, struct call *other);
+
 #endif

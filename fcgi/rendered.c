@@ -67,6 +67,14 @@ struct rendering *rendered_find(struct rendered *rendered, const struct migratio
     return NULL;
 }
 
+size_t rendered_len(struct rendered *rendered)
+{
+    pthread_mutex_lock(&rendered->lock);
+    size_t len = rendered->last ? rendered->last->len : 0;
+    pthread_mutex_unlock(&rendered->lock);
+    return len;
+}
+
 struct rendering *rendered_keep(struct rendered *rendered, struct migrations *migrations,
                                 const char *text, size_t len)
 {
@@ -91,6 +99,13 @@ const char *rendering_text(const struct rendering *rendering, size_t *len)
 {
     *len = rendering->len;
     return rendering->text;
+}
+
+struct rendering *rendering_hold(struct rendering *rendering)
+{
+    if (rendering)
+        atomic_fetch_add(&rendering->holders, 1);
+    return rendering;
 }
 
 void rendering_drop(struct rendering *rendering)

@@ -27,6 +27,9 @@ void rendered_free(struct rendered *rendered);
 /* The rendering of exactly these rows, held for the caller; NULL: there is none. */
 struct rendering *rendered_find(struct rendered *rendered, const struct migrations *migrations);
 
+/* The length of the last list's text; 0: there was none yet. */
+size_t rendered_len(struct rendered *rendered);
+
 /* Keeps `text`, which is copied, as what the rows read as, and takes the rows over. Returns
  * the rendering, held for the caller; NULL, and nothing taken over, when out of memory. */
 struct rendering *rendered_keep(struct rendered *rendered, struct migrations *migrations,
@@ -34,6 +37,9 @@ struct rendering *rendered_keep(struct rendered *rendered, struct migrations *mi
 
 /* Lives as long as the rendering is held. */
 const char *rendering_text(const struct rendering *rendering, size_t *len);
+
+/* One holder more; returns the rendering, which may be NULL. */
+struct rendering *rendering_hold(struct rendering *rendering);
 
 /* One holder less; the last frees. `rendering_drop(NULL)` does nothing. */
 void rendering_drop(struct rendering *rendering);

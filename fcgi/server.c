@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -20,6 +21,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -52,6 +54,7 @@
 /* epoll's data for what is not a connection; no slot has this number. */
 #define EVENT_LISTENER (UINT64_MAX - 1)
 #define EVENT_CANARY   (UINT64_MAX - 2)
+#define EVENT_WAKE     (UINT64_MAX - 3)
 #define EVENT_QUIT     UINT64_MAX
 
 struct connection {
@@ -76,6 +79,7 @@ struct server {
     /* An eventfd that queues for a worker as requests do, to tell how long that takes. */
     int canary;
     _Atomic int64_t canary_since; /* clock_ms(); 0: not in the queue */
+    int wake;                     /* an eventfd that calls one worker (server_calls.wake) */
     struct worker *workers;       /* conf->threads, and the reserve */
     atomic_bool stopping;
 
@@ -88,8 +92,9 @@ struct server {
 
 struct worker {
     struct server *server;
-    void *thread; /* the caller's */
-    FCGX_Request request;
+    void *thread;                   /* the caller's */
+    struct server_request *request; /* the one it is at, or the next */
+    struct server_request *spare;   /* in its place where that one is kept; NULL: none yet */
     int feed[2]; /* a pipe through which libfcgi is given a request that has come whole */
     pthread_t id;
     _Atomic int64_t since; /* clock_ms() when it took up what it is at; 0: it is free */
@@ -282,13 +287,15 @@ static bool feed_open(struct worker *worker)
  * the connection, after waiting for the peer, where it dislikes what it reads. */
 static bool parse(struct worker *worker, const unsigned char *bytes, size_t len)
 {
-    FCGX_Request *request = &worker->request;
+    FCGX_Request *request = &worker->request->fcgx;
     FCGX_InitRequest(request, -1, 0);
     request->ipcFd = worker->feed[0];
     FCGX_Detach(request);
     request->keepConnection = 1;
-    if (write(worker->feed[1], bytes, len) == (ssize_t)len && FCGX_Accept_r(request) == 0)
+    if (write(worker->feed[1], bytes, len) == (ssize_t)len && FCGX_Accept_r(request) == 0) {
+        FCGX_FreeStream(&request->in); /* no route reads a body */
         return true;
+    }
     /* libfcgi has closed its end, or left something in it: a new pipe has neither. */
     log_message(LOG_ERROR, "libfcgi refused a request");
     if (request->ipcFd == worker->feed[0])
@@ -299,32 +306,70 @@ static bool parse(struct worker *worker, const unsigned char *bytes, size_t len)
     return false;
 }
 
-/* Has one request answered. False when the connection cannot be used further. */
-static bool serve(struct worker *worker, struct connection *c, const unsigned char *bytes,
-                  const struct record_request *scanned)
+/* Sends what is left of the answer, in libfcgi's own order: the last stream closed ends the
+ * request. Closing the descriptor stays with us. False when the connection cannot be used
+ * further. */
+static bool finish(struct server_request *request)
+{
+    FCGX_Request *fcgx = &request->fcgx;
+    bool keep = fcgx->keepConnection != 0;
+    int failed = FCGX_FClose(fcgx->err);
+    failed |= FCGX_FClose(fcgx->out);
+    FCGX_Free(fcgx, 0);
+    return !failed && (keep || request->body_long);
+}
+
+/* Whether nothing the peer sent or left unread stands in the way of an answer that comes
+ * later, from a thread that must not be held up by this peer. */
+static bool may_wait(const struct worker *worker, const struct connection *c,
+                     const unsigned char *end)
+{
+    int unread = 0;
+    return worker->spare && end < worker->bytes + sizeof worker->bytes &&
+           ioctl(c->fd, SIOCOUTQ, &unread) == 0 && unread == 0;
+}
+
+static struct server_request *request_new(struct server *server)
+{
+    struct server_request *request = calloc(1, sizeof *request + server->calls->own_size);
+    if (request)
+        request->server = server;
+    return request;
+}
+
+enum served {
+    SERVED,
+    SERVED_LATER, /* the connection has passed to whoever answers */
+    SERVED_LAST,  /* the connection cannot be used further */
+};
+
+/* Has one request answered; nothing has come after it where it is the `last`. */
+static enum served serve(struct worker *worker, struct connection *c, const unsigned char *bytes,
+                         const struct record_request *scanned, bool last)
 {
     const struct server *server = worker->server;
-    FCGX_Request *request = &worker->request;
-    bool body_long = scanned->verdict == RECORD_BODY_LONG;
+    struct server_request *request = worker->request;
     if (!parse(worker, bytes, scanned->params_len))
-        return false;
-    bool keep = request->keepConnection != 0;
-    request->ipcFd = c->fd; /* the answer goes to the connection */
+        return SERVED_LAST;
+    if (!worker->spare)
+        worker->spare = request_new(worker->server);
+    request->fcgx.ipcFd = c->fd; /* the answer goes to the connection */
+    request->connection = c;
+    request->body_long = scanned->verdict == RECORD_BODY_LONG;
+    request->may_wait = last && !request->body_long && may_wait(worker, c, bytes + scanned->len);
     atomic_store(&c->deadline,
                  clock_ms() + server->conf->timeout_ms + server->conf->read_timeout_ms);
     atomic_store(&worker->since, clock_ms());
-    server->calls->answer(worker->thread, request, body_long);
-
-    /* In libfcgi's own order: the last one closed ends the request. Closing the
-     * descriptor stays with us. */
-    int failed = FCGX_FClose(request->err);
-    failed |= FCGX_FClose(request->out);
-    FCGX_Free(request, 0);
-    if (failed)
-        return false;
-    if (body_long)
+    if (!server->calls->answer(worker->thread, request)) {
+        worker->request = worker->spare;
+        worker->spare = NULL;
+        return SERVED_LATER;
+    }
+    if (!finish(request))
+        return SERVED_LAST;
+    if (request->body_long)
         start_linger(c);
-    return keep || body_long;
+    return SERVED;
 }
 
 /* ---- one connection's input ---- */
@@ -359,63 +404,94 @@ static ssize_t gather(struct worker *worker, struct connection *c, bool *more)
     return (ssize_t)len;
 }
 
-/* Serves the whole requests at the start of the buffer, and holds what is left. False
- * when the connection is to be closed. */
-static bool consume(struct worker *worker, struct connection *c, size_t len)
+/* Serves the whole requests at the start of the buffer, and holds what is left. */
+static enum served consume(struct worker *worker, struct connection *c, size_t len)
 {
     const struct server *server = worker->server;
     const unsigned char *bytes = worker->bytes;
     while (len > 0) {
         struct record_request request = record_scan(bytes, len);
+        enum served served;
         switch (request.verdict) {
         case RECORD_PARTIAL:
-            return hold(c, bytes, len);
+            return hold(c, bytes, len) ? SERVED : SERVED_LAST;
         case RECORD_BAD:
             log_message(LOG_WARN, "closed a connection that does not speak FastCGI");
-            return false;
+            return SERVED_LAST;
         case RECORD_TOO_LARGE:
             refuse_large(c, request.id);
             start_linger(c);
-            return true;
+            return SERVED;
         case RECORD_BODY_LONG:
-            return serve(worker, c, bytes, &request);
+            return serve(worker, c, bytes, &request, true);
         case RECORD_WHOLE:
             break;
         }
-        if (!serve(worker, c, bytes, &request) || atomic_load(&server->stopping))
-            return false;
+        served = serve(worker, c, bytes, &request, len == request.len);
+        if (served != SERVED)
+            return served;
+        if (atomic_load(&server->stopping))
+            return SERVED_LAST;
         atomic_store(&c->deadline, clock_ms() + server->conf->idle_timeout_ms);
         bytes += request.len;
         len -= request.len;
     }
-    return true;
+    return SERVED;
 }
 
-/* Deals with all that has come on an owned connection. False when it is to be closed. */
-static bool step(struct worker *worker, struct connection *c)
+/* Deals with all that has come on an owned connection. */
+static enum served step(struct worker *worker, struct connection *c)
 {
     bool more = true;
     while (more && !c->linger) {
         bool begun = c->held_len > 0;
         ssize_t len = gather(worker, c, &more);
-        if (len < 0 || !consume(worker, c, (size_t)len))
-            return false;
+        enum served served = len < 0 ? SERVED_LAST : consume(worker, c, (size_t)len);
+        if (served != SERVED)
+            return served;
         /* From its first byte on, a request has a limited time to arrive. */
         if (!begun && c->held_len > 0)
             atomic_store(&c->deadline, clock_ms() + worker->server->conf->read_timeout_ms);
     }
-    return !c->linger || throw_away(worker, c);
+    return !c->linger || throw_away(worker, c) ? SERVED : SERVED_LAST;
 }
 
 /* Serves an owned connection until it has nothing more to say. */
 static void attend(struct worker *worker, struct connection *c)
 {
     do {
-        if (!step(worker, c)) {
+        switch (step(worker, c)) {
+        case SERVED:
+            break;
+        case SERVED_LATER:
+            return;
+        case SERVED_LAST:
             connection_close(worker->server, c);
             return;
         }
     } while (!connection_release(worker->server, c));
+}
+
+void server_answered(struct server_request *request)
+{
+    struct server *server = request->server;
+    struct connection *c = request->connection;
+    bool good = finish(request);
+    free(request);
+    if (!good || atomic_load(&server->stopping)) {
+        connection_close(server, c);
+        return;
+    }
+    atomic_store(&c->deadline, clock_ms() + server->conf->idle_timeout_ms);
+    if (!connection_release(server, c))
+        hand_over(server, c);
+}
+
+void server_wake(struct server *server)
+{
+    const uint64_t one = 1;
+    while (write(server->wake, &one, sizeof one) < 0 && errno == EINTR)
+        continue;
 }
 
 /* Takes one connection, for the caller to own. NULL: there is none, or no room for it. */
@@ -455,6 +531,8 @@ static struct connection *connection_of(struct server *server, uint64_t event)
         atomic_store(&server->canary_since, 0);
         return NULL;
     }
+    if (event == EVENT_WAKE) /* seen by the reserve, which looks anyway */
+        return NULL;
     struct connection *c = &server->connections[(uint32_t)event];
     return connection_claim(c, event >> 32) ? c : NULL;
 }
@@ -471,6 +549,10 @@ static void *work(void *argument)
         if (event.data.u64 == EVENT_QUIT)
             return NULL;
         atomic_store(&worker->since, clock_ms());
+        if (event.data.u64 == EVENT_WAKE) {
+            server->calls->wake(worker->thread, server);
+            continue;
+        }
         struct connection *c = connection_of(server, event.data.u64);
         if (c)
             attend(worker, c);
@@ -511,6 +593,7 @@ static void shed(struct worker *reserve)
     while (atomic_load(&server->canary_since) != 0 ||
            are_all_stuck(server, clock_ms() - patience)) {
         struct epoll_event event;
+        server->calls->look(reserve->thread, server);
         if (epoll_wait(server->epoll, &event, 1, RESERVE_MS) < 1)
             continue;
         if (event.data.u64 == EVENT_QUIT)
@@ -547,6 +630,7 @@ static void *stand_by(void *argument)
     struct server *server = reserve->server;
     struct pollfd quit = {.fd = server->quit, .events = POLLIN};
     while (poll(&quit, 1, RESERVE_MS) <= 0) {
+        server->calls->look(reserve->thread, server);
         int64_t since = atomic_load(&server->canary_since);
         if (since != 0 && clock_ms() - since >= server->conf->queue_timeout_ms)
             shed(reserve);
@@ -559,6 +643,8 @@ static void *stand_by(void *argument)
 static void worker_free(struct worker *worker)
 {
     worker->server->calls->thread_free(worker->thread);
+    free(worker->request);
+    free(worker->spare);
     close(worker->feed[0]);
     close(worker->feed[1]);
 }
@@ -568,10 +654,10 @@ static bool start_worker(struct worker *worker, void *(*body)(void *))
     pthread_attr_t attributes;
     worker->thread =
         worker->server->calls->thread_new(worker->server->calls->shared, body == stand_by);
-    if (!worker->thread)
-        return false;
-    if (!feed_open(worker)) {
+    worker->request = request_new(worker->server);
+    if (!worker->thread || !worker->request || !feed_open(worker)) {
         worker->server->calls->thread_free(worker->thread);
+        free(worker->request);
         return false;
     }
     pthread_attr_init(&attributes);
@@ -732,6 +818,7 @@ static void server_destroy(struct server *server)
     close(server->epoll);
     close(server->quit);
     close(server->canary);
+    close(server->wake);
     free(server->connections);
     pthread_mutex_destroy(&server->table);
 }
@@ -744,8 +831,10 @@ static bool server_init(struct server *server, const struct conf_fcgi *conf,
     server->epoll = epoll_create1(EPOLL_CLOEXEC);
     server->quit = eventfd(0, EFD_CLOEXEC);
     server->canary = eventfd(0, EFD_CLOEXEC);
+    server->wake = eventfd(0, EFD_CLOEXEC);
     server->connections = calloc((size_t)conf->connections, sizeof *server->connections);
-    if (server->epoll < 0 || server->quit < 0 || server->canary < 0 || !server->connections)
+    if (server->epoll < 0 || server->quit < 0 || server->canary < 0 || server->wake < 0 ||
+        !server->connections)
         return false;
     server->free = NO_SLOT;
     for (uint32_t i = (uint32_t)conf->connections; i-- > 0;) {
@@ -757,7 +846,8 @@ static bool server_init(struct server *server, const struct conf_fcgi *conf,
         server->free = i;
     }
     return epoll_add(server->epoll, server->quit, EPOLLIN, EVENT_QUIT) &&
-           epoll_add(server->epoll, server->canary, EPOLLIN | EPOLLET, EVENT_CANARY);
+           epoll_add(server->epoll, server->canary, EPOLLIN | EPOLLET, EVENT_CANARY) &&
+           epoll_add(server->epoll, server->wake, EPOLLIN | EPOLLET, EVENT_WAKE);
 }
 
 /* What the watching thread alone waits for. */

@@ -8,6 +8,9 @@
  * until it is whole (record.h), and only then is it given to libfcgi, whose reading then
  * cannot block.
  *
+ * A request may also be kept, once its parameters are read, and be answered later by another
+ * thread, together with others; meanwhile it, too, costs no thread.
+ *
  * One more thread, the reserve, takes a hand when no worker is free: what has then waited
  * for fcgi.queuetimeout is answered by it, first come, first served; and while all workers
  * are stuck for that long, all that comes.
@@ -19,16 +22,37 @@
 #include "listener.h"
 
 #include <fcgiapp.h>
+#include <stdalign.h>
 #include <stdbool.h>
+#include <stddef.h>
+
+struct server;
+struct connection;
+
+/* A request that has come whole, until it is answered. */
+struct server_request {
+    FCGX_Request fcgx; /* its parameters, and where the answer is written */
+    bool body_long;    /* the body is beyond the bound and must not be read */
+    bool may_wait;     /* may be answered later (server_calls.answer) */
+    struct server *server;
+    struct connection *connection;   /* the server's own */
+    alignas(max_align_t) char own[]; /* `own_size` bytes of the caller's, at first undefined */
+};
 
 /* What the server calls back. `shared` is the same for all threads. */
 struct server_calls {
+    size_t own_size; /* that each server_request has room for */
     void *shared;
     /* NULL: out of memory. A reserve's answers must not wait for anything. */
     void *(*thread_new)(void *shared, bool reserve);
     void (*thread_free)(void *thread);
-    /* One request; `body_long`: its body is beyond the bound and must not be read. */
-    void (*answer)(void *thread, FCGX_Request *request, bool body_long);
+    /* Answers one request. False, and only where it may wait: it is kept, to be answered
+     * later by whichever thread comes to it, which then calls server_answered. */
+    bool (*answer)(void *thread, struct server_request *request);
+    /* On one worker that is free, after server_wake. */
+    void (*wake)(void *thread, struct server *server);
+    /* About ten times a second, on the reserve: does any request wait for too long? */
+    void (*look)(void *reserve, struct server *server);
     /* About four times a second, on the thread that called server_run. */
     void (*tick)(void *shared);
     /* SIGHUP, likewise. */
@@ -39,6 +63,12 @@ struct server_calls {
  * comes while the program starts (mod_fcgid and init scripts send it as they like) finds
  * the requests that wait in an inherited socket answered, and not reset. */
 void server_block_signals(void);
+
+/* Ends a request that was kept: sends what is left of its answer, and frees it. Thread-safe. */
+void server_answered(struct server_request *request);
+
+/* Calls for a worker, for what was kept. May come to nothing, where all are stuck. Thread-safe. */
+void server_wake(struct server *server);
 
 /* Serves until SIGTERM, SIGINT or SIGUSR1, and until what was under way then is answered
  * or fcgi.draintimeout has passed; what is still under way then ends with the process,

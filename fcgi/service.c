@@ -13,6 +13,7 @@
 #include "store.h"
 #include "text.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,15 +24,22 @@ struct service_thread {
     struct store *store; /* NULL: the reserve */
 };
 
-/* All that is known of one request. */
+/* What is written down of a request as it is answered. */
+struct reply {
+    struct refusal refusal;
+    struct response response;
+};
+
+/* All that is known of one request, until it is answered. */
 struct exchange {
-    int64_t started; /* clock_us() */
+    struct server_request *fcgi;
+    struct reply *reply;       /* the thread's that is at it */
+    struct rounds_asker asker; /* where it waits for a list that others ask for too */
+    int64_t started;           /* clock_us() */
     struct request request;
     struct routes_match match;
     struct token token;
-    struct refusal refusal;
     struct call call;
-    struct response response;
 };
 
 struct service_thread *service_thread_new(const struct service *service, bool reserve)
@@ -56,9 +64,16 @@ void service_thread_free(struct service_thread *thread)
     free(thread);
 }
 
+/* Every thread is taken up. */
+static bool shed(struct error *error)
+{
+    metrics_shed();
+    return error_unavailable(error, "waited too long for a thread; all wait for the database");
+}
+
 /* The order of judgement (contract, section 1): route, method, token, id and
  * parameters; then what the handler finds. */
-static bool judge(struct service_thread *thread, struct exchange *x, bool body_long)
+static bool judge(struct service_thread *thread, struct exchange *x)
 {
     struct error *error = &x->call.error;
     if (x->match.verdict == ROUTES_NONE)
@@ -69,29 +84,27 @@ static bool judge(struct service_thread *thread, struct exchange *x, bool body_l
         return true;
     enum access access = x->match.route->access;
     if (access != ACCESS_NONE && !auth_check(&thread->auth, &x->request, access, &x->token,
-                                             &x->refusal, &x->response, error))
+                                             &x->reply->refusal, &x->reply->response, error))
         return false;
-    if (body_long)
+    if (x->fcgi->body_long)
         return error_too_large(error);
     if (x->match.verdict == ROUTES_ID_INVALID)
         return error_id_invalid(error);
 
-    if (!thread->store && access != ACCESS_NONE) {
-        metrics_shed();
-        return error_unavailable(error, "waited too long for a thread; all wait for the database");
-    }
+    if (!thread->store && access != ACCESS_NONE)
+        return shed(error);
     x->call.store = thread->store;
     x->call.rendered = thread->service->rendered;
     x->call.id = x->match.id;
     x->call.path = x->match.path;
     x->call.query = x->request.query;
     x->call.deadline = x->started / 1000 + thread->service->conf->fcgi.timeout_ms;
-    return x->match.route->handler(&x->call);
+    return true;
 }
 
 static void respond(struct exchange *x, bool good)
 {
-    struct response *response = &x->response;
+    struct response *response = &x->reply->response;
     if (x->match.verdict == ROUTES_METHOD || x->match.verdict == ROUTES_OPTIONS)
         response_header(response, "Allow", x->match.allow);
     if (!good && x->call.error.status == 503)
@@ -125,7 +138,7 @@ static bool is_write(const struct exchange *x)
 /* What was judged good has become a 503 on its way out. */
 static void note_unsaid(struct exchange *x)
 {
-    if (x->response.status < 500 || x->call.error.status)
+    if (x->reply->response.status < 500 || x->call.error.status)
         return;
     error_unavailable(&x->call.error, "out of memory");
     x->call.error.outcome_unknown = is_write(x);
@@ -133,7 +146,7 @@ static void note_unsaid(struct exchange *x)
 
 static enum log_level level_of(const struct exchange *x)
 {
-    int status = x->response.status;
+    int status = x->reply->response.status;
     if (is_write(x))
         return LOG_AUDIT;
     if (status >= 500)
@@ -151,9 +164,9 @@ static const char *outcome_of(const struct exchange *x)
         return NULL;
     if (x->call.error.outcome_unknown)
         return "unknown";
-    if (x->response.status >= 500)
+    if (x->reply->response.status >= 500)
         return "failed";
-    return x->response.status >= 400 ? "refused" : "done";
+    return x->reply->response.status >= 400 ? "refused" : "done";
 }
 
 static const char *or_null(const char *s)
@@ -164,6 +177,7 @@ static const char *or_null(const char *s)
 static void log_request(const struct exchange *x)
 {
     enum log_level level = level_of(x);
+    const struct reply *reply = x->reply;
     if (!log_wanted(level))
         return;
     const char *changed =
@@ -172,7 +186,7 @@ static void log_request(const struct exchange *x)
         {"correlation_id", LOG_STRING, x->request.id, 0},
         {"method", LOG_STRING, x->request.method, 0},
         {"path", LOG_STRING, x->match.path, 0},
-        {"status", LOG_INTEGER, NULL, x->response.status},
+        {"status", LOG_INTEGER, NULL, reply->response.status},
         {"duration_ms", LOG_MILLISECONDS, NULL, clock_us() - x->started},
         {"remote_ip", LOG_STRING, or_null(x->request.remote_addr), 0},
         {"subject", LOG_STRING, or_null(x->token.subject), 0},
@@ -181,29 +195,133 @@ static void log_request(const struct exchange *x)
         {"error", LOG_STRING, x->call.error.code, 0},
         {"changed", LOG_RAW, changed, 0},
         {"reason", LOG_STRING, or_null(x->call.error.reason), 0},
-        {"claimed_issuer", LOG_STRING, or_null(x->refusal.issuer), 0},
-        {"claimed_subject", LOG_STRING, or_null(x->refusal.subject), 0},
-        {"claimed_kid", LOG_STRING, or_null(x->refusal.kid), 0},
+        {"claimed_issuer", LOG_STRING, or_null(reply->refusal.issuer), 0},
+        {"claimed_subject", LOG_STRING, or_null(reply->refusal.subject), 0},
+        {"claimed_kid", LOG_STRING, or_null(reply->refusal.kid), 0},
     };
     log_event(level, is_write(x) ? "write" : "request", fields, sizeof fields / sizeof fields[0]);
 }
 
-void service_answer(struct service_thread *thread, FCGX_Request *fcgx, bool body_long)
+/* Answers, counts and logs what has been judged. */
+static void conclude(struct exchange *x, bool good)
 {
-    struct exchange x = {.started = clock_us()};
-    request_read(&x.request, fcgx->envp);
-    routes_match(thread->service->conf->http_prefix, x.request.method, x.request.script_name,
-                 x.request.path_info, &x.match);
-    respond(&x, judge(thread, &x, body_long));
-    response_send(&x.response, fcgx->out, strcmp(x.request.method, "HEAD") == 0);
-    note_unsaid(&x);
-    metrics_request(x.match.pattern, x.request.method, x.response.status, clock_us() - x.started);
-    log_request(&x);
+    struct response *response = &x->reply->response;
+    respond(x, good);
+    response_send(response, x->fcgi->fcgx.out, strcmp(x->request.method, "HEAD") == 0);
+    note_unsaid(x);
+    metrics_request(x->match.pattern, x->request.method, response->status, clock_us() - x->started);
+    log_request(x);
 
-    json_object_put(x.call.body);
-    rendering_drop(x.call.rendering);
-    json_object_put(x.call.changed);
-    free(x.call.text);
-    error_free(&x.call.error);
-    response_free(&x.response);
+    json_object_put(x->call.body);
+    rendering_drop(x->call.rendering);
+    json_object_put(x->call.changed);
+    free(x->call.text);
+    error_free(&x->call.error);
+    response_free(response);
+}
+
+/* ---- lists, which are answered in rounds ---- */
+
+/* A list of up to so many bytes is told to all of a round by one thread: a socket takes it
+ * at once, so that a peer who does not read holds up none of the others. */
+#define ROUND_MOST ((size_t)128 * 1024)
+
+static struct exchange *exchange_of(struct rounds_asker *asker)
+{
+    return (struct exchange *)((char *)asker - offsetof(struct exchange, asker));
+}
+
+/* Concludes all of a round; of the caller's `own`, if it is there, it is the caller who
+ * ends it. */
+static void conclude_all(struct rounds_asker *askers, bool good, const struct exchange *own)
+{
+    while (askers) {
+        struct exchange *x = exchange_of(askers);
+        struct server_request *fcgi = x->fcgi;
+        struct reply reply = {0};
+        askers = askers->next; /* once answered, it is gone */
+        x->reply = &reply;
+        conclude(x, good);
+        if (x != own)
+            server_answered(fcgi);
+    }
+}
+
+/* Reads the list for the first of a round, which has the least time left, and shares it. */
+static void run_round(struct service_thread *thread, struct rounds_asker *askers,
+                      const struct exchange *own, struct server *server)
+{
+    struct call *call = &exchange_of(askers)->call;
+    call->store = thread->store;
+    bool good = migrations_list(call);
+    if (rounds_end(thread->service->rounds))
+        server_wake(server);
+    for (struct rounds_asker *other = askers->next; other; other = other->next)
+        migrations_share(call, &exchange_of(other)->call);
+    conclude_all(askers, good, own);
+}
+
+/* False where the request waits for a round. */
+static bool list_in_round(struct service_thread *thread, struct exchange *x)
+{
+    struct server *server = x->fcgi->server;
+    struct rounds_asker *askers = rounds_join(thread->service->rounds, &x->asker, clock_ms());
+    if (!askers)
+        return false;
+    run_round(thread, askers, x, server);
+    return true;
+}
+
+void service_wake(struct service_thread *thread, struct server *server)
+{
+    struct rounds_asker *askers = rounds_begin(thread->service->rounds, clock_ms());
+    if (askers)
+        run_round(thread, askers, NULL, server);
+}
+
+void service_look(struct service_thread *reserve, struct server *server)
+{
+    struct rounds *rounds = reserve->service->rounds;
+    int64_t age = rounds_age(rounds, clock_ms());
+    if (age < ROUNDS_PATIENCE)
+        return;
+    if (age < reserve->service->conf->fcgi.queue_timeout_ms) {
+        server_wake(server);
+        return;
+    }
+    struct rounds_asker *askers = rounds_clear(rounds);
+    for (struct rounds_asker *asker = askers; asker; asker = asker->next)
+        shed(&exchange_of(asker)->call.error);
+    conclude_all(askers, false, NULL);
+}
+
+static bool is_for_rounds(const struct service_thread *thread, const struct exchange *x)
+{
+    return x->match.route->handler == migrations_list && x->fcgi->may_wait &&
+           rendered_len(thread->service->rendered) <= ROUND_MOST;
+}
+
+/* ---- requests ---- */
+
+size_t service_request_size(void)
+{
+    return sizeof(struct exchange);
+}
+
+bool service_answer(struct service_thread *thread, struct server_request *fcgi)
+{
+    struct reply reply = {0};
+    struct exchange *x = (struct exchange *)fcgi->own;
+    *x = (struct exchange){.fcgi = fcgi, .reply = &reply, .started = clock_us()};
+    request_read(&x->request, fcgi->fcgx.envp);
+    routes_match(thread->service->conf->http_prefix, x->request.method, x->request.script_name,
+                 x->request.path_info, &x->match);
+    bool good = judge(thread, x);
+    if (good && x->match.verdict == ROUTES_FOUND) {
+        if (is_for_rounds(thread, x))
+            return list_in_round(thread, x);
+        good = x->match.route->handler(&x->call);
+    }
+    conclude(x, good);
+    return true;
 }

@@ -12,10 +12,12 @@
 #include "counts.h"
 #include "keys.h"
 #include "rendered.h"
+#include "rounds.h"
+#include "server.h"
 #include "verified.h"
 
-#include <fcgiapp.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 struct service {
     const struct conf *conf;
@@ -23,6 +25,7 @@ struct service {
     struct verified *verified;
     struct counts *counts;
     struct rendered *rendered;
+    struct rounds *rounds;
 };
 
 struct service_thread;
@@ -32,7 +35,12 @@ struct service_thread;
 struct service_thread *service_thread_new(const struct service *service, bool reserve);
 void service_thread_free(struct service_thread *thread);
 
-/* Answers one request. `body_long`: its body is beyond the bound and was not read. */
-void service_answer(struct service_thread *thread, FCGX_Request *fcgx, bool body_long);
+/* Of server_calls; the room that a request needs of its own. */
+size_t service_request_size(void);
+
+/* server_calls' answer, wake and look. */
+bool service_answer(struct service_thread *thread, struct server_request *fcgi);
+void service_wake(struct service_thread *thread, struct server *server);
+void service_look(struct service_thread *reserve, struct server *server);
 
 #endif
