@@ -511,19 +511,14 @@ void counts_begin(struct counts *counts)
     counts->fresh.begun = clock_ms();
 }
 
-static void raise_mark(struct state *state, int64_t id)
-{
-    if (id > state->mark)
-        state->mark = id;
-}
-
-bool counts_add_finished(struct counts *counts, int64_t migration_id, int64_t jobs, int64_t newest)
+bool counts_add_jobs(struct counts *counts, int64_t migration_id, int64_t jobs, int64_t newest)
 {
     struct entry *entry = entry_for(&counts->fresh, migration_id);
     if (!entry)
         return false;
     entry->finished += jobs;
-    raise_mark(&counts->fresh, newest);
+    if (newest > counts->fresh.mark)
+        counts->fresh.mark = newest;
     return true;
 }
 
@@ -532,8 +527,8 @@ bool counts_add_open(struct counts *counts, const struct counts_job *job)
     struct entry *entry = entry_for(&counts->fresh, job->migration_id);
     if (!entry || !open_add(&counts->fresh, job))
         return false;
+    entry->finished--;
     entry->failed += job->status == JOB_FAILED;
-    raise_mark(&counts->fresh, job->id);
     return true;
 }
 

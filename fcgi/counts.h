@@ -89,11 +89,12 @@ enum counts_verdict counts_apply(struct counts *counts, const struct counts_base
 bool counts_my_turn(struct counts *counts, int64_t deadline, bool *late);
 void counts_end_turn(struct counts *counts);
 
-/* A new state, built by the one whose turn it is: begin before counting, add what was
- * counted, then the recent jobs' times in ascending order, commit. The adders return false when out
- * of memory. Between begin and commit the old state goes on serving. */
+/* A new state, built by the one whose turn it is: begin before counting; add all jobs of each
+ * migration, counted, and each one that is not finished, in any order; then the recent jobs'
+ * times in ascending order; commit. `newest` is the highest id of all jobs. The adders return
+ * false when out of memory. Between begin and commit the old state goes on serving. */
 void counts_begin(struct counts *counts);
-bool counts_add_finished(struct counts *counts, int64_t migration_id, int64_t jobs, int64_t newest);
+bool counts_add_jobs(struct counts *counts, int64_t migration_id, int64_t jobs, int64_t newest);
 bool counts_add_open(struct counts *counts, const struct counts_job *job);
 bool counts_add_recent(struct counts *counts, int64_t migration_id, int64_t created_at);
 int64_t counts_new_mark(const struct counts *counts);

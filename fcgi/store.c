@@ -236,8 +236,8 @@ static bool add_counted(struct counts *counts, const PGresult *result, int row)
     int64_t migration_id = integer_at(result, row, 0);
     struct maybe open_id = maybe_at(result, row, 1);
     if (!open_id.given)
-        return counts_add_finished(counts, migration_id, integer_at(result, row, 3),
-                                   integer_at(result, row, 4));
+        return counts_add_jobs(counts, migration_id, integer_at(result, row, 3),
+                               integer_at(result, row, 4));
     const struct counts_job job = {open_id.value, migration_id, integer_at(result, row, 2), 0};
     return counts_add_open(counts, &job);
 }
@@ -252,7 +252,7 @@ static char *counted_ids(const PGresult *result)
         return NULL;
     fputc('{', out);
     for (int row = 0; row < PQntuples(result); row++) {
-        if (PQgetisnull(result, row, 1)) /* one row of each that has a finished job */
+        if (PQgetisnull(result, row, 1)) /* one row of each that has jobs */
             fprintf(out, "%s%" PRId64, size++ ? "," : "", integer_at(result, row, 0));
     }
     fputc('}', out);

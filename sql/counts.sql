@@ -1,23 +1,23 @@
--- All jobs, counted by migration: a row for the finished ones (2) of each migration, and
--- one for each job that is not finished, with its id and status.
+-- All jobs, counted by migration: a row for each migration that has any, with the newest job
+-- of all; and one for each job that is not finished (2), with its id and status.
 --   psql -f sql/counts.sql
 --
--- There is no index on a job's status: the table is scanned, twice, as PostgreSQL shares
--- either scan among parallel workers, but not one that does both. Done when the service
--- first needs counts, and then seldom.
+-- There is no index on a job's status, so the table is scanned, for the few that are not
+-- finished. How many there are in all, an index knows, which takes half as long as to count
+-- the finished ones. (In one scan both could not be had: PostgreSQL shares neither among
+-- parallel workers then.) Done when the service first needs counts, and then seldom.
 SELECT batched_background_migration_id AS migration_id,
        NULL::bigint AS open_id,
-       2::smallint AS status,
+       NULL::smallint AS status,
        count(*) AS jobs,
-       max(id) AS newest
+       (SELECT max(id) FROM batched_background_migration_jobs) AS newest
   FROM batched_background_migration_jobs
- WHERE status = 2
  GROUP BY migration_id
  UNION ALL
 SELECT batched_background_migration_id,
        id,
        status,
-       1,
-       id
+       NULL,
+       NULL
   FROM batched_background_migration_jobs
  WHERE status <> 2

@@ -59,9 +59,8 @@ static void count_anew(struct counts *counts)
     counts_begin(counts);
     for (size_t i = 0; i < table_count; i++) {
         const struct counts_job *job = &table[i];
-        assert_true(job->status == JOB_FINISHED
-                        ? counts_add_finished(counts, job->migration_id, 1, job->id)
-                        : counts_add_open(counts, job));
+        assert_true(counts_add_jobs(counts, job->migration_id, 1, job->id));
+        assert_true(job->status == JOB_FINISHED || counts_add_open(counts, job));
     }
     for (size_t i = 0; i < table_count; i++)
         assert_true(counts_add_recent(counts, table[i].migration_id, table[i].created_at));
