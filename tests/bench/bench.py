@@ -7,6 +7,7 @@ import argparse
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 import time
 
@@ -26,6 +27,9 @@ THREADS = 8
 CLIENTS = 32  # of the web server
 # The web server may keep that many connections open to each: nginx's processes, 16 each, twice.
 FLOOR_THREADS = 32 * (os.cpu_count() or 1)
+
+STRAIGHT = "list, straight FastCGI"
+ALONE = "list, straight FastCGI, one client"
 
 MIGRATIONS, JOBS = 10, 100
 REGISTRY = 193  # migrations of a registry of 4.39
@@ -88,7 +92,8 @@ class Comparison:
                 {"program": php.child.pid, "PostgreSQL": cluster, "nginx": nginx},
             ),
             "floor: libfcgi, a constant": (self.web("GET /floor"), {"program": floor.child.pid, "nginx": nginx}),
-            "list, straight FastCGI": (self.straight, {"program": ours, "PostgreSQL": cluster}),
+            STRAIGHT: (self.straight(THREADS), {"program": ours, "PostgreSQL": cluster}),
+            ALONE: (self.straight(1), {"program": ours, "PostgreSQL": cluster}),
             "ceiling: pgbench, the list's SQL": (self.pgbench, {"PostgreSQL": cluster}),
         }
 
@@ -99,8 +104,8 @@ class Comparison:
 
         return load
 
-    def straight(self, seconds):
-        return measure.straight(self.stage.load, self.service.address, THREADS, seconds, self.request)
+    def straight(self, clients):
+        return lambda seconds: measure.straight(self.stage.load, self.service.address, clients, seconds, self.request)
 
     def pgbench(self, seconds):
         cluster = self.stage.house.cluster
@@ -283,6 +288,15 @@ def life_table(figures):
     )
 
 
+def token_costs():
+    """What tokens cost, good and bad ones of each kind, counted by callgrind in a run of its own."""
+    say("counting what tokens cost")
+    counted = subprocess.run(
+        [sys.executable, "-B", os.path.join(HERE, "..", "token_cost")], capture_output=True, text=True, check=False
+    )
+    return f"```\n{(counted.stdout or counted.stderr).strip()}\n```"
+
+
 # ---- what must hold ----
 
 
@@ -290,12 +304,11 @@ def goals(figures, growth):
     """(what, value, at least or at most, the bound), from medians."""
     median = figures.median
     rate, php, floor = (median(s, "rate") for s in ("list", "list, PHP-FPM", "floor: libfcgi, a constant"))
-    straight = "list, straight FastCGI"
     lists = [Life.name(number) for number in Life.LISTS]
     return [
         ("1. list / PHP-FPM, requests/s", rate / php, "≥", 2.0),
         ("1. list / floor, requests/s", rate / floor, "≥", 0.5),
-        ("2. CPU of the process / of PostgreSQL, straight", median(straight, "cpu program") / median(straight, "cpu PostgreSQL"), "<", 1.0),
+        *((f"2. CPU of the process / of PostgreSQL, {name}", median(name, "cpu program") / median(name, "cpu PostgreSQL"), "<", 1.0) for name in (ALONE, STRAIGHT)),
         (f"3. {growth.most} / {growth.least}, p50", median(growth.most, "p50") / median(growth.least, "p50"), "≤", 2.0),
         (f"3. {growth.most}: first / one full count", median(growth.most, "first") / median(growth.most, "full count"), "≤", 1.0),
         *((f"4. RSS with {Life.FEW} threads, {name}, MiB", median(name, "few") / 1024, "<", 12) for name in lists),
@@ -340,6 +353,8 @@ def main():
             "Growth: straight FastCGI, one client, one thread; the first request is that of a new process.",
             growth_table(figures, growth),
             life_table(figures),
+            "Tokens: instructions of the process, by kind (`make cost`).",
+            token_costs(),
         ]
     )
     print(text)
