@@ -83,7 +83,7 @@ struct server {
     struct worker *workers;       /* conf->threads, and the reserve */
     atomic_bool stopping;
 
-    pthread_mutex_t table; /* guards the next four, and closing against cutting */
+    pthread_mutex_t table; /* guards the next four, and closing against cutting and handing over */
     struct connection *connections;
     uint32_t free;
     unsigned open;
@@ -216,7 +216,8 @@ static bool connection_release(struct server *server, struct connection *c)
 }
 
 /* Lets go of an owned connection in favour of the workers: set anew, epoll reports to
- * one of them what is there by now. */
+ * one of them what is there by now. Under `table`, so that one who claims it at once cannot
+ * close it before that is done: its number could by then be another connection's. */
 static void hand_over(struct server *server, struct connection *c)
 {
     struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET,
@@ -225,8 +226,10 @@ static void hand_over(struct server *server, struct connection *c)
     int fd = c->fd;
     c->in_epoll = true;
     atomic_store(&c->touched, clock_ms());
+    pthread_mutex_lock(&server->table);
     atomic_fetch_and(&c->state, ~(BUSY | PENDING));
     epoll_ctl(server->epoll, operation, fd, &event);
+    pthread_mutex_unlock(&server->table);
 }
 
 /* ---- refusing ---- */
