@@ -193,6 +193,8 @@ def test_a_new_bundle(house, plan, keys, database):
     changes = {"fcgi": {"threads": 1}}
     with house.service(database.name, changes, environment=plan.environment, program=plan.program) as service:
         params = parameters("GET", routes.LIST, keys.token("*"))
+        # It listens before its threads are made: what is to fail is none of those calls.
+        assert fastcgi.ask(service.address, params).status == 200
         for number, _ in enumerate(plan.walk(), 1):
             service.server.send(signal.SIGHUP)
             assert wait_until(lambda n=number: service.written().count("trust bundle") == n, pause=0.002)
