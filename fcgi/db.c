@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <libpq-fe.h>
+#include <openssl/crypto.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -111,6 +112,7 @@ static void *cancel_and_close(void *argument)
         metrics_database_cancelled();
     PQfreeCancel(cancel);
     PQfinish(conn);
+    OPENSSL_thread_stop(); /* here, as the thread's end may come after db_settle() */
     atomic_fetch_sub(&cancels, 1);
     return NULL;
 }
@@ -134,6 +136,16 @@ static void give_up(struct db *db)
         atomic_fetch_sub(&cancels, 1);
         PQfinish(conn);
     }
+}
+
+bool db_settle(int64_t deadline)
+{
+    while (atomic_load(&cancels) > 0) {
+        if (clock_ms() >= deadline)
+            return false;
+        poll(NULL, 0, 10);
+    }
+    return true;
 }
 
 static bool fail_deadline(struct db *db, struct error *error, const char *what)

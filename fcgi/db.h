@@ -48,4 +48,9 @@ bool db_commit(struct db *db, int64_t deadline, struct error *error);
 /* Gives up the transaction, if one is open, by closing the connection. */
 void db_abandon(struct db *db);
 
+/* Waits for the cancel requests under way, of all connections. False where some still are
+ * at the deadline: their threads then use what exit() takes away (OpenSSL does, in its
+ * own exit handler), and the process has to end by _exit(). */
+bool db_settle(int64_t deadline);
+
 #endif

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * bbm-fcgi: options, start and end. */
+#include "clock.h"
 #include "conf.h"
+#include "db.h"
 #include "keys.h"
 #include "listener.h"
 #include "log.h"
@@ -39,6 +41,9 @@ static const char usage[] =
     "REGISTRY_* environment variables override the file, as they do for the registry.\n"
     "SIGTERM stops after answering what is under way; SIGHUP rereads the trust bundle.\n"
     "See bbm-fcgi(8).\n";
+
+/* At the end, cancel requests have this long: a database that answers takes milliseconds. */
+#define CANCEL_MS 1000
 
 struct options {
     const char *file;
@@ -138,6 +143,10 @@ static int serve(struct service *service, struct listener *listener)
     if (!server_run(&conf->fcgi, listener, &calls, why, sizeof why)) {
         fprintf(stderr, "bbm-fcgi: %s\n", why);
         return EXIT_START;
+    }
+    if (!db_settle(clock_ms() + CANCEL_MS)) {
+        log_message(LOG_WARN, "stopped with cancel requests still under way");
+        _exit(EXIT_SUCCESS);
     }
     log_message(LOG_INFO, "stopped");
     return EXIT_SUCCESS;

@@ -281,6 +281,24 @@ def test_a_statement_given_up_is_cancelled_on_the_server(scene, method, path):
     scene.served(method, path)
 
 
+@pytest.mark.parametrize("answered", [True, False])
+def test_the_end_waits_for_a_cancel_request(scene, answered):
+    """Its thread uses what exit() takes away. One that nobody answers is not waited for any longer."""
+    with locked(scene), ThreadPoolExecutor(1) as client:
+        waiting = client.submit(scene.ask)
+        assert wait_until(lambda: working(scene) == 1)
+        scene.service.terminate()
+        with frozen(scene.cluster.server):
+            assert waiting.result()[0].status == 503
+            time.sleep(0.3)
+            assert scene.service.server.child.poll() is None, "it has not waited"
+            if not answered:
+                assert scene.service.server.child.wait(1 + SLACK) == 0
+        assert scene.service.server.child.wait(1 + SLACK) == 0
+        assert wait_until(lambda: working(scene) == 0)
+    assert ("cancel requests still under way" in scene.service.written()) is not answered
+
+
 # Writes whose end nobody sees
 
 
