@@ -686,7 +686,8 @@ static void enforce_deadline(struct server *server, struct connection *c, int64_
         return;
     }
     pthread_mutex_lock(&server->table);
-    if (c->fd >= 0)
+    /* Asked again: the slot may be another connection's by now. */
+    if (c->fd >= 0 && now >= atomic_load(&c->deadline))
         shutdown(c->fd, SHUT_RDWR);
     pthread_mutex_unlock(&server->table);
 }
