@@ -7,7 +7,7 @@
 #   make bench    installs what is missing, compares: build/bench.md; BENCH='--rounds 2'
 #   make test-slow, soak (SOAK_SECONDS=1800), memcheck, coverage: what takes longer
 #   make fuzz     fuzzes each target for FUZZ_SECONDS (60), with clang
-#   make race     the tests of what threads share, under ThreadSanitizer
+#   make test-threads  all tests under ThreadSanitizer; race: only those of what threads share
 #   make soak-tokens  SOAK_TOKENS (a million) distinct tokens; memory must stay flat
 #   make cost     what each kind of token costs, counted by callgrind
 #   make lint     clang-format and clang-tidy
@@ -69,8 +69,8 @@ MAN8     := $(PREFIX)/share/man/man8
 SHARE    := $(PREFIX)/share/bbm-fcgi
 DEPLOYED := $(filter-out deploy/demo/% deploy/man/%,$(wildcard deploy/*/*))
 
-.PHONY: all deps deps-test deps-bench unit fuzzers fuzz race run test test-slow soak soak-tokens \
-        cost memcheck coverage bench lint format clean install uninstall
+.PHONY: all deps deps-test deps-bench unit fuzzers fuzz race run test test-slow test-threads soak \
+        soak-tokens cost memcheck coverage bench lint format clean install uninstall
 .DELETE_ON_ERROR:
 
 all: $(BUILD)/bbm-fcgi
@@ -131,11 +131,13 @@ fuzz:
 	$(MAKE) fuzzers CC=clang SANITIZE=fuzzer-no-link,address,undefined BUILD=build/fuzz
 	tests/fuzz/run -s $(FUZZ_SECONDS)
 
-# Without mutex bugs: gcc 12's ThreadSanitizer does not see pthread_mutex_clocklock lock.
 race:
-	$(MAKE) all unit SANITIZE=thread
-	TSAN_OPTIONS=halt_on_error=1:exitcode=99:report_mutex_bugs=0 \
-	    BBM_BUILD="$(abspath build/thread)" tests/run -k "swap or token_reasons or corpus or soak_of_tokens"
+	$(MAKE) all unit SANITIZE=thread BUILD=build/thread
+	BBM_BUILD="$(abspath build/thread)" tests/threads -k "swap or token_reasons or corpus or soak_of_tokens"
+
+test-threads: deps-test
+	$(MAKE) all unit SANITIZE=thread BUILD=build/thread
+	BBM_BUILD="$(abspath build/thread)" tests/threads
 
 soak-tokens: $(BUILD)/tests/soak_tokens
 	$(BUILD)/tests/soak_tokens $(SOAK_TOKENS)
