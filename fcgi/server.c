@@ -61,7 +61,7 @@ struct connection {
     _Atomic uint64_t state;
     _Atomic int64_t deadline; /* clock_ms(); passed: closed, or cut where it is BUSY */
     _Atomic int64_t touched;  /* when it was last let go of */
-    int fd;                   /* from here on the owner's alone; closed under `table` */
+    int fd;                   /* from here on the owner's alone; set and closed under `table` */
     bool in_epoll;
     bool linger;         /* answered for good; what still comes is thrown away */
     size_t thrown;       /* bytes so far */
@@ -133,8 +133,9 @@ static void listen_pause(struct server *server)
     server->listening = false;
 }
 
-/* A slot for a new connection, owned by the caller. NULL: all are taken. */
-static struct connection *connection_new(struct server *server, int fd)
+/* A slot for a new connection, owned by the caller and without a descriptor as yet. NULL:
+ * all are taken. */
+static struct connection *connection_new(struct server *server)
 {
     struct connection *c = NULL;
     pthread_mutex_lock(&server->table);
@@ -143,7 +144,6 @@ static struct connection *connection_new(struct server *server, int fd)
         server->free = c->next_free;
         server->open++;
         metrics_connections(1);
-        c->fd = fd;
         c->in_epoll = false;
         c->linger = false;
         c->thrown = 0;
@@ -497,26 +497,35 @@ void server_wake(struct server *server)
         continue;
 }
 
-/* Takes one connection, for the caller to own. NULL: there is none, or no room for it. */
+/* Nothing was accepted into the slot. */
+static void accept_none(struct server *server, struct connection *c, int why)
+{
+    connection_close(server, c);
+    if (why != EMFILE && why != ENFILE && why != ENOBUFS && why != ENOMEM)
+        return;
+    log_message(LOG_ERROR, "cannot accept: %s; trying again shortly", strerror(why));
+    pthread_mutex_lock(&server->table);
+    listen_pause(server);
+    pthread_mutex_unlock(&server->table);
+}
+
+/* Takes one connection, for the caller to own. NULL: there is none, or no room for it. The
+ * room is taken first: what has been accepted cannot wait for its turn any more. */
 static struct connection *accept_one(struct server *server)
 {
     const int on = 1;
     const struct timeval patience = {.tv_sec = server->conf->read_timeout_ms / 1000 + 1};
+    struct connection *c = connection_new(server);
+    if (!c)
+        return NULL;
     int fd = accept4(server->listener->fd, NULL, NULL, SOCK_CLOEXEC);
     if (fd < 0) {
-        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-            log_message(LOG_ERROR, "cannot accept: %s; trying again shortly", strerror(errno));
-            pthread_mutex_lock(&server->table);
-            listen_pause(server);
-            pthread_mutex_unlock(&server->table);
-        }
+        accept_none(server, c, errno);
         return NULL;
     }
-    struct connection *c = connection_new(server, fd);
-    if (!c) {
-        close(fd);
-        return NULL;
-    }
+    pthread_mutex_lock(&server->table);
+    c->fd = fd;
+    pthread_mutex_unlock(&server->table);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
     return c;
@@ -768,14 +777,6 @@ static void watch(struct server *server, const sigset_t *signals)
 
 /* ---- starting and stopping ---- */
 
-static bool has_room(struct server *server)
-{
-    pthread_mutex_lock(&server->table);
-    bool room = server->free != NO_SLOT;
-    pthread_mutex_unlock(&server->table);
-    return room;
-}
-
 /* Stops taking connections. Those waiting are taken first: a socket of our own has nobody
  * else to answer them, and of an inherited one that is not known (under mod_fcgid there is
  * none). Then it is let go at once, while what was taken is still being answered: whoever
@@ -784,20 +785,14 @@ static bool has_room(struct server *server)
  * be about to accept from it. */
 static void stop_listening(struct server *server)
 {
-    int fd;
+    struct connection *c;
     int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
     pthread_mutex_lock(&server->table);
     listen_pause(server);
     pthread_mutex_unlock(&server->table);
     listener_unlink(server->listener);
-    while (has_room(server) &&
-           (fd = accept4(server->listener->fd, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
-        struct connection *c = connection_new(server, fd);
-        if (c)
-            hand_over(server, c);
-        else
-            close(fd); /* a worker was faster */
-    }
+    while ((c = accept_one(server)))
+        hand_over(server, c);
     if (nothing < 0)
         return; /* out of descriptors: it is let go at the end */
     dup2(nothing, server->listener->fd);
