@@ -14,6 +14,13 @@ static bool fill(struct error *error, int status, const char *code, const char *
     return false;
 }
 
+void error_set_detail(struct error *error, struct json_object *detail)
+{
+    json_object_put(error->detail);
+    error->detail = detail;
+    error->has_detail = true;
+}
+
 bool error_not_found(struct error *error)
 {
     return fill(error, 404, "NOT_FOUND", "no such route");
@@ -34,7 +41,7 @@ bool error_id_not_found(struct error *error, int64_t id)
     char detail[64];
     fill(error, 404, "BBM_ID_NOT_FOUND", "provided BBM Id has not been found");
     snprintf(detail, sizeof detail, "BBM with ID %" PRId64 " not found", id);
-    error->detail = json_object_new_string(detail);
+    error_set_detail(error, json_object_new_string(detail));
     return false;
 }
 
@@ -43,7 +50,7 @@ bool error_state_conflict(struct error *error, int64_t id, const char *state)
     char detail[96];
     fill(error, 409, "BBM_STATE_CONFLICT", "the migration's state does not allow this");
     snprintf(detail, sizeof detail, "BBM with ID %" PRId64 " is %s", id, state);
-    error->detail = json_object_new_string(detail);
+    error_set_detail(error, json_object_new_string(detail));
     return false;
 }
 
@@ -53,7 +60,7 @@ static bool fill_parameter(struct error *error, const char *code, const char *me
     char detail[160];
     fill(error, 400, code, message);
     snprintf(detail, sizeof detail, "the '%s' query parameter must be %s", name, expected);
-    error->detail = json_object_new_string(detail);
+    error_set_detail(error, json_object_new_string(detail));
     return false;
 }
 
@@ -72,7 +79,7 @@ bool error_parameter_value(struct error *error, const char *name, const char *ex
 bool error_unauthorized(struct error *error, struct json_object *detail)
 {
     fill(error, 401, "UNAUTHORIZED", "authentication required");
-    error->detail = detail;
+    error_set_detail(error, detail);
     return false;
 }
 
@@ -94,8 +101,8 @@ bool error_unavailable(struct error *error, const char *fmt, ...)
 bool error_outcome_unknown(struct error *error)
 {
     error->outcome_unknown = true;
-    error->detail = json_object_new_string("what came of it was lost on the way: whether the "
-                                           "change took effect is not known");
+    error_set_detail(error, json_object_new_string("what came of it was lost on the way: whether "
+                                                   "the change took effect is not known"));
     return false;
 }
 
@@ -111,12 +118,10 @@ bool error_unknown(struct error *error, const char *fmt, ...)
 
 struct json_object *error_body(const struct error *error)
 {
-    if (error->outcome_unknown && !error->detail)
-        return NULL;
     struct json_object *entry = json_object_new_object();
     json_add(&entry, "code", json_object_new_string(error->code));
     json_add(&entry, "message", json_object_new_string(error->message));
-    if (error->detail)
+    if (error->has_detail)
         json_add(&entry, "detail", json_object_get(error->detail));
 
     struct json_object *list = json_object_new_array_ext(1);

@@ -18,7 +18,8 @@ struct error {
     const char *code;           /* the registry's code; static storage */
     const char *message;        /* the registry's message; static storage */
     bool outcome_unknown;       /* of a change: it may have been made, or not */
-    struct json_object *detail; /* owned; NULL: no detail in the answer */
+    bool has_detail;            /* without which the answer would not be whole */
+    struct json_object *detail; /* owned; NULL: there is none, or no memory for it */
     char reason[256];           /* for the log alone; "" where there is nothing to add */
 };
 
@@ -41,8 +42,11 @@ bool error_unavailable(struct error *error, const char *fmt, ...)
 bool error_outcome_unknown(struct error *error);
 bool error_unknown(struct error *error, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* Gives the error its detail, in place of one that it has; takes it over. */
+void error_set_detail(struct error *error, struct json_object *detail);
+
 /* The body: {"errors": [{"code": …, "message": …, "detail": …}]}. The caller owns it. NULL
- * where it, or what it must tell of the outcome, is lost for want of memory. */
+ * where it, or the detail that the error has, is lost for want of memory. */
 struct json_object *error_body(const struct error *error);
 
 /* Releases the detail and clears the error. */

@@ -9,11 +9,19 @@
 #define BBM_JSON_H
 
 #include <json-c/json.h>
+#include <stddef.h>
 
 /* Each takes over `part`. Where that is NULL, or there is no memory to keep it, `*whole` is
  * released and set to NULL. A key is a literal, and not in the object yet: json-c need
  * neither copy nor look for it. */
 void json_add(struct json_object **whole, const char *key, struct json_object *part);
 void json_append(struct json_object **whole, struct json_object *part);
+
+/* The text of `whole` without a blank, closed by a zero; the caller frees it. NULL where `whole`
+ * is, or where there is no memory for all of it. Strings are taken to be UTF-8.
+ *
+ * json-c's own writer is not to be relied on: where its buffer cannot grow it leaves a piece
+ * out, and goes on. What it then returns may be valid JSON, with a name or a value gone. */
+char *json_text(struct json_object *whole, size_t *len);
 
 #endif

@@ -139,12 +139,10 @@ bool migrations_list(struct call *call)
     if (!call->rendering) {
         size_t len;
         call->body = list_json(&migrations);
-        /* Of no object json-c would make the text "null". */
-        const char *text =
-            call->body ? json_object_to_json_string_length(call->body, TEXT_JSON_FLAGS, &len)
-                       : NULL;
+        char *text = json_text(call->body, &len);
         if (text)
             call->rendering = rendered_keep(call->rendered, &migrations, text, len);
+        free(text);
     }
     store_migrations_free(&migrations);
     return true;
@@ -340,19 +338,19 @@ static void detail_unfinished(struct call *call, enum kind kind, const struct ch
     const char *reason = "the database did not answer";
     if (changes->done.count == 0 && changes->held.count == 0 && !changes->unsettled)
         return;
-    if (call->error.detail) /* which says that the outcome of the last step is not known */
-        reason = json_object_get_string(call->error.detail);
-    else if (changes->held.count > 0)
+    if (changes->held.count > 0)
         reason = "some migrations are held by another transaction, such as a worker's run";
     else if (changes->unsettled)
         reason = "a worker that chose its migration before the pause may still set it running";
     struct json_object *detail = json_object_new_object();
-    add_string(&detail, "reason", reason);
+    /* One that is there already says that the outcome of the last step is not known. */
+    json_add(&detail, "reason",
+             call->error.has_detail ? json_object_get(call->error.detail)
+                                    : json_object_new_string(reason));
     json_add(&detail, "migrations", json_object_get(call->changed));
     json_add(&detail, undone[kind], held_json(&changes->held));
     json_add(&detail, "job_in_flight", json_object_new_boolean(changes->job_in_flight));
-    json_object_put(call->error.detail);
-    call->error.detail = detail;
+    error_set_detail(&call->error, detail);
 }
 
 static bool run_action(struct call *call, enum kind kind)

@@ -4,6 +4,7 @@
 
 #include "auth.h"
 #include "clock.h"
+#include "json.h"
 #include "log.h"
 #include "metrics.h"
 #include "migrations.h"
@@ -11,7 +12,6 @@
 #include "response.h"
 #include "routes.h"
 #include "store.h"
-#include "text.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -180,8 +180,8 @@ static void log_request(const struct exchange *x)
     const struct reply *reply = x->reply;
     if (!log_wanted(level))
         return;
-    const char *changed =
-        x->call.changed ? json_object_to_json_string_ext(x->call.changed, TEXT_JSON_FLAGS) : NULL;
+    size_t changed_len;
+    char *changed = json_text(x->call.changed, &changed_len);
     const struct log_field fields[] = {
         {"correlation_id", LOG_STRING, x->request.id, 0},
         {"method", LOG_STRING, x->request.method, 0},
@@ -200,6 +200,7 @@ static void log_request(const struct exchange *x)
         {"claimed_kid", LOG_STRING, or_null(reply->refusal.kid), 0},
     };
     log_event(level, is_write(x) ? "write" : "request", fields, sizeof fields / sizeof fields[0]);
+    free(changed);
 }
 
 /* Answers, counts and logs what has been judged. */

@@ -118,24 +118,29 @@ static int shortest(double value, char digits[32])
     return precision;
 }
 
+void text_number(double value, char out[32])
+{
+    /* A whole number, which most are, is its own shortest form. */
+    if (value > -1e15 && value < 1e15 && value == (double)(int64_t)value) {
+        snprintf(out, 32, "%" PRId64, (int64_t)value);
+        return;
+    }
+    int precision = shortest(value, out);
+    /* The same digits without an exponent, as Go's encoder writes them, where that is
+     * not longer than the number is worth. */
+    long exponent = strtol(strchr(out, 'e') + 1, NULL, 10);
+    if (exponent >= -6 && exponent < 15) {
+        long decimals = precision - exponent;
+        snprintf(out, 32, "%.*f", decimals > 0 ? (int)decimals : 0, value);
+    } else {
+        snprintf(out, 32, "%.*e", precision, value);
+    }
+}
+
 struct json_object *text_json_number(double value)
 {
     char digits[32];
-    /* A whole number, which most are, is its own shortest form. */
-    if (value > -1e15 && value < 1e15 && value == (double)(int64_t)value) {
-        snprintf(digits, sizeof digits, "%" PRId64, (int64_t)value);
-        return json_object_new_double_s(value, digits);
-    }
-    int precision = shortest(value, digits);
-    /* The same digits without an exponent, as Go's encoder writes them, where that is
-     * not longer than the number is worth. */
-    long exponent = strtol(strchr(digits, 'e') + 1, NULL, 10);
-    if (exponent >= -6 && exponent < 15) {
-        long decimals = precision - exponent;
-        snprintf(digits, sizeof digits, "%.*f", decimals > 0 ? (int)decimals : 0, value);
-    } else {
-        snprintf(digits, sizeof digits, "%.*e", precision, value);
-    }
+    text_number(value, digits);
     return json_object_new_double_s(value, digits);
 }
 

@@ -14,9 +14,6 @@
 
 #define TEXT_REPLACEMENT 0xFFFDu
 
-/* How json-c is to write: nothing but the JSON. */
-#define TEXT_JSON_FLAGS (JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE)
-
 /* Decodes one code point of `len` > 0 bytes at `s` (RFC 3629: no overlong form, no
  * surrogate, nothing above U+10FFFF), stores it in `*point` and returns its length.
  * An invalid sequence gives U+FFFD and the length of its maximal valid prefix, at
@@ -30,8 +27,11 @@ bool text_is_utf8(const char *s, size_t len);
  * owns the result; NULL when out of memory. */
 struct json_object *text_json(const char *s, size_t len);
 
-/* A JSON number in the fewest decimal digits that read back as the same double.
- * `value` must be finite, and not subnormal. The caller owns the result. */
+/* The fewest decimal digits that read back as the same double, as JSON writes them; `out`
+ * takes 32 bytes. `value` must be finite, and not subnormal. */
+void text_number(double value, char out[32]);
+
+/* The same as a JSON number. The caller owns the result; NULL when out of memory. */
 struct json_object *text_json_number(double value);
 
 /* Microseconds since the Unix epoch as RFC 3339 in UTC; `out` takes 32 bytes. False,

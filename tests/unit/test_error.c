@@ -151,6 +151,17 @@ static void test_long_reason_is_cut(void **state)
     error_free(&error);
 }
 
+/* Without the detail that it has, an error is not told at all. */
+static void test_lost_detail(void **state)
+{
+    struct error error;
+    (void)state;
+    error_id_not_found(&error, 1);
+    error_set_detail(&error, NULL);
+    assert_null(error_body(&error));
+    error_free(&error);
+}
+
 /* The body may outlive the error, and the error the body. */
 static void test_ownership(void **state)
 {
@@ -174,7 +185,8 @@ int main(void)
         cmocka_unit_test(test_state_conflict),     cmocka_unit_test(test_parameters),
         cmocka_unit_test(test_unauthorized),       cmocka_unit_test(test_too_large),
         cmocka_unit_test(test_unavailable),        cmocka_unit_test(test_unknown),
-        cmocka_unit_test(test_long_reason_is_cut), cmocka_unit_test(test_ownership),
+        cmocka_unit_test(test_long_reason_is_cut), cmocka_unit_test(test_lost_detail),
+        cmocka_unit_test(test_ownership),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
