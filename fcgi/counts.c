@@ -4,6 +4,7 @@
 
 #include "clock.h"
 #include "store.h"
+#include "stream.h"
 #include "text.h"
 
 #include <inttypes.h>
@@ -228,17 +229,17 @@ static void write_asking(const struct state *state, const int64_t *id, FILE *ids
 /* False when out of memory. */
 static bool make_asking(const struct state *state, const int64_t *id, struct counts_base *base)
 {
-    size_t ids_size = 0;
-    size_t states_size = 0;
-    FILE *ids = open_memstream(&base->open, &ids_size);
-    FILE *states = open_memstream(&base->states, &states_size);
-    if (ids && states)
-        write_asking(state, id, ids, states, base);
-    bool good = ids && states;
-    if (ids && fclose(ids) != 0)
-        good = false;
-    if (states && fclose(states) != 0)
-        good = false;
+    struct stream ids;
+    struct stream states;
+    if (!stream_open(&ids))
+        return false;
+    bool opened = stream_open(&states);
+    if (opened) {
+        write_asking(state, id, ids.out, states.out, base);
+        base->states = stream_close(&states);
+    }
+    base->open = stream_close(&ids);
+    bool good = base->open && base->states;
     if (!good)
         counts_base_free(base);
     return good;

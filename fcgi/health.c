@@ -6,6 +6,7 @@
 #include "json.h"
 #include "metrics.h"
 #include "progress.h"
+#include "stream.h"
 #include "text.h"
 
 #include <inttypes.h>
@@ -39,9 +40,9 @@ bool health_readiness(struct call *call)
 /* The percentage as the API tells it, in the fewest digits. */
 static void write_percent(FILE *out, double percent)
 {
-    struct json_object *number = text_json_number(percent);
-    fprintf(out, "%s\n", number ? json_object_to_json_string(number) : "NaN");
-    json_object_put(number);
+    char digits[32];
+    text_number(percent, digits);
+    fprintf(out, "%s\n", digits);
 }
 
 /* The registry's own metric, under its name and labels, so that dashboards made for the
@@ -92,17 +93,12 @@ static void write_migrations(FILE *out, struct call *call)
 
 bool health_metrics(struct call *call)
 {
-    size_t len;
-    FILE *out = open_memstream(&call->text, &len);
-    if (!out)
+    struct stream text;
+    if (!stream_open(&text))
         return error_unavailable(&call->error, "out of memory");
     /* The migrations first: what that costs is then in the counters already. */
-    write_migrations(out, call);
-    metrics_write(out);
-    if (ferror(out) | fclose(out)) {
-        free(call->text);
-        call->text = NULL;
-        return error_unavailable(&call->error, "out of memory");
-    }
-    return true;
+    write_migrations(text.out, call);
+    metrics_write(text.out);
+    call->text = stream_close(&text);
+    return call->text || error_unavailable(&call->error, "out of memory");
 }

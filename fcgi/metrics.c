@@ -314,16 +314,18 @@ static void write_database(FILE *out)
 
 /* ---- the process, under the names that Prometheus' own clients use ---- */
 
-static unsigned count_descriptors(void)
+/* False where it cannot be told. */
+static bool count_descriptors(unsigned *count)
 {
     unsigned found = 0;
     DIR *folder = opendir("/proc/self/fd");
     if (!folder)
-        return 0;
+        return false;
     while (readdir(folder)) /* NOLINT(concurrency-mt-unsafe): the stream is ours alone */
         found++;
     closedir(folder);
-    return found > 3 ? found - 3 : 0; /* ".", ".." and the folder's own */
+    *count = found > 3 ? found - 3 : 0; /* ".", ".." and the folder's own */
+    return true;
 }
 
 /* Fields 22 (start, in ticks since boot) to 24 (resident pages) of proc(5)'s stat. */
@@ -357,13 +359,15 @@ static void write_process(FILE *out)
     struct rusage usage;
     unsigned long long start;
     unsigned long virtual;
+    unsigned descriptors;
     long pages;
     getrusage(RUSAGE_SELF, &usage);
     metrics_family(out, "process_cpu_seconds_total", "counter", "CPU time of this process.");
     fprintf(out, "process_cpu_seconds_total %.6f\n",
             (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
                 (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6);
-    write_integer(out, "process_open_fds", "gauge", "Open file descriptors.", count_descriptors());
+    if (count_descriptors(&descriptors))
+        write_integer(out, "process_open_fds", "gauge", "Open file descriptors.", descriptors);
     if (!read_stat(&start, &virtual, &pages))
         return;
     metrics_family(out, "process_start_time_seconds", "gauge",

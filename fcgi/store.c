@@ -6,6 +6,7 @@
 #include "counts.h"
 #include "db.h"
 #include "sql.h"
+#include "stream.h"
 
 #include <inttypes.h>
 #include <libpq-fe.h>
@@ -245,21 +246,19 @@ static bool add_counted(struct counts *counts, const PGresult *result, int row)
 /* The migrations that were counted, as PostgreSQL's array text; NULL: out of memory. */
 static char *counted_ids(const PGresult *result)
 {
-    char *text = NULL;
-    size_t size = 0;
-    FILE *out = open_memstream(&text, &size);
-    if (!out)
+    struct stream ids;
+    const char *comma = "";
+    if (!stream_open(&ids))
         return NULL;
-    fputc('{', out);
+    fputc('{', ids.out);
     for (int row = 0; row < PQntuples(result); row++) {
-        if (PQgetisnull(result, row, 1)) /* one row of each that has jobs */
-            fprintf(out, "%s%" PRId64, size++ ? "," : "", integer_at(result, row, 0));
+        if (!PQgetisnull(result, row, 1))
+            continue; /* one row of each that has jobs */
+        fprintf(ids.out, "%s%" PRId64, comma, integer_at(result, row, 0));
+        comma = ",";
     }
-    fputc('}', out);
-    if (fclose(out) == 0)
-        return text;
-    free(text);
-    return NULL;
+    fputc('}', ids.out);
+    return stream_close(&ids);
 }
 
 static bool count_recent(struct store *store, const PGresult *counted, int64_t deadline,
