@@ -5,6 +5,7 @@
 #include "json.h"
 #include "metrics.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -125,6 +126,7 @@ static const char *judge(const struct auth *auth, const struct request *request,
     size_t len;
     const char *text = request_bearer(request, &len);
     *refusal = (struct refusal){0};
+    errno = 0;
     if (!text) {
         refusal->reason =
             request->authorization ? "Authorization is not one bearer token" : "no token";
@@ -155,6 +157,10 @@ bool auth_check(const struct auth *auth, const struct request *request, enum acc
 {
     *token = (struct token){0};
     const char *fault = judge(auth, request, access, token, refusal);
+    /* A library for which memory does not suffice to judge a token calls it bad. But the
+     * failed malloc has left its mark. */
+    if (refusal->reason && errno == ENOMEM)
+        return error_unavailable(error, "out of memory for judging a token");
     metrics_token(verdict_of(fault, refusal->reason));
     if (!refusal->reason)
         return true;

@@ -28,7 +28,8 @@ struct auth {
 
 /* True where the request's token grants `access`; `token` then says whose it is. Else
  * the error is a 401, its challenge is added to the response, the error's reason tells the
- * log why, and `refusal` what the token says of itself. */
+ * log why, and `refusal` what the token says of itself; or a 503 where there was no memory to
+ * judge it. */
 bool auth_check(const struct auth *auth, const struct request *request, enum access access,
                 struct token *token, struct refusal *refusal, struct response *response,
                 struct error *error);

@@ -6,6 +6,7 @@
 #include "log.h"
 #include "metrics.h"
 #include "record.h"
+#include "spare.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -50,6 +51,9 @@
 #define PENDING UINT64_C(2)
 
 #define NO_SLOT UINT32_MAX
+
+/* What libfcgi takes for a request, besides the parameters and what each of them costs. */
+#define LIBFCGI_MEMORY ((size_t)32 * 1024)
 
 /* epoll's data for what is not a connection; no slot has this number. */
 #define EVENT_LISTENER (UINT64_MAX - 1)
@@ -234,7 +238,15 @@ static void hand_over(struct server *server, struct connection *c)
 
 /* ---- refusing ---- */
 
-/* The one answer that is given without libfcgi, which would not survive the question. */
+/* The answers that are given without libfcgi, which would not survive the question. */
+static void refuse_by_hand(struct connection *c, uint16_t id, const char *answer)
+{
+    unsigned char records[512];
+    size_t len = record_answer(id, answer, records);
+    if (send(c->fd, records, len, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)len)
+        log_message(LOG_DEBUG, "a refused peer did not take its answer");
+}
+
 static void refuse_large(struct connection *c, uint16_t id)
 {
     static const char answer[] =
@@ -242,12 +254,19 @@ static void refuse_large(struct connection *c, uint16_t id)
         "Content-Type: application/json\r\n\r\n"
         "{\"errors\":[{\"code\":\"SIZE_INVALID\","
         "\"message\":\"the request's headers are larger than this service takes\"}]}";
-    unsigned char records[sizeof answer + 32];
-    size_t len = record_answer(id, answer, records);
-    if (send(c->fd, records, len, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)len)
-        log_message(LOG_DEBUG, "a refused peer did not take its answer");
+    refuse_by_hand(c, id, answer);
     log_message(LOG_WARN, "refused a request whose parameters pass %zu bytes or %d entries",
                 RECORD_REQUEST_MOST, RECORD_PARAMS_MOST);
+}
+
+static void refuse_without_memory(struct connection *c, uint16_t id)
+{
+    refuse_by_hand(c, id,
+                   "Status: 503 Service Unavailable\r\nCache-Control: no-store\r\n"
+                   "Retry-After: 5\r\nContent-Type: application/json\r\n"
+                   "Content-Length: 67\r\n\r\n"
+                   "{\"errors\":[{\"code\":\"UNAVAILABLE\",\"message\":\"service unavailable\"}]}");
+    log_message(LOG_ERROR, "refused a request: out of memory for libfcgi");
 }
 
 /* No further request is taken on this connection; what the peer still sends is read
@@ -352,6 +371,13 @@ static enum served serve(struct worker *worker, struct connection *c, const unsi
 {
     const struct server *server = worker->server;
     struct server_request *request = worker->request;
+    if (!spare_memory(LIBFCGI_MEMORY + 2 * scanned->params_len)) {
+        refuse_without_memory(c, scanned->id);
+        if (scanned->verdict != RECORD_BODY_LONG)
+            return SERVED_LAST;
+        start_linger(c);
+        return SERVED;
+    }
     if (!parse(worker, bytes, scanned->params_len))
         return SERVED_LAST;
     if (!worker->spare)

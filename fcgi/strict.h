@@ -12,10 +12,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A JSON object; NULL for anything else, for invalid UTF-8, and where any object in it
- * has a name twice (RFC 7515, 4, and RFC 7519, 4, leave the choice between refusing
- * and taking the last; two readers that choose differently see two tokens in one). The
- * caller owns it. */
+/* A JSON object; NULL for anything else, for invalid UTF-8, where any object in it has a
+ * name twice (RFC 7515, 4, and RFC 7519, 4, leave the choice between refusing and taking
+ * the last; two readers that choose differently see two tokens in one) or a name with a
+ * zero byte, which json-c takes for its end; and where there is no memory for all of it.
+ * The caller owns it. */
 struct json_object *strict_object(const char *text, size_t len);
 
 /* The string that `value` is; NULL where it is none, or has a zero byte in it, which C

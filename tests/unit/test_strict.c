@@ -43,6 +43,7 @@ static void test_refused(void **state)
         "{\"x\": [{\"a\": 1, \"b\": 2, \"a\": 3}]}",
         "{\"a\": 1, \"\\u0061\": 2}",
         "{\"a\": 1, \"a\\u0000b\": 2}",
+        "{\"a\\u0000b\": 2}",
         "{'a': 1}",
         "{\"a\": 'b'}",
         "{'a\": \"': 1, \"b\": 2}",
@@ -55,6 +56,24 @@ static void test_refused(void **state)
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         assert_false(taken(texts[i]));
     assert_null(strict_object("{}\0", 3));
+}
+
+/* Whatever stands in a string, alone or beside whatever else: all of it is counted. */
+static void test_escapes(void **state)
+{
+    static const char *const pieces[] = {"",        "a",       "\xC3\xA9", "\\n",     "\\\\",
+                                         "\\\"",    "\\/",     "\\u0041",  "\\u0000", "\\u00e9",
+                                         "\\u07FF", "\\u0800", "\\uFFFF",  "\\ud83d", "\\uDE00"};
+    const size_t count = sizeof pieces / sizeof pieces[0];
+    char text[64];
+    (void)state;
+    for (size_t i = 0; i < count * count * count * count; i++) {
+        snprintf(text, sizeof text, "{\"a\":\"%s%s%s%s\"}", pieces[i % count],
+                 pieces[i / count % count], pieces[i / count / count % count],
+                 pieces[i / count / count / count]);
+        if (!taken(text))
+            fail_msg("refused: %s", text);
+    }
 }
 
 static void test_integers(void **state)
@@ -106,9 +125,8 @@ static void test_strings(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_taken),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_integers),
+        cmocka_unit_test(test_taken),   cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_escapes), cmocka_unit_test(test_integers),
         cmocka_unit_test(test_strings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
