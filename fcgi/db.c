@@ -392,10 +392,13 @@ static PGresult *attempt(struct db *db, const char *sql, const char *const *para
         return NULL;
     }
     db->used = clock_ms();
-    db->unanswered = PQstatus(db->conn) == CONNECTION_BAD;
     ExecStatusType status = PQresultStatus(result);
     if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK)
         return result;
+    /* An error without an SQLSTATE is libpq's own, as where it had no memory for the rows: the
+     * server may have done what it was asked. */
+    db->unanswered =
+        !PQresultErrorField(result, PG_DIAG_SQLSTATE) || PQstatus(db->conn) == CONNECTION_BAD;
     fail_statement(db, result, error);
     PQclear(result);
     return NULL;
