@@ -478,8 +478,11 @@ static bool load_file(struct conf *conf, const struct report *report)
     }
     yaml_parser_set_input_file(&parser, file);
     if (!yaml_parser_load(&parser, &doc)) {
-        snprintf(report->why, report->size, "%s:%zu: not valid YAML: %s", conf->file,
-                 parser.problem_mark.line + 1, parser.problem ? parser.problem : "unreadable");
+        if (parser.error == YAML_MEMORY_ERROR)
+            snprintf(report->why, report->size, "%s: out of memory", conf->file);
+        else
+            snprintf(report->why, report->size, "%s:%zu: not valid YAML: %s", conf->file,
+                     parser.problem_mark.line + 1, parser.problem ? parser.problem : "unreadable");
     } else {
         loaded = load_document(conf, &doc, report);
         yaml_document_delete(&doc);
