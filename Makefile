@@ -116,12 +116,12 @@ $(BUILD)/tests/soak_tokens: tests/soak_tokens.c $(filter-out %/main.o,$(OBJECTS)
 	@mkdir -p $(@D)
 	$(COMPILE) -Itests -o $@ $(filter %.c %.o,$^) $(HARDLD) $(PKG_LIBS)
 
-# The program with tests/fault/fail.c between it and what it calls.
+# The program with tests/fault/fail.c between it and what it calls, and inside.c behind all.
 WRAPPED = $(shell sed -n 's/^WRAP.[^,]*, \([A-Za-z0-9_]*\),.*/\1/p; s/^int __wrap_\([a-z]*\).*;/\1/p' $<)
 
-$(BUILD)/tests/failing/bbm-fcgi: tests/fault/fail.c $(OBJECTS)
+$(BUILD)/tests/failing/bbm-fcgi: tests/fault/fail.c tests/fault/inside.c tests/fault/plan.h $(OBJECTS)
 	@mkdir -p $(@D)
-	$(COMPILE) -fno-builtin -o $@ $^ $(WRAPPED:%=-Wl,--wrap=%) $(HARDLD) $(PKG_LIBS)
+	$(COMPILE) -fno-builtin -o $@ $(filter %.c %.o,$^) $(WRAPPED:%=-Wl,--wrap=%) $(HARDLD) $(PKG_LIBS)
 
 unit: $(UNITS) $(FUZZERS) $(BUILD)/tests/soak_tokens $(BUILD)/tests/failing/bbm-fcgi
 

@@ -2,8 +2,9 @@
  * Stands between the program and what it calls, and has the call fail that a test asks for.
  *
  * build/tests/failing/bbm-fcgi is the program linked with ld's --wrap for each function below: only
- * the calls from fcgi/ come by here, not those inside of a library. Which call is to fail stands in
- * the file that BBM_FAIL names, which the test and the program share (harness/failing.py). */
+ * the calls from fcgi/ come by here; those inside of a library, by inside.c. */
+#include "plan.h"
+
 #include <errno.h>
 #include <fcgiapp.h>
 #include <fcntl.h>
@@ -14,8 +15,6 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 #include <pthread.h>
-#include <stdatomic.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,13 +25,7 @@
 #include <unistd.h>
 #include <yaml.h>
 
-static struct plan {
-    atomic_int countdown; /* calls until the one that fails; 0: none does */
-    atomic_int on;        /* memory has run out: all after it fail too, and nothing but that */
-    atomic_int fired;     /* how many have failed */
-    char only[40];        /* of these functions alone; "": of all */
-    char which[40];       /* the first that has failed */
-} * plan;
+struct plan *plan;
 
 __attribute__((constructor)) static void open_plan(void)
 {
@@ -46,18 +39,30 @@ __attribute__((constructor)) static void open_plan(void)
     plan = at;
 }
 
-static bool fails(const char *name, int number)
+static bool is_meant(const char *name)
 {
-    bool on = plan && atomic_load(&plan->on);
-    if (!plan || atomic_load(&plan->countdown) <= 0 || (on && number != ENOMEM) ||
-        (plan->only[0] && strcmp(plan->only, name) != 0))
-        return false;
-    if (atomic_fetch_sub(&plan->countdown, 1) != 1)
+    bool others = plan->only[0] == '-';
+    const char *only = plan->only + others;
+    return !*only || (strncmp(only, name, strlen(only)) == 0) != others;
+}
+
+bool plan_hits(const char *name)
+{
+    if (atomic_load(&plan->countdown) <= 0 || !is_meant(name) ||
+        atomic_fetch_sub(&plan->countdown, 1) != 1)
         return false;
     if (!atomic_load(&plan->fired))
         snprintf(plan->which, sizeof plan->which, "%s", name);
     atomic_fetch_add(&plan->fired, 1);
-    atomic_store(&plan->countdown, on);
+    atomic_store(&plan->countdown, atomic_load(&plan->on));
+    return true;
+}
+
+static bool fails(const char *name, int number)
+{
+    if (!plan || atomic_load(&plan->inside) || (atomic_load(&plan->on) && number != ENOMEM) ||
+        !plan_hits(name))
+        return false;
     errno = number;
     return true;
 }
@@ -77,7 +82,7 @@ WRAP(void *, calloc, NULL, ENOMEM, (size_t count, size_t size), (count, size))
 WRAP(void *, realloc, NULL, ENOMEM, (void *old, size_t size), (old, size))
 WRAP(char *, strdup, NULL, ENOMEM, (const char *s), (s))
 WRAP(char *, strndup, NULL, ENOMEM, (const char *s, size_t len), (s, len))
-WRAP(FILE *, open_memstream, NULL, ENOMEM, (char **text, size_t *size), (text, size))
+WRAP(FILE *, fopencookie, NULL, ENOMEM, (void *cookie, const char *mode, cookie_io_functions_t io), (cookie, mode, io))
 
 WRAP(int, pthread_create, EAGAIN, 0, (pthread_t *id, const pthread_attr_t *attributes, void *(*body)(void *), void *argument), (id, attributes, body, argument))
 WRAP(int, epoll_create1, -1, EMFILE, (int flags), (flags))
@@ -98,8 +103,6 @@ WRAP(struct json_object *, json_object_new_boolean, NULL, ENOMEM, (json_bool val
 WRAP(struct json_object *, json_object_new_double_s, NULL, ENOMEM, (double value, const char *s), (value, s))
 WRAP(int, json_object_object_add_ex, -1, ENOMEM, (struct json_object *object, const char *const key, struct json_object *const value, const unsigned flags), (object, key, value, flags))
 WRAP(int, json_object_array_add, -1, ENOMEM, (struct json_object *list, struct json_object *value), (list, value))
-WRAP(const char *, json_object_to_json_string_length, NULL, ENOMEM, (struct json_object *object, int flags, size_t *len), (object, flags, len))
-WRAP(const char *, json_object_to_json_string_ext, NULL, ENOMEM, (struct json_object *object, int flags), (object, flags))
 WRAP(struct json_tokener *, json_tokener_new_ex, NULL, ENOMEM, (int depth), (depth))
 WRAP(int, jwt_decode, ENOMEM, ENOMEM, (jwt_t **jwt, const char *token, const unsigned char *key, int len), (jwt, token, key, len))
 WRAP(int, yaml_parser_initialize, 0, ENOMEM, (yaml_parser_t *parser), (parser))

@@ -8,11 +8,15 @@ import struct
 from .service import build_folder
 from .workspace import give_away
 
-LAYOUT = struct.Struct("iii40s40s")
+LAYOUT = struct.Struct("iiii40s40s")
 
 
 class Plan:
-    """Which call fails: the one at a number, counted from when it is armed; or all from there on that allocate."""
+    """Which call fails: the one at a number, counted from when it is armed; or all from there on that allocate.
+
+    Inside: no call from fcgi/, but an allocation in a library, by the name of whose file it goes. Only: of
+    functions, or libraries, that are so called; after a dash, of all others.
+    """
 
     def __init__(self, house):
         folder = house.workspace.folder(house.unique("failing"))
@@ -24,8 +28,8 @@ class Plan:
         with open(path, "r+b") as file:
             self._shared = mmap.mmap(file.fileno(), LAYOUT.size)
 
-    def arm(self, number, on=False, only=""):
-        self._shared[:] = LAYOUT.pack(0, on, 0, only.encode(), b"")
+    def arm(self, number, on=False, only="", inside=False):
+        self._shared[:] = LAYOUT.pack(0, on, inside, 0, only.encode(), b"")
         self._shared[:4] = struct.pack("i", number)
 
     def disarm(self):
@@ -34,14 +38,16 @@ class Plan:
         return self.fired()
 
     def fired(self):
-        _, _, fired, _, which = LAYOUT.unpack(self._shared[:])
+        _, _, _, fired, _, which = LAYOUT.unpack(self._shared[:])
         return which.partition(b"\0")[0].decode() if fired else None
 
-    def walk(self, on=False, most=3000):
+    def walk(self, first=1, step=lambda number: 1, most=20000, **how):
         """Arms for each number in turn, until no call had it. Within a step, disarm() ends the failing."""
-        for number in range(1, most):
-            self.arm(number, on)
+        number = first
+        while number < most:
+            self.arm(number, **how)
             yield number
             if self.disarm() is None:
                 return
+            number += step(number)
         raise AssertionError(f"a call failed {most} times in a row")
