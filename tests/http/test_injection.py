@@ -225,7 +225,7 @@ def every(few, step):
 
 def walk_inside(service, plan, ask, how, first):
     """Goes on from that number; the number to go on from with a new process, or None at the end."""
-    for number in plan.walk(first, every(160, 97), inside=True, **how):
+    for number in plan.walk(first, every(120, 197), inside=True, **how):
         try:
             answer = ask()
         except (AssertionError, OSError):
@@ -342,7 +342,7 @@ def test_a_new_bundle(house, plan, keys, database, inside):
         params = parameters("GET", routes.LIST, keys.token("*"))
         # It listens before its threads are made: what is to fail is none of those calls.
         assert fastcgi.ask(service.address, params).status == 200
-        step = every(20, 199) if inside else lambda number: 1
+        step = every(10, 397) if inside else lambda number: 1
         for number, _ in enumerate(plan.walk(step=step, inside=inside), 1):
             service.server.send(signal.SIGHUP)
             assert wait_until(lambda n=number: len(told(service)) == n, pause=0.002)
