@@ -238,7 +238,7 @@ def walk_inside(service, plan, ask, how, first):
             return number + 1
         ask.assert_honest(answer, failed)
         again = ask()
-        assert again.status == ask.way.status, (failed, again)
+        assert again.status == ask.way.status, (failed, again, service.lines()[-1])
     return None
 
 
@@ -342,10 +342,11 @@ def test_a_new_bundle(house, plan, keys, database, inside):
         params = parameters("GET", routes.LIST, keys.token("*"))
         # It listens before its threads are made: what is to fail is none of those calls.
         assert fastcgi.ask(service.address, params).status == 200
-        step = every(10, 397) if inside else lambda number: 1
+        sample = lambda number: 1 if number < 10 else 29 if ALL else 397
+        step = sample if inside else lambda number: 1
         for number, _ in enumerate(plan.walk(step=step, inside=inside), 1):
             service.server.send(signal.SIGHUP)
-            assert wait_until(lambda n=number: len(told(service)) == n, pause=0.002)
+            assert wait_until(lambda n=number: len(told(service)) >= n, pause=0.002), (number, service.lines()[-2:])
             failed = plan.disarm()
             last = told(service)[-1]
             assert "not reloaded" in last or ("reloaded: 4 keys" in last and (inside or failed in IDLE)), (failed, last)
