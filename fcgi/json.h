@@ -17,11 +17,10 @@
 void json_add(struct json_object **whole, const char *key, struct json_object *part);
 void json_append(struct json_object **whole, struct json_object *part);
 
-/* The text of `whole` without a blank, closed by a zero; the caller frees it. NULL where `whole`
- * is, or where there is no memory for all of it. Strings are taken to be UTF-8.
- *
- * json-c's own writer is not to be relied on: where its buffer cannot grow it leaves a piece
- * out, and goes on. What it then returns may be valid JSON, with a name or a value gone. */
-char *json_text(struct json_object *whole, size_t *len);
+/* The text of `whole` without a blank; it lives as long as that does. NULL where `whole` is, or
+ * where there is no memory for all of it: json-c then leaves a piece out and goes on, and what it
+ * returns may be valid JSON with a name or a value gone. But the failed malloc has left its mark
+ * in errno, which nothing between clears. */
+const char *json_text(struct json_object *whole, size_t *len);
 
 #endif

@@ -139,10 +139,9 @@ bool migrations_list(struct call *call)
     if (!call->rendering) {
         size_t len;
         call->body = list_json(&migrations);
-        char *text = json_text(call->body, &len);
+        const char *text = json_text(call->body, &len);
         if (text)
             call->rendering = rendered_keep(call->rendered, &migrations, text, len);
-        free(text);
     }
     store_migrations_free(&migrations);
     return true;

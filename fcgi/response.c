@@ -46,16 +46,14 @@ void response_header(struct response *response, const char *name, const char *va
         response->headers[response->headers_len] = '\0';
 }
 
-/* The body, "" of a 204; NULL: there is none, for want of memory. `*written`: what the caller
- * has to free. */
-static const char *body_of(const struct response *response, size_t *len, char **written)
+/* The body, "" of a 204; NULL: there is none, for want of memory. */
+static const char *body_of(const struct response *response, size_t *len)
 {
-    *written = NULL;
     *len = response->text ? strlen(response->text) : response->json_len;
     if (response->json)
         return response->json;
     if (response->body)
-        return *written = json_text(response->body, len);
+        return json_text(response->body, len);
     return response->status == 204 ? "" : response->text;
 }
 
@@ -67,9 +65,8 @@ bool response_send(struct response *response, FCGX_Stream *out, bool head)
     char start[256];
     const char *type =
         response->text ? "text/plain; version=0.0.4; charset=utf-8" : "application/json";
-    char *written;
     size_t body_len;
-    const char *body = body_of(response, &body_len, &written);
+    const char *body = body_of(response, &body_len);
     if (!body) {
         body = last_resort;
         body_len = sizeof last_resort - 1;
@@ -90,7 +87,6 @@ bool response_send(struct response *response, FCGX_Stream *out, bool head)
     FCGX_PutStr(start, len, out);
     if (!head)
         FCGX_PutStr(body, (int)body_len, out);
-    free(written);
     return FCGX_GetError(out) == 0;
 }
 

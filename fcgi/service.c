@@ -181,7 +181,7 @@ static void log_request(const struct exchange *x)
     if (!log_wanted(level))
         return;
     size_t changed_len;
-    char *changed = json_text(x->call.changed, &changed_len);
+    const char *changed = json_text(x->call.changed, &changed_len);
     const struct log_field fields[] = {
         {"correlation_id", LOG_STRING, x->request.id, 0},
         {"method", LOG_STRING, x->request.method, 0},
@@ -200,7 +200,6 @@ static void log_request(const struct exchange *x)
         {"claimed_kid", LOG_STRING, or_null(reply->refusal.kid), 0},
     };
     log_event(level, is_write(x) ? "write" : "request", fields, sizeof fields / sizeof fields[0]);
-    free(changed);
 }
 
 /* Answers, counts and logs what has been judged. */
