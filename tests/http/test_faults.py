@@ -19,11 +19,12 @@ from harness.fastcgi import parameters
 from harness.ports import free_port
 from harness.postgres import PASSWORD, SERVICE_ROLE, Cluster
 from harness.process import wait_until
+from harness.slowness import longer, milliseconds
 
 UNAVAILABLE = error_body("UNAVAILABLE", "service unavailable")
-THREADS, TIMEOUT, QUEUE = 4, 2, 0.5
-SLACK = 2  # for a busy machine, and sanitizers
-LIMITS = {"threads": THREADS, "timeout": "2s", "queuetimeout": "500ms"}
+THREADS, TIMEOUT, QUEUE = 4, longer(2), longer(0.5)
+SLACK = longer(2)  # for a busy machine, and sanitizers
+LIMITS = {"threads": THREADS, "timeout": milliseconds(TIMEOUT), "queuetimeout": milliseconds(QUEUE)}
 MEMORY = 8 * 1024  # kB that a fault may add: arenas, buffers, once for each thread
 
 

@@ -15,6 +15,7 @@ from harness.failing import Plan
 from harness.faults import Census, settled_census
 from harness.fastcgi import parameters
 from harness.process import SANITIZER_OPTIONS, DidNotStart, wait_until
+from harness.slowness import longer, milliseconds
 
 # After these there is nobody to answer any more: the web server says 502.
 CLOSES = {"epoll_ctl", "FCGX_Accept_r"}
@@ -281,7 +282,7 @@ def test_a_library_that_ends_the_process(house, plan, database):
 
 @pytest.mark.parametrize("function", ["pthread_create", "PQgetCancel"])
 def test_a_statement_that_cannot_be_cancelled(house, plan, keys, database, function):
-    changes = {"fcgi": {"threads": 1, "timeout": "300ms"}}
+    changes = {"fcgi": {"threads": 1, "timeout": milliseconds(longer(0.3))}}
     token = keys.token("*")
     with (
         house.cluster.connect(database.name) as holder,

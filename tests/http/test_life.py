@@ -18,10 +18,11 @@ from harness.load import Load
 from harness.ports import accepts, free_port
 from harness.process import Server, wait_until
 from harness.service import listening_socket, to_yaml
+from harness.slowness import longer
 from harness.tokens import Keyring
 from harness.workspace import as_servers_user
 
-ONE_SECOND = 1.0
+ONE_SECOND = longer(1.0)
 
 
 @pytest.fixture(scope="module")

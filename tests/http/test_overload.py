@@ -11,12 +11,13 @@ from harness.faults import Relay
 from harness.fastcgi import Connection, parameters
 from harness.ports import free_port
 from harness.process import wait_until
+from harness.slowness import longer, milliseconds
 
 UNAVAILABLE = error_body("UNAVAILABLE", "service unavailable")
 LIVENESS, METRICS = "/-/liveness", "/-/metrics"
-QUEUE, TIMEOUT = 0.5, 3
-SLACK = 1.5  # for a busy machine
-LIMITS = {"threads": 2, "queuetimeout": "500ms", "timeout": "3s"}
+QUEUE, TIMEOUT = longer(0.5), longer(3)
+SLACK = longer(1.5)  # for a busy machine
+LIMITS = {"threads": 2, "queuetimeout": milliseconds(QUEUE), "timeout": milliseconds(TIMEOUT)}
 
 
 @pytest.fixture(scope="module")
@@ -133,13 +134,13 @@ def test_a_slow_database_and_many_clients(service, relay, token, kept):
     """Ten requests a second is what two threads do here; eighty at once want eight seconds' worth."""
     for _ in range(LIMITS["threads"]):
         assert timed(service, token=token)[0].status == 200
-    relay.delay = 0.1
+    relay.delay = longer(0.1)
     connections = [Connection(service.address) for _ in range(80)] if kept else [None] * 80
     if kept:
         relay.delay = 0
         for connection in connections:
             assert connection.request(parameters("GET", LIVENESS)).status == 200
-        relay.delay = 0.1
+        relay.delay = longer(0.1)
     start = threading.Barrier(80)
 
     def ask(connection):
@@ -178,7 +179,7 @@ def test_a_load_that_can_be_borne_is_not_shed(house, database, token):
 
 
 def test_only_one_thread(house, database, token):
-    limits = {**LIMITS, "threads": 1, "timeout": "1s"}
+    limits = {**LIMITS, "threads": 1, "timeout": milliseconds(longer(1))}
     with house.service(database.name, changes={"fcgi": limits}) as service:
         with database.cluster.connect(database.name) as holder, holder.cursor() as cursor:
             cursor.execute("BEGIN; LOCK TABLE batched_background_migrations IN ACCESS EXCLUSIVE MODE")

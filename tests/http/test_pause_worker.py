@@ -21,13 +21,14 @@ from harness.fastcgi import parameters
 from harness.postgres import SERVICE_ROLE
 from harness.process import wait_until
 from harness.rows import STATUS
+from harness.slowness import longer, milliseconds
 from harness.worker import ATTEMPT, CHECK, CHOOSE, COMMIT, COUNT, LOCK, MARK, SELECT, WORK, worker
 
 # The migration that the worker takes, one that it does not, and how many there are.
 OURS, OTHER, ALL = 2, 100, range(1, 194)
 
-SHORT, LONG = 0.4, 15  # seconds that the two services have for an answer
-LIMIT = SHORT + 3  # the bound that is checked: a loaded machine is no fault
+SHORT, LONG = longer(0.4), longer(15)  # seconds that the two services have for an answer
+LIMIT = SHORT + longer(3)  # the bound that is checked: a loaded machine is no fault
 
 
 class Violation(AssertionError):
@@ -146,7 +147,7 @@ def database(house):
 
 
 def _service(house, database, token, seconds):
-    with house.service(database.name, changes={"fcgi": {"timeout": f"{int(seconds * 1000)}ms"}}) as service:
+    with house.service(database.name, changes={"fcgi": {"timeout": milliseconds(seconds)}}) as service:
         yield Asked(service, token, seconds)
 
 

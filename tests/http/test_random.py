@@ -19,12 +19,13 @@ from harness import fastcgi, routes
 from harness.fastcgi import parameters
 from harness.postgres import SERVICE_ROLE
 from harness.rows import STATUS
+from harness.slowness import longer, milliseconds
 from harness.worker import COMMIT, WORK, Worker
 
 SEED = int(os.environ.get("BBM_TEST_SEED") or random.SystemRandom().randrange(10**6))
 SECONDS = float(os.environ.get("BBM_TEST_SECONDS") or 8)
 STEPS = 2000
-TIMEOUT = 0.5  # of the services
+TIMEOUT = longer(0.5)  # of the services
 CLIENTS, WORKERS = 4, 2
 UNFINISHED = 8  # migrations that are kept going
 
@@ -249,7 +250,7 @@ class Play:
 def played(house, keys):
     """The whole play; what the tests look at is what it leaves behind."""
     print(f"BBM_TEST_SEED={SEED}")
-    changes = {"fcgi": {"timeout": f"{int(TIMEOUT * 1000)}ms"}}
+    changes = {"fcgi": {"timeout": milliseconds(TIMEOUT)}}
     with contextlib.ExitStack() as stack:
         database = stack.enter_context(house.database())
         database.execute(HISTORY)

@@ -8,6 +8,7 @@ from harness import fastcgi, routes, ways
 from harness.fastcgi import parameters
 from harness.postgres import SERVICE_ROLE
 from harness.process import wait_until
+from harness.slowness import longer, milliseconds
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def test_a_statement_given_up_is_cancelled_behind_the_pooler(house, pooled, toke
     """The pooler knows a cancel request by the client's connection, which has to be there still."""
     database, place = pooled
     working = "SELECT 1 FROM pg_stat_activity WHERE usename = %s AND datname = %s AND state = 'active'"
-    changes = {"database": place, "fcgi": {"timeout": "1s"}}
+    changes = {"database": place, "fcgi": {"timeout": milliseconds(longer(1))}}
     with house.service(database.name, changes=changes) as service, ThreadPoolExecutor(1) as client:
         with contextlib.closing(database.cluster.connect(database.name)) as other, other.cursor() as cursor:
             cursor.execute("BEGIN; LOCK TABLE batched_background_migrations")

@@ -4,6 +4,7 @@ import contextlib
 import http.client
 
 from .answer import Answer
+from .slowness import longer
 
 
 class Client:
@@ -12,7 +13,7 @@ class Client:
         self.port = port
 
     def connect(self, timeout=15):
-        return contextlib.closing(http.client.HTTPConnection(self.host, self.port, timeout=timeout))
+        return contextlib.closing(http.client.HTTPConnection(self.host, self.port, timeout=longer(timeout)))
 
     def request(self, method, path, token=None, authorization=None, headers=None, body=None):
         with self.connect() as connection:

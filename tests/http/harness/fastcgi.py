@@ -8,6 +8,7 @@ import socket
 import struct
 
 from .answer import Answer
+from .slowness import longer
 
 BEGIN_REQUEST, ABORT_REQUEST, END_REQUEST, PARAMS, STDIN, STDOUT, STDERR = range(1, 8)
 RESPONDER = 1
@@ -75,7 +76,7 @@ class Connection:
     def __init__(self, address, timeout=10):
         family = socket.AF_INET if isinstance(address, tuple) else socket.AF_UNIX
         self.socket = socket.socket(family, socket.SOCK_STREAM)
-        self.socket.settimeout(timeout)
+        self.socket.settimeout(longer(timeout))
         self.socket.connect(address)
 
     def __enter__(self):

@@ -4,6 +4,7 @@ import threading
 import time
 
 from .client import send
+from .slowness import longer
 
 
 class Load:
@@ -29,7 +30,7 @@ class Load:
 
     def go_on(self, number):
         """Waits until so many more have been answered."""
-        goal, end = self.answered + number, time.monotonic() + 30
+        goal, end = self.answered + number, time.monotonic() + longer(30)
         while self.answered < goal and time.monotonic() < end:
             time.sleep(0.01)
         assert self.answered >= goal, f"the load stands still: {self.failures[-3:]}"

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 
+from .slowness import longer
 from .workspace import as_servers_user
 
 SANITIZER_OPTIONS = {
@@ -41,7 +42,7 @@ def clean_environment(extra=None):
 
 def wait_until(condition, seconds=10, pause=0.01):
     """The first true value of condition(), or the last false one when time is up."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + longer(seconds)
     while True:
         value = condition()
         if value or time.monotonic() > end:
@@ -90,10 +91,10 @@ class Server:
         """The exit code; killed, and an error, if it does not end in time."""
         self.send(number)
         try:
-            return self.child.wait(seconds)
+            return self.child.wait(longer(seconds))
         except subprocess.TimeoutExpired:
             self.kill()
-            raise AssertionError(f"{self.name} did not stop within {seconds} s:\n{self.written()[-2000:]}") from None
+            raise AssertionError(f"{self.name} did not stop within {longer(seconds)} s:\n{self.written()[-2000:]}") from None
 
     def kill(self):
         if self.child.poll() is None:
