@@ -19,8 +19,8 @@ import report  # noqa: E402
 from harness.house import House  # noqa: E402
 from harness.postgres import SERVICE_ROLE  # noqa: E402
 from harness.process import Server  # noqa: E402
+from harness.program import build_folder  # noqa: E402
 from harness.routes import LIST, PAUSE, RESUME, one  # noqa: E402
-from harness.service import build_folder  # noqa: E402
 from stage import Stage, fill  # noqa: E402
 
 THREADS = 8

@@ -13,8 +13,8 @@ from harness.nginx import Nginx
 from harness.ports import accepts
 from harness.postgres import PASSWORD, SERVICE_ROLE
 from harness.process import Server
+from harness.program import build_folder
 from harness.routes import LIST
-from harness.service import build_folder
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 

@@ -6,7 +6,8 @@ import subprocess
 import pytest
 from harness.postgres import REPOSITORY
 from harness.process import clean_environment, sanitizer_report
-from harness.service import build_folder
+from harness.program import built
+from harness.slowness import longer
 
 CORPUS = os.path.join(REPOSITORY, "tests", "fuzz", "corpus")
 
@@ -15,9 +16,9 @@ CORPUS = os.path.join(REPOSITORY, "tests", "fuzz", "corpus")
 def test_corpus(target):
     folder = os.path.join(CORPUS, target)
     files = [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
-    program = os.path.join(build_folder(), "tests", "fuzz", target)
     done = subprocess.run(
-        [program, *files], env=clean_environment(), capture_output=True, text=True, check=False, timeout=120
-    )
+        [*built("tests", "fuzz", target), *files], env=clean_environment(), capture_output=True, text=True, check=False,
+        timeout=longer(120),
+    )  # fmt: skip
     assert done.returncode == 0 and sanitizer_report(done.stderr) is None, done.stderr[-4000:]
     assert done.stdout.split() == [str(len(files)), "replayed"]

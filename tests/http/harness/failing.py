@@ -2,11 +2,9 @@
 
 import mmap
 import os
-import shutil
 import struct
 
-from .service import build_folder
-from .workspace import give_away
+from .program import build_folder, install_program
 
 LAYOUT = struct.Struct("iiii40s40s")
 
@@ -20,10 +18,8 @@ class Plan:
 
     def __init__(self, house):
         folder = house.workspace.folder(house.unique("failing"))
-        self.program = os.path.join(folder, "bbm-fcgi")
-        shutil.copy(os.path.join(build_folder(), "tests", "failing", "bbm-fcgi"), self.program)
+        self.program = install_program(folder, os.path.join(build_folder(), "tests", "failing", "bbm-fcgi"))
         path = house.workspace.file(house.unique("plan"), bytes(LAYOUT.size), mode=0o666)
-        give_away(self.program)
         self.environment = {"BBM_FAIL": path}
         with open(path, "r+b") as file:
             self._shared = mmap.mmap(file.fileno(), LAYOUT.size)

@@ -11,6 +11,7 @@ import time
 from . import fastcgi, routes
 from .fastcgi import parameters
 from .process import wait_until
+from .program import WRAPPER
 from .proxy import Proxy
 
 
@@ -102,10 +103,10 @@ class Census:
         with open(f"/proc/{pid}/statm", encoding="ascii") as statm:
             self.kilobytes = int(statm.read().split()[1]) * os.sysconf("SC_PAGESIZE") // 1024
 
-        # A sanitizer keeps what was freed, for a while: then memory says nothing.
+        # A sanitizer keeps what was freed, for a while, as valgrind does: then memory says nothing.
         with open(f"/proc/{pid}/exe", "rb") as program:
             text = program.read()
-            self.sanitized = b"__asan_init" in text or b"__tsan_init" in text
+            self.sanitized = bool(WRAPPER) or b"__asan_init" in text or b"__tsan_init" in text
 
     def __repr__(self):
         return f"{self.descriptors} descriptors, {self.threads} threads, {self.kilobytes} kB"

@@ -10,6 +10,7 @@ from . import ways
 from .client import Client
 from .nginx import Nginx
 from .postgres import REPOSITORY
+from .program import install_program
 from .tokens import Keyring
 from .workspace import Workspace, give_away
 
@@ -37,7 +38,7 @@ class House:
             self.cluster, self.way, stop = ways.cluster_by(way, self.workspace)
             stack.callback(self.cluster.stop)
             stack.callback(stop)
-            self.program = self.workspace.copy_program(os.path.join(services.build_folder(), "bbm-fcgi"))
+            self.program = install_program(self.workspace.path)
             self.bundle = self.workspace.file("bundle.pem", self.keys.bundle)
             self._stack = stack.pop_all()
         return self

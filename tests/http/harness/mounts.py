@@ -15,6 +15,8 @@ from .nginx import Nginx
 from .ports import PortTaken, accepts, free_port, on_free_port
 from .postgres import REPOSITORY
 from .process import DidNotStart, Server, clean_environment, wait_until
+from .program import install_program, processes_of
+from .slowness import longer
 from .workspace import UNPRIVILEGED, give_away
 
 PROGRAM = "/usr/local/sbin/bbm-fcgi"
@@ -57,23 +59,6 @@ def write(folder, name, text):
         out.write(text)
     give_away(path)
     return path
-
-
-def own_program(house, folder):
-    """A name of its own for the program, by which a mount's processes are told from others'."""
-    path = os.path.join(folder, "bbm-fcgi")
-    os.link(house.program, path)
-    return path
-
-
-def processes_of(program):
-    """The ids of all processes that run this program; zombies have none."""
-    found = []
-    for entry in os.listdir("/proc"):
-        with contextlib.suppress(OSError):
-            if entry.isdigit() and os.readlink(f"/proc/{entry}/exe") == program:
-                found.append(int(entry))
-    return found
 
 
 def configuration_without_listen(house, database, changes=None):
@@ -197,7 +182,7 @@ FcgidProcessTableFile {folder}/processes
 def apache_fcgid(house, database, more="", changes=None, options=None):
     """more: lines for Apache's main file; options: changes to the deployed file's own numbers."""
     folder = house.workspace.folder(house.unique("fcgid"))
-    program = own_program(house, folder)
+    program = install_program(folder)
     file = configuration_without_listen(house, database, changes)
     install(folder, "bbm-fcgi.conf", "apache-fcgid/bbm-fcgi.conf",
             {PROGRAM: program, CONFIGURATION: file, **(options or {})})  # fmt: skip
@@ -271,7 +256,7 @@ def lighttpd_tcp(house, database):
 @contextlib.contextmanager
 def lighttpd_spawn(house, database):
     folder = house.workspace.folder(house.unique("lighttpd"))
-    program = own_program(house, folder)
+    program = install_program(folder)
     changes = {
         PROGRAM: program,
         CONFIGURATION: configuration_without_listen(house, database),
@@ -365,7 +350,7 @@ class InitScript:
     def __init__(self, house, database, processes, listen=None):
         self.number = processes
         self.folder = house.workspace.folder(house.unique("spawn"))
-        self.program = own_program(house, self.folder)
+        self.program = install_program(self.folder)
         self.listen = listen or os.path.join(self.folder, "run", "bbm-fcgi.sock")
         self.configuration = configuration_without_listen(house, database)
         user, group = UNPRIVILEGED
@@ -387,7 +372,7 @@ class InitScript:
 
     def run(self, action):
         return subprocess.run(
-            [self.script, action], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
+            [self.script, action], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=longer(60),
             check=False, cwd="/", env=clean_environment(),
         )  # fmt: skip
 
@@ -447,7 +432,8 @@ def unit_line(unit, key):
 def systemd(house, database):
     """systemd-socket-activate in systemd's place, and the unit's restrictions as far as they go."""
     folder = house.workspace.folder(house.unique("systemd"))
-    program = own_program(house, folder)
+    # No valgrind: it writes code and runs it, which the unit forbids.
+    program = install_program(folder, wrapped=False)
     socket_path = os.path.join(folder, "bbm-fcgi.sock")
     unit = install(
         folder, "bbm-fcgi.service", "systemd/bbm-fcgi.service",

@@ -4,23 +4,21 @@ import copy
 import json
 import os
 import re
-import shlex
 import signal
 import socket
 import subprocess
 
 from . import tokens
 from .ports import accepts
-from .postgres import PASSWORD, REPOSITORY, SERVICE_ROLE
+from .postgres import PASSWORD, SERVICE_ROLE
 from .process import Server, clean_environment, sanitizer_report, wait_until
+from .slowness import SLOWNESS, longer, milliseconds
 from .workspace import as_servers_user
 
 REMOVED = object()
 STOP_SECONDS = 5
-
-
-def build_folder():
-    return os.environ.get("BBM_BUILD") or os.path.join(REPOSITORY, "build")
+# By default a request waits for a thread for a second.
+WAITS = {"queuetimeout": milliseconds(longer(1))} if SLOWNESS != 1 else {}
 
 
 def base_configuration(cluster, dbname, bundle, listen):
@@ -46,7 +44,7 @@ def base_configuration(cluster, dbname, bundle, listen):
                 "rootcertbundle": bundle,
             }
         },
-        "fcgi": {"listen": listen, "threads": 4},
+        "fcgi": {"listen": listen, "threads": 4, **WAITS},
     }
 
 
@@ -85,7 +83,7 @@ def run_program(program, *arguments, environment=None, stdin=subprocess.DEVNULL)
         stdin=stdin,
         capture_output=True,
         text=True,
-        timeout=15,
+        timeout=longer(15),
         check=False,
         cwd="/",
         env=clean_environment(environment),
@@ -98,9 +96,7 @@ class Service:
     def __init__(self, name, program, configuration_file, listen, log, environment=None, stdin=None):
         self.address = listen
         self.configuration_file = configuration_file
-        # Such as valgrind, see make memcheck.
-        argv = shlex.split(os.environ.get("BBM_TEST_WRAPPER", "")) + [program]
-        argv += ["-c", configuration_file] if configuration_file else []
+        argv = [program, *(["-c", configuration_file] if configuration_file else [])]
         self.server = Server(name, argv, log, environment, stdin if stdin is not None else subprocess.DEVNULL)
         self.server.wait_ready(lambda: accepts(listen))
 
