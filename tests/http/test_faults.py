@@ -252,7 +252,7 @@ def test_sessions_ended_again_and_again(scene, keys):
     """Reads are asked once more, so that hardly anyone notices."""
     with Load(scene.service, keys) as load:
         for _ in range(10):
-            time.sleep(0.1)
+            time.sleep(longer(0.1))
             scene.end_sessions()
     load.assert_right(TIMEOUT + SLACK)
     reads = [status for what, status, _, _ in load.answers if what == "read"]
