@@ -5,7 +5,8 @@
 #   make test     installs what is missing, runs all tests
 #   make test SANITIZE=address,undefined
 #   make bench    installs what is missing, compares: build/bench.md; BENCH='--rounds 2'
-#   make test-slow, soak (SOAK_SECONDS=1800), memcheck, coverage: what takes longer
+#   make test-slow, soak (SOAK_SECONDS=1800), coverage: what takes longer
+#   make memcheck  all tests under valgrind; MEMCHECK='test_jobs unit': those
 #   make fuzz     fuzzes each target for FUZZ_SECONDS (60), with clang
 #   make test-threads  all tests under ThreadSanitizer; race: only those of what threads share
 #   make soak-tokens  SOAK_TOKENS (a million) distinct tokens; memory must stay flat
@@ -174,7 +175,7 @@ soak: deps-test
 # Not hardened: valgrind takes the fortified memmove for a memcpy.
 memcheck: deps-test
 	$(MAKE) all unit BUILD=build/memcheck HARDEN= HARDLD=
-	BBM_BUILD="$(abspath build/memcheck)" tests/memcheck
+	BBM_BUILD="$(abspath build/memcheck)" tests/memcheck $(MEMCHECK)
 
 coverage: deps-test
 	$(MAKE) all unit BUILD=build/coverage CFLAGS='-O1 -g --coverage -fprofile-update=atomic'
