@@ -16,6 +16,7 @@ from harness.fastcgi import (
     ABORT_REQUEST, BEGIN_REQUEST, PARAMS, STDIN, STDOUT, Connection, begin, pairs, parameters, record, request_bytes, stream,
 )  # fmt: skip
 from harness.faults import Census, settled_census
+from harness.slowness import longer, milliseconds
 
 SECONDS = float(os.environ.get("BBM_HOSTILE_SECONDS", "4"))
 
@@ -27,7 +28,7 @@ def token(keys):
 
 @pytest.fixture(scope="module")
 def site(house):
-    with house.site(changes={"fcgi": {"readtimeout": "1s", "threads": 4}}) as site:
+    with house.site(changes={"fcgi": {"readtimeout": milliseconds(longer(1)), "threads": 4}}) as site:
         site.database.add_migration("seven", id=7, status=1)
         yield site
 

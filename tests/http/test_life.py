@@ -18,11 +18,12 @@ from harness.load import Load
 from harness.ports import accepts, free_port
 from harness.process import Server, wait_until
 from harness.service import listening_socket, to_yaml
-from harness.slowness import longer
+from harness.slowness import longer, milliseconds
 from harness.tokens import Keyring
 from harness.workspace import as_servers_user
 
 ONE_SECOND = longer(1.0)
+HALF_A_SECOND = milliseconds(longer(0.5))
 
 
 @pytest.fixture(scope="module")
@@ -232,7 +233,7 @@ def test_idle_connections_starve_nobody(house, database, listing, threads, conne
 
 
 def test_beyond_the_bound_they_wait_for_their_turn(house, database, listing):
-    changes = {"fcgi": {"connections": 4, "idletimeout": "500ms"}}
+    changes = {"fcgi": {"connections": 4, "idletimeout": HALF_A_SECOND}}
     with house.service(database.name, changes=changes) as service:
         with held(service.address, 4) as idle:
             for connection in idle:
@@ -251,7 +252,7 @@ SLOW = {
 
 @pytest.mark.parametrize("sent", SLOW.values(), ids=SLOW)
 def test_a_peer_that_falls_silent_is_dropped(house, database, listing, sent):
-    changes = {"fcgi": {"threads": 1, "readtimeout": "500ms", "idletimeout": "500ms"}}
+    changes = {"fcgi": {"threads": 1, "readtimeout": HALF_A_SECOND, "idletimeout": HALF_A_SECOND}}
     whole = fastcgi.request_bytes(listing)
     with house.service(database.name, changes=changes) as service:
         with held(service.address, 3, sent(whole)) as slow:
@@ -278,7 +279,7 @@ def trickle(connection, content, seconds):
 
 def test_a_peer_that_trickles_is_dropped(house, database, listing):
     """Each byte comes in time; the request does not."""
-    changes = {"fcgi": {"threads": 1, "readtimeout": "500ms"}}
+    changes = {"fcgi": {"threads": 1, "readtimeout": HALF_A_SECOND}}
     with house.service(database.name, changes=changes) as service:
         with Connection(service.address) as slow:
             assert trickle(slow, fastcgi.request_bytes(listing), 15)
@@ -286,7 +287,7 @@ def test_a_peer_that_trickles_is_dropped(house, database, listing):
 
 
 def test_a_peer_whose_body_never_ends_is_dropped(house, database, token, listing):
-    changes = {"fcgi": {"threads": 1, "readtimeout": "500ms"}}
+    changes = {"fcgi": {"threads": 1, "readtimeout": HALF_A_SECOND}}
     params = parameters("POST", routes.PAUSE, token, CONTENT_LENGTH="1000000")
     start = fastcgi.begin() + fastcgi.stream(fastcgi.PARAMS, fastcgi.pairs(params))
     with house.service(database.name, changes=changes) as service:
@@ -306,7 +307,7 @@ def test_peers_that_do_not_read_are_dropped(house, database, listing):
                 " FROM generate_series(1, 500) AS n",
                 (number,),
             )
-        changes = {"fcgi": {"threads": 2, "timeout": "1s", "readtimeout": "2s"}}
+        changes = {"fcgi": {"threads": 2, "timeout": milliseconds(longer(1)), "readtimeout": milliseconds(longer(2))}}
         with house.service(large.name, changes=changes) as service:
             with held(service.address, 4, fastcgi.request_bytes(listing)):
                 # 503 for a while, and then the threads are free again.
