@@ -93,7 +93,7 @@ def scene_on(house, keys, cluster, name=None, changes=None):
     database.close()
     relay = Relay(free_port(), ("127.0.0.1", cluster.port))
     relay.open()
-    places = {"port": relay.port, "connecttimeout": "2s"}
+    places = {"port": relay.port, "connecttimeout": milliseconds(longer(2))}
     try:
         with house.service(database.name, changes={"fcgi": LIMITS, "database": places, **(changes or {})}) as service:
             yield Scene(cluster, database, relay, service, keys)
@@ -374,7 +374,7 @@ def pair(house):
 @contextlib.contextmanager
 def two_hosts(house, keys, pair, hosts="127.0.0.1,127.0.0.2"):
     primary, _, database = pair
-    changes = {"fcgi": LIMITS, "database": {"host": hosts, "port": primary.port, "connecttimeout": "1s"}}
+    changes = {"fcgi": LIMITS, "database": {"host": hosts, "port": primary.port, "connecttimeout": milliseconds(longer(1))}}
     with house.service(database.name, changes=changes) as service:
         yield Scene(primary, database, None, service, keys)
 

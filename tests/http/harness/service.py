@@ -34,7 +34,7 @@ def base_configuration(cluster, dbname, bundle, listen):
             "password": PASSWORD,
             "dbname": dbname,
             "sslmode": "disable",
-            "connecttimeout": "5s",
+            "connecttimeout": milliseconds(longer(5)),
         },
         "auth": {
             "token": {
