@@ -276,6 +276,8 @@ static bool connect_once(struct db *db, unsigned host, int64_t deadline, struct 
     db->conn = start(db->conf, host, db->raw);
     if (!db->conn)
         return error_unavailable(error, "out of memory");
+    /* Else a message may quote the statement, which has no place in the log. */
+    PQsetErrorVerbosity(db->conn, PQERRORS_TERSE);
     PostgresPollingStatusType next = PGRES_POLLING_WRITING;
     while (PQstatus(db->conn) != CONNECTION_BAD && next != PGRES_POLLING_OK) {
         if (!await(db, next == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline))

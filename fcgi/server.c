@@ -151,7 +151,9 @@ static struct connection *connection_new(struct server *server)
         c->in_epoll = false;
         c->linger = false;
         c->thrown = 0;
-        atomic_store(&c->deadline, clock_ms() + server->conf->read_timeout_ms);
+        /* What has come whole may still have to wait for a thread. */
+        atomic_store(&c->deadline,
+                     clock_ms() + server->conf->read_timeout_ms + server->conf->queue_timeout_ms);
         atomic_store(&c->state, (atomic_load(&c->state) >> 32) << 32 | BUSY);
     }
     if (server->free == NO_SLOT)

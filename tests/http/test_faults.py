@@ -282,6 +282,19 @@ def test_a_statement_given_up_is_cancelled_on_the_server(scene, method, path):
     scene.served(method, path)
 
 
+@pytest.mark.parametrize("method, path", [("GET", routes.LIST), ("POST", routes.PAUSE)])
+def test_a_session_ended_while_it_waits_is_no_reason_to_log_the_statement(scene, method, path):
+    with locked(scene), ThreadPoolExecutor(1) as client:
+        waiting = client.submit(scene.ask, method, path)
+        assert wait_until(lambda: working(scene) == 1)
+        while not waiting.done():  # a read is sent once more
+            scene.end_sessions()
+            time.sleep(0.1)
+        answer, _ = waiting.result()
+    reason = scene.service.entry(answer.header("X-Request-Id"))["reason"]
+    assert "LINE" not in reason and "batched_background" not in reason
+
+
 @pytest.mark.parametrize("answered", [True, False])
 def test_the_end_waits_for_a_cancel_request(scene, answered):
     """Its thread uses what exit() takes away. One that nobody answers is not waited for any longer."""
