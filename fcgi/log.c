@@ -173,12 +173,12 @@ static void line_start(struct line *line, enum log_level level, const char *mess
     line_quoted(line, message);
 }
 
-static void line_write(const struct line *line)
+static void write_whole(const char *at, size_t len)
 {
     size_t done = 0;
     pthread_mutex_lock(&shared.turn);
-    while (done < line->len) {
-        ssize_t wrote = write(STDERR_FILENO, line->at + done, line->len - done);
+    while (done < len) {
+        ssize_t wrote = write(STDERR_FILENO, at + done, len - done);
         if (wrote <= 0)
             break;
         done += (size_t)wrote;
@@ -186,18 +186,48 @@ static void line_write(const struct line *line)
     pthread_mutex_unlock(&shared.turn);
 }
 
+void log_write(struct log_lines *lines)
+{
+    if (lines->len > 0)
+        write_whole(lines->at, lines->len);
+    lines->len = 0;
+}
+
+static void line_keep(const struct line *line, struct log_lines *lines)
+{
+    if (line->len > sizeof lines->at - lines->len)
+        log_write(lines);
+    if (line->len > sizeof lines->at) {
+        write_whole(line->at, line->len);
+        return;
+    }
+    memcpy(lines->at + lines->len, line->at, line->len);
+    lines->len += line->len;
+}
+
 void log_event(enum log_level level, const char *message, const struct log_field *fields,
                size_t count)
 {
-    struct line line = {.size = sizeof line.usual};
+    struct log_lines lines;
+    lines.len = 0;
+    log_later(&lines, level, message, fields, count);
+    log_write(&lines);
+}
+
+void log_later(struct log_lines *lines, enum log_level level, const char *message,
+               const struct log_field *fields, size_t count)
+{
+    struct line line;
     if (!log_wanted(level))
         return;
+    line.len = 0;
+    line.size = sizeof line.usual;
     line.at = line.usual;
     line_start(&line, level, message);
     for (size_t i = 0; i < count; i++)
         line_field(&line, &fields[i]);
     line_string(&line, shared.format == LOG_JSON ? "}\n" : "\n");
-    line_write(&line);
+    line_keep(&line, lines);
     if (line.at != line.usual)
         free(line.at);
 }

@@ -41,6 +41,13 @@ struct log_field {
     int64_t integer;
 };
 
+/* Whole lines that are written together: as many as a pipe takes in one piece. Belongs to
+ * one thread. */
+struct log_lines {
+    size_t len; /* to be set to 0 at first */
+    char at[4096];
+};
+
 /* Set once before threads start. */
 void log_setup(enum log_level level, enum log_format format);
 
@@ -50,6 +57,11 @@ bool log_wanted(enum log_level level);
 /* Writes one line. Never fails visibly: a log that cannot be written is let go. */
 void log_event(enum log_level level, const char *message, const struct log_field *fields,
                size_t count);
+
+/* The same, but the line may wait for others until log_write. */
+void log_later(struct log_lines *lines, enum log_level level, const char *message,
+               const struct log_field *fields, size_t count);
+void log_write(struct log_lines *lines);
 
 /* The same for a line with no fields beyond its formatted message. */
 void log_message(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -174,7 +174,7 @@ static const char *or_null(const char *s)
     return *s ? s : NULL;
 }
 
-static void log_request(const struct exchange *x)
+static void log_request(const struct exchange *x, struct log_lines *lines)
 {
     enum log_level level = level_of(x);
     const struct reply *reply = x->reply;
@@ -199,18 +199,20 @@ static void log_request(const struct exchange *x)
         {"claimed_subject", LOG_STRING, or_null(reply->refusal.subject), 0},
         {"claimed_kid", LOG_STRING, or_null(reply->refusal.kid), 0},
     };
-    log_event(level, is_write(x) ? "write" : "request", fields, sizeof fields / sizeof fields[0]);
+    log_later(lines, level, is_write(x) ? "write" : "request", fields,
+              sizeof fields / sizeof fields[0]);
 }
 
-/* Answers, counts and logs what has been judged. */
-static void conclude(struct exchange *x, bool good)
+/* Answers, counts and logs what has been judged; what is left of both is the caller's to
+ * send and to write. */
+static void conclude(struct exchange *x, bool good, struct log_lines *lines)
 {
     struct response *response = &x->reply->response;
     respond(x, good);
     response_send(response, x->fcgi->fcgx.out, strcmp(x->request.method, "HEAD") == 0);
     note_unsaid(x);
     metrics_request(x->match.pattern, x->request.method, response->status, clock_us() - x->started);
-    log_request(x);
+    log_request(x, lines);
 
     json_object_put(x->call.body);
     rendering_drop(x->call.rendering);
@@ -235,16 +237,19 @@ static struct exchange *exchange_of(struct rounds_asker *asker)
  * ends it. */
 static void conclude_all(struct rounds_asker *askers, bool good, const struct exchange *own)
 {
+    struct log_lines lines;
+    lines.len = 0;
     while (askers) {
         struct exchange *x = exchange_of(askers);
         struct server_request *fcgi = x->fcgi;
         struct reply reply = {0};
         askers = askers->next; /* once answered, it is gone */
         x->reply = &reply;
-        conclude(x, good);
+        conclude(x, good, &lines);
         if (x != own)
             server_answered(fcgi);
     }
+    log_write(&lines);
 }
 
 /* Reads the list for the first of a round, which has the least time left, and shares it. */
@@ -311,6 +316,7 @@ size_t service_request_size(void)
 bool service_answer(struct service_thread *thread, struct server_request *fcgi)
 {
     struct reply reply = {0};
+    struct log_lines lines;
     struct exchange *x = (struct exchange *)fcgi->own;
     *x = (struct exchange){.fcgi = fcgi, .reply = &reply, .started = clock_us()};
     request_read(&x->request, fcgi->fcgx.envp);
@@ -322,6 +328,8 @@ bool service_answer(struct service_thread *thread, struct server_request *fcgi)
             return list_in_round(thread, x);
         good = x->match.route->handler(&x->call);
     }
-    conclude(x, good);
+    lines.len = 0;
+    conclude(x, good, &lines);
+    log_write(&lines);
     return true;
 }
