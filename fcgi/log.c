@@ -195,9 +195,9 @@ void log_write(struct log_lines *lines)
 
 static void line_keep(const struct line *line, struct log_lines *lines)
 {
-    if (line->len > sizeof lines->at - lines->len)
+    if (lines && line->len > sizeof lines->at - lines->len)
         log_write(lines);
-    if (line->len > sizeof lines->at) {
+    if (!lines || line->len > sizeof lines->at) {
         write_whole(line->at, line->len);
         return;
     }
@@ -208,10 +208,7 @@ static void line_keep(const struct line *line, struct log_lines *lines)
 void log_event(enum log_level level, const char *message, const struct log_field *fields,
                size_t count)
 {
-    struct log_lines lines;
-    lines.len = 0;
-    log_later(&lines, level, message, fields, count);
-    log_write(&lines);
+    log_later(NULL, level, message, fields, count);
 }
 
 void log_later(struct log_lines *lines, enum log_level level, const char *message,

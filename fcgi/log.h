@@ -58,7 +58,7 @@ bool log_wanted(enum log_level level);
 void log_event(enum log_level level, const char *message, const struct log_field *fields,
                size_t count);
 
-/* The same, but the line may wait for others until log_write. */
+/* The same, but with `lines` it may wait there for others until log_write. */
 void log_later(struct log_lines *lines, enum log_level level, const char *message,
                const struct log_field *fields, size_t count);
 void log_write(struct log_lines *lines);

@@ -87,6 +87,13 @@ static void reload(void *shared)
     keys_refresh(service->keys, true);
 }
 
+/* Gives back what a load has left of the heap. */
+static void rest(void *shared)
+{
+    (void)shared;
+    malloc_trim(0);
+}
+
 /* Reads the options; -1 to go on, else the code to exit with. */
 static int read_options(int argc, char **argv, struct options *options)
 {
@@ -135,6 +142,7 @@ static int serve(struct service *service, struct listener *listener)
         .look = look,
         .tick = tick,
         .reload = reload,
+        .rest = rest,
     };
     log_setup((enum log_level)conf->log_level, (enum log_format)conf->log_format);
     log_message(LOG_INFO, "bbm-fcgi " BBM_VERSION " serving %s with %d threads",

@@ -6,7 +6,6 @@
 #include "log.h"
 #include "metrics.h"
 #include "record.h"
-#include "spare.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -28,6 +27,9 @@
 
 /* How often the watching thread looks for passed deadlines. */
 #define TICK_MS 250
+
+/* After so long without a request, what a load has left behind is not waiting for the next. */
+#define REST_MS 500
 
 /* How often the reserve looks whether it is needed. */
 #define RESERVE_MS 100
@@ -51,9 +53,6 @@
 #define PENDING UINT64_C(2)
 
 #define NO_SLOT UINT32_MAX
-
-/* What libfcgi takes for a request, besides the parameters and what each of them costs. */
-#define LIBFCGI_MEMORY ((size_t)32 * 1024)
 
 /* epoll's data for what is not a connection; no slot has this number. */
 #define EVENT_LISTENER (UINT64_MAX - 1)
@@ -89,7 +88,8 @@ struct server {
 
     pthread_mutex_t table; /* guards the next four, and closing against cutting and handing over */
     struct connection *connections;
-    uint32_t free;
+    uint32_t free;        /* the first of those that were used and are free */
+    _Atomic int64_t used; /* how many have been used; the others are not set up yet */
     unsigned open;
     bool listening; /* the listener is in the epoll set */
 };
@@ -119,11 +119,33 @@ static bool epoll_add(int epoll, int fd, uint32_t events, uint64_t data)
     return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
+static bool has_room(const struct server *server)
+{
+    return server->free != NO_SLOT || atomic_load(&server->used) < server->conf->connections;
+}
+
+/* Takes a free slot, or the next that has not been used yet; there is room. */
+static struct connection *take_slot(struct server *server)
+{
+    struct connection *c;
+    if (server->free != NO_SLOT) {
+        c = &server->connections[server->free];
+        server->free = c->next_free;
+        return c;
+    }
+    c = &server->connections[atomic_load(&server->used)];
+    c->fd = -1;
+    atomic_init(&c->state, BUSY);
+    atomic_init(&c->deadline, INT64_MAX);
+    atomic_fetch_add(&server->used, 1);
+    return c;
+}
+
 /* Listening pauses while nothing more can be accepted: epoll would report the waiting
  * ones over and over. To be called with the table locked. */
 static void listen_again(struct server *server)
 {
-    if (server->listening || atomic_load(&server->stopping) || server->free == NO_SLOT)
+    if (server->listening || atomic_load(&server->stopping) || !has_room(server))
         return;
     server->listening =
         epoll_add(server->epoll, server->listener->fd, EPOLLIN | EPOLLEXCLUSIVE, EVENT_LISTENER);
@@ -143,9 +165,8 @@ static struct connection *connection_new(struct server *server)
 {
     struct connection *c = NULL;
     pthread_mutex_lock(&server->table);
-    if (server->free != NO_SLOT) {
-        c = &server->connections[server->free];
-        server->free = c->next_free;
+    if (has_room(server)) {
+        c = take_slot(server);
         server->open++;
         metrics_connections(1);
         c->in_epoll = false;
@@ -156,7 +177,7 @@ static struct connection *connection_new(struct server *server)
                      clock_ms() + server->conf->read_timeout_ms + server->conf->queue_timeout_ms);
         atomic_store(&c->state, (atomic_load(&c->state) >> 32) << 32 | BUSY);
     }
-    if (server->free == NO_SLOT)
+    if (!has_room(server))
         listen_pause(server);
     pthread_mutex_unlock(&server->table);
     return c;
@@ -240,15 +261,7 @@ static void hand_over(struct server *server, struct connection *c)
 
 /* ---- refusing ---- */
 
-/* The answers that are given without libfcgi, which would not survive the question. */
-static void refuse_by_hand(struct connection *c, uint16_t id, const char *answer)
-{
-    unsigned char records[512];
-    size_t len = record_answer(id, answer, records);
-    if (send(c->fd, records, len, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)len)
-        log_message(LOG_DEBUG, "a refused peer did not take its answer");
-}
-
+/* The one answer that is given without libfcgi, which would not survive the question. */
 static void refuse_large(struct connection *c, uint16_t id)
 {
     static const char answer[] =
@@ -256,19 +269,12 @@ static void refuse_large(struct connection *c, uint16_t id)
         "Content-Type: application/json\r\n\r\n"
         "{\"errors\":[{\"code\":\"SIZE_INVALID\","
         "\"message\":\"the request's headers are larger than this service takes\"}]}";
-    refuse_by_hand(c, id, answer);
+    unsigned char records[sizeof answer + 32];
+    size_t len = record_answer(id, answer, records);
+    if (send(c->fd, records, len, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)len)
+        log_message(LOG_DEBUG, "a refused peer did not take its answer");
     log_message(LOG_WARN, "refused a request whose parameters pass %zu bytes or %d entries",
                 RECORD_REQUEST_MOST, RECORD_PARAMS_MOST);
-}
-
-static void refuse_without_memory(struct connection *c, uint16_t id)
-{
-    refuse_by_hand(c, id,
-                   "Status: 503 Service Unavailable\r\nCache-Control: no-store\r\n"
-                   "Retry-After: 5\r\nContent-Type: application/json\r\n"
-                   "Content-Length: 67\r\n\r\n"
-                   "{\"errors\":[{\"code\":\"UNAVAILABLE\",\"message\":\"service unavailable\"}]}");
-    log_message(LOG_ERROR, "refused a request: out of memory for libfcgi");
 }
 
 /* No further request is taken on this connection; what the peer still sends is read
@@ -373,13 +379,6 @@ static enum served serve(struct worker *worker, struct connection *c, const unsi
 {
     const struct server *server = worker->server;
     struct server_request *request = worker->request;
-    if (!spare_memory(LIBFCGI_MEMORY + 2 * scanned->params_len)) {
-        refuse_without_memory(c, scanned->id);
-        if (scanned->verdict != RECORD_BODY_LONG)
-            return SERVED_LAST;
-        start_linger(c);
-        return SERVED;
-    }
     if (!parse(worker, bytes, scanned->params_len))
         return SERVED_LAST;
     if (!worker->spare)
@@ -755,7 +754,8 @@ static void sweep(struct server *server)
 {
     int64_t now = clock_ms();
     bool stopping = atomic_load(&server->stopping);
-    for (int64_t i = 0; i < server->conf->connections; i++) {
+    int64_t used = atomic_load(&server->used);
+    for (int64_t i = 0; i < used; i++) {
         enforce_deadline(server, &server->connections[i], now);
         if (stopping)
             close_quiet(server, &server->connections[i], now);
@@ -785,8 +785,21 @@ static int wait_signal(const sigset_t *signals, long ms)
     return signal < 0 ? 0 : signal;
 }
 
+/* When the last request was done with. */
+static int64_t last_touched(struct server *server)
+{
+    int64_t last = 0;
+    int64_t used = atomic_load(&server->used);
+    for (int64_t i = 0; i < used; i++) {
+        int64_t touched = atomic_load(&server->connections[i].touched);
+        last = touched > last ? touched : last;
+    }
+    return last;
+}
+
 static void watch(struct server *server, const sigset_t *signals)
 {
+    int64_t rested = clock_ms();
     int64_t next = clock_ms() + TICK_MS;
     for (;;) {
         int64_t left = next - clock_ms();
@@ -797,9 +810,15 @@ static void watch(struct server *server, const sigset_t *signals)
             return;
         if (clock_ms() < next)
             continue;
-        next = clock_ms() + TICK_MS;
+        int64_t now = clock_ms();
+        int64_t last = last_touched(server);
+        next = now + TICK_MS;
         sweep(server);
         server->calls->tick(server->calls->shared);
+        if (last > rested && now >= last + REST_MS) {
+            server->calls->rest(server->calls->shared);
+            rested = now;
+        }
     }
 }
 
@@ -864,14 +883,6 @@ static bool server_init(struct server *server, const struct conf_fcgi *conf,
         !server->connections)
         return false;
     server->free = NO_SLOT;
-    for (uint32_t i = (uint32_t)conf->connections; i-- > 0;) {
-        struct connection *c = &server->connections[i];
-        atomic_init(&c->state, BUSY);
-        atomic_init(&c->deadline, INT64_MAX);
-        c->fd = -1;
-        c->next_free = server->free;
-        server->free = i;
-    }
     return epoll_add(server->epoll, server->quit, EPOLLIN, EVENT_QUIT) &&
            epoll_add(server->epoll, server->canary, EPOLLIN | EPOLLET, EVENT_CANARY) &&
            epoll_add(server->epoll, server->wake, EPOLLIN | EPOLLET, EVENT_WAKE);

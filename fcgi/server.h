@@ -57,6 +57,8 @@ struct server_calls {
     void (*tick)(void *shared);
     /* SIGHUP, likewise. */
     void (*reload)(void *shared);
+    /* Once no request has come for a while after there were some, likewise. */
+    void (*rest)(void *shared);
 };
 
 /* Holds back the signals that server_run deals with. Called first of all, so that one that

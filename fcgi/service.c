@@ -203,8 +203,8 @@ static void log_request(const struct exchange *x, struct log_lines *lines)
               sizeof fields / sizeof fields[0]);
 }
 
-/* Answers, counts and logs what has been judged; what is left of both is the caller's to
- * send and to write. */
+/* Answers, counts and logs what has been judged; the last of the answer is the caller's to
+ * send, and `lines`, if given, to write. */
 static void conclude(struct exchange *x, bool good, struct log_lines *lines)
 {
     struct response *response = &x->reply->response;
@@ -316,7 +316,6 @@ size_t service_request_size(void)
 bool service_answer(struct service_thread *thread, struct server_request *fcgi)
 {
     struct reply reply = {0};
-    struct log_lines lines;
     struct exchange *x = (struct exchange *)fcgi->own;
     *x = (struct exchange){.fcgi = fcgi, .reply = &reply, .started = clock_us()};
     request_read(&x->request, fcgi->fcgx.envp);
@@ -328,8 +327,6 @@ bool service_answer(struct service_thread *thread, struct server_request *fcgi)
             return list_in_round(thread, x);
         good = x->match.route->handler(&x->call);
     }
-    lines.len = 0;
-    conclude(x, good, &lines);
-    log_write(&lines);
+    conclude(x, good, NULL);
     return true;
 }

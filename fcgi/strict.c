@@ -2,16 +2,24 @@
  * JSON that a stranger sent. */
 #include "strict.h"
 
-#include "spare.h"
-
 #include <stdlib.h>
 #include <string.h>
 
 /* Deep enough for any token, shallow enough for a thread's stack. */
 #define DEPTH_MOST 16
 
-/* More than the parser takes for any token that a registry's issuer makes. */
+/* More than the parser takes for any token that a registry's issuer makes. It reads through
+ * the NULL that strdup has given it: so it is looked first whether there is as much. What has
+ * just been free most likely is so in a moment. */
 #define PARSER_MEMORY ((size_t)32 * 1024)
+
+static bool has_memory(void)
+{
+    void *volatile probe = malloc(PARSER_MEMORY); /* volatile: else both calls are left out */
+    bool there = probe != NULL;
+    free(probe);
+    return there;
+}
 
 /* What a text holds: as written, and as json-c has read it. */
 struct tally {
@@ -103,8 +111,7 @@ static bool is_whole(const char *text, size_t len, struct json_object *object)
 struct json_object *strict_object(const char *text, size_t len)
 {
     struct json_object *json = NULL;
-    struct json_tokener *tokener =
-        spare_memory(PARSER_MEMORY) ? json_tokener_new_ex(DEPTH_MOST) : NULL;
+    struct json_tokener *tokener = has_memory() ? json_tokener_new_ex(DEPTH_MOST) : NULL;
     if (!tokener)
         return NULL;
     json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);

@@ -266,6 +266,7 @@ class Life:
             while True:
                 measure.straight(self.stage.load, service.address, 4 * threads, 0.5, self.request)
                 if connected(database) == threads:
+                    time.sleep(1)  # at rest, it gives back what the load has left
                     return measure.resident_kib(service.server.child.pid)
 
 
@@ -278,9 +279,9 @@ def connected(database):
 def life_table(figures):
     measures = [
         ("start to first answer, ms", "start", 1),
-        (f"RSS, {Life.FEW} threads, KiB", "few", 0),
+        (f"RSS after a load, {Life.FEW} threads, KiB", "few", 0),
         ("of that anonymous, KiB", "anonymous", 0),
-        (f"RSS, {Life.MANY} threads, KiB", "many", 0),
+        (f"RSS after a load, {Life.MANY} threads, KiB", "many", 0),
         ("each further thread, KiB", "thread", 0),
     ]
     names = [Life.name(number) for number in Life.LISTS]

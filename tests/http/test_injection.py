@@ -22,7 +22,7 @@ CLOSES = {"epoll_ctl", "FCGX_Accept_r"}
 # A look for more of what has been served, which may come after it.
 IDLE = {None, "accept4"}
 # Libraries that end the process where malloc fails: libfcgi by its assert, json-c's parser by looking at what
-# strdup has not given it. fcgi/spare.h tells what is done against it, which cannot be seen here.
+# strdup has not given it. There is no answer then.
 JSON = "libjson-c.so.5"
 DEADLY = {"libfcgi.so.0", JSON}
 ENDS = {-signal.SIGABRT, -signal.SIGSEGV, 99}  # the last under a sanitizer
