@@ -4,7 +4,9 @@ import os
 import signal
 
 import pytest
+from harness.faults import Relay
 from harness.house import House
+from harness.ports import free_port
 
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -41,6 +43,22 @@ def house():
 @pytest.fixture(scope="session")
 def keys(house):
     return house.keys
+
+
+# Not for the whole session: a token's life is short.
+@pytest.fixture(scope="module")
+def token(keys):
+    """May read and write, where a test does not say otherwise."""
+    return keys.token("*")
+
+
+@pytest.fixture
+def relay(house):
+    """A network before the database, which does what networks do."""
+    relay = Relay(free_port(), ("127.0.0.1", house.cluster.port))
+    relay.open()
+    yield relay
+    relay.close()
 
 
 def pytest_make_parametrize_id(val):

@@ -37,11 +37,6 @@ def services(house, database):
         yield first, second
 
 
-@pytest.fixture(scope="module")
-def token(keys):
-    return keys.token("*")
-
-
 def ask(service, token, path=routes.LIST, method="GET"):
     answer = fastcgi.ask(service.address, fastcgi.parameters(method, path, token))
     assert answer.status == 200, answer.body

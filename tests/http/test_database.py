@@ -17,11 +17,6 @@ UNKNOWN = error_body("UNKNOWN", "unknown error")
 
 
 @pytest.fixture(scope="module")
-def token(keys):
-    return keys.token("*")
-
-
-@pytest.fixture(scope="module")
 def database(house):
     with house.database() as database:
         database.add_migration("seven", id=7, status=1)

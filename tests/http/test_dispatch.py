@@ -28,11 +28,6 @@ def prefixed(house, site):
         yield service
 
 
-@pytest.fixture(scope="module")
-def token(keys):
-    return keys.token("*")
-
-
 def whole_path_info(mount, rest):
     """nginx with SCRIPT_NAME emptied."""
     return {"PATH_INFO": mount + rest, "SCRIPT_NAME": ""}

@@ -9,11 +9,6 @@ REPLACED = "\N{REPLACEMENT CHARACTER}"
 
 
 @pytest.fixture(scope="module")
-def token(keys):
-    return keys.token("*")
-
-
-@pytest.fixture(scope="module")
 def ascii_site(house):
     with house.database(encoding="SQL_ASCII") as database, house.site(database) as site:
         yield site

@@ -25,11 +25,6 @@ def database(house):
         yield database
 
 
-@pytest.fixture(scope="module")
-def token(keys):
-    return keys.token("*")
-
-
 def zombies(session):
     found = []
     for entry in os.listdir("/proc"):

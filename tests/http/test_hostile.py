@@ -22,11 +22,6 @@ SECONDS = float(os.environ.get("BBM_HOSTILE_SECONDS", "4"))
 
 
 @pytest.fixture(scope="module")
-def token(keys):
-    return keys.token("*")
-
-
-@pytest.fixture(scope="module")
 def site(house):
     with house.site(changes={"fcgi": {"readtimeout": milliseconds(longer(1)), "threads": 4}}) as site:
         site.database.add_migration("seven", id=7, status=1)

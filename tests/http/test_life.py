@@ -34,11 +34,6 @@ def database(house):
 
 
 @pytest.fixture(scope="module")
-def token(keys):
-    return keys.token("*")
-
-
-@pytest.fixture(scope="module")
 def listing(token):
     return parameters("GET", routes.LIST, token)
 

@@ -34,11 +34,6 @@ def text_service(house, database):
         yield service
 
 
-@pytest.fixture(scope="module")
-def token(keys):
-    return keys.token("*")
-
-
 @pytest.fixture(autouse=True)
 def seven(database):
     database.clear()

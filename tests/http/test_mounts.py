@@ -50,11 +50,6 @@ def client(mount):
     return mount.client
 
 
-@pytest.fixture(scope="module")
-def token(keys):
-    return keys.token("*")
-
-
 @pytest.fixture(autouse=True)
 def only_the_seventh(database):
     database.clear()

@@ -27,11 +27,6 @@ def site(house):
         yield site
 
 
-@pytest.fixture(scope="module")
-def token(keys):
-    return keys.token("*")
-
-
 @pytest.fixture
 def proxy(house):
     proxy = Proxy(free_port(), ("127.0.0.1", house.cluster.port))

@@ -7,9 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from harness import fastcgi, routes
 from harness.answer import error_body
-from harness.faults import Relay
 from harness.fastcgi import Connection, parameters
-from harness.ports import free_port
 from harness.process import wait_until
 from harness.slowness import longer, milliseconds
 
@@ -21,23 +19,10 @@ LIMITS = {"threads": 2, "queuetimeout": milliseconds(QUEUE), "timeout": millisec
 
 
 @pytest.fixture(scope="module")
-def token(keys):
-    return keys.token("*")
-
-
-@pytest.fixture(scope="module")
 def database(house):
     with house.database() as database:
         database.add_migration("one", status=1)
         yield database
-
-
-@pytest.fixture
-def relay(house):
-    relay = Relay(free_port(), ("127.0.0.1", house.cluster.port))
-    relay.open()
-    yield relay
-    relay.close()
 
 
 @pytest.fixture
@@ -50,10 +35,6 @@ def timed(service, method="GET", path=routes.LIST, token=None):
     began = time.monotonic()
     answer = fastcgi.ask(service.address, parameters(method, path, token))
     return answer, time.monotonic() - began
-
-
-def samples_of(answer):
-    return dict(line.rsplit(" ", 1) for line in answer.body.decode().splitlines() if not line.startswith("#"))
 
 
 @pytest.fixture
@@ -80,7 +61,7 @@ def test_monitoring_is_answered_while_all_threads_wait(service, all_stuck, token
     for path in (LIVENESS, METRICS):
         answer, seconds = timed(service, path=path)
         assert answer.status == 200 and seconds < QUEUE, path
-    samples = samples_of(answer)
+    samples = answer.samples
     assert samples["bbm_fcgi_database_up"] == "0"
     assert samples["bbm_fcgi_database_connections"] == str(LIMITS["threads"])
     answer, _ = timed(service, path="/-/readiness")
@@ -93,7 +74,7 @@ def test_beyond_the_bound_503_at_once(service, all_stuck, token):
     assert seconds < QUEUE + SLACK
     answer, seconds = timed(service, "POST", routes.PAUSE, token)
     assert answer.status == 503 and seconds < QUEUE
-    samples = samples_of(timed(service, path=METRICS)[0])
+    samples = timed(service, path=METRICS)[0].samples
     assert samples["bbm_fcgi_shed_total"] == "2"
 
 
@@ -175,7 +156,7 @@ def test_a_load_that_can_be_borne_is_not_shed(house, database, token):
         with ThreadPoolExecutor(32) as clients:
             answers = list(clients.map(lambda _: timed(service, token=token)[0].status, range(600)))
         assert set(answers) == {200}
-        assert samples_of(timed(service, path=METRICS)[0])["bbm_fcgi_shed_total"] == "0"
+        assert timed(service, path=METRICS)[0].samples["bbm_fcgi_shed_total"] == "0"
 
 
 def test_only_one_thread(house, database, token):

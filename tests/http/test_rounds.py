@@ -11,9 +11,8 @@ from contextlib import closing
 
 import pytest
 from harness import fastcgi, routes
-from harness.faults import Census, Relay, settled_census
+from harness.faults import Census, settled_census
 from harness.fastcgi import Connection, parameters, request_bytes
-from harness.ports import free_port
 from harness.process import wait_until
 from harness.slowness import longer
 
@@ -24,24 +23,11 @@ MIGRATIONS = 8
 
 
 @pytest.fixture(scope="module")
-def token(keys):
-    return keys.token("*")
-
-
-@pytest.fixture(scope="module")
 def database(house):
     with house.database() as database:
         for number in range(MIGRATIONS):
             database.add_migration(f"migration_{number}", status=0)
         yield database
-
-
-@pytest.fixture
-def relay(house):
-    relay = Relay(free_port(), ("127.0.0.1", house.cluster.port))
-    relay.open()
-    yield relay
-    relay.close()
 
 
 @pytest.fixture
@@ -56,8 +42,7 @@ def ask(connection, token, method="GET", path=routes.LIST, **more):
 
 
 def samples(service):
-    answer = fastcgi.ask(service.address, parameters("GET", "/-/metrics"))
-    return dict(line.rsplit(" ", 1) for line in answer.body.decode().splitlines() if not line.startswith("#"))
+    return fastcgi.ask(service.address, parameters("GET", "/-/metrics")).samples
 
 
 def statements(service):

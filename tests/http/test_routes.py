@@ -42,11 +42,6 @@ def site(house):
         yield site
 
 
-@pytest.fixture(scope="module")
-def token(keys):
-    return keys.token("*")
-
-
 @pytest.fixture
 def ask(site, token):
     """At the service's own socket: a web server would tidy the path up."""

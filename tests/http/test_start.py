@@ -19,11 +19,6 @@ def database(house):
         yield database
 
 
-@pytest.fixture(scope="module")
-def token(keys):
-    return keys.token("*")
-
-
 @pytest.fixture
 def run(house):
     return lambda *arguments, **more: run_program(house.program, *arguments, **more)

@@ -11,11 +11,6 @@ from harness.process import wait_until
 from harness.slowness import longer, milliseconds
 
 
-@pytest.fixture(scope="module")
-def token(keys):
-    return keys.token("*")
-
-
 def ask(service, token, method="GET", path=routes.LIST):
     return fastcgi.ask(service.address, parameters(method, path, token))
 

@@ -20,6 +20,12 @@ class Answer:
     def json(self):
         return read_json(self.body)
 
+    @property
+    def samples(self):
+        """A scrape's, by name and labels."""
+        lines = self.body.decode().splitlines()
+        return dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+
     def __repr__(self):
         return f"<Answer {self.status} {self.headers} {self.body[:400]!r}>"
 
