@@ -95,6 +95,16 @@ static void line_escape(struct line *line, uint32_t point)
     line_string(line, escaped);
 }
 
+/* How many bytes at `p` are printable ASCII that stays as it is. */
+static size_t count_plain(const unsigned char *p, size_t len, bool quotes)
+{
+    size_t count = 0;
+    while (count < len && p[count] >= 0x20 && p[count] < 0x7F &&
+           !(quotes && (p[count] == '"' || p[count] == '\\')))
+        count++;
+    return count;
+}
+
 /* Appends `s` with what deceives escaped; `quotes` too, where it is not JSON already. */
 static void line_clean(struct line *line, const char *s, bool quotes)
 {
@@ -102,7 +112,14 @@ static void line_clean(struct line *line, const char *s, bool quotes)
     size_t len = strlen(s);
     while (len > 0) {
         uint32_t point;
-        size_t used = text_decode(p, len, &point);
+        size_t used = count_plain(p, len, quotes);
+        if (used > 0) {
+            line_bytes(line, (const char *)p, used);
+            p += used;
+            len -= used;
+            continue;
+        }
+        used = text_decode(p, len, &point);
         if (point == TEXT_REPLACEMENT || deceptive(point) ||
             (quotes && (point == '"' || point == '\\')))
             line_escape(line, point);

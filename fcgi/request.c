@@ -27,43 +27,43 @@ static void id_make(char out[REQUEST_ID_SIZE])
              (unsigned long long)random[1]);
 }
 
-/* The value where `param` is "name=value"; else NULL. */
-static const char *value_of(const char *param, const char *name)
-{
-    size_t len = strlen(name);
-    return strncmp(param, name, len) == 0 && param[len] == '=' ? param + len + 1 : NULL;
-}
+/* A parameter that is of interest, and where its value goes. */
+struct wanted {
+    const char *name;
+    size_t len;
+    const char **slot;
+};
+
+#define WANTED(name, slot)                                                                         \
+    {                                                                                              \
+        name, sizeof name - 1, slot                                                                \
+    }
 
 void request_read(struct request *request, FCGX_ParamArray params)
 {
     const char *id = "";
+    const char *authorization = NULL;
     size_t authorizations = 0;
-    const struct {
-        const char *name;
-        const char **slot;
-    } wanted[] = {
-        {"REQUEST_METHOD", &request->method}, {"SCRIPT_NAME", &request->script_name},
-        {"PATH_INFO", &request->path_info},   {"QUERY_STRING", &request->query},
-        {"HTTP_HOST", &request->host},        {"REMOTE_ADDR", &request->remote_addr},
-        {"HTTP_X_REQUEST_ID", &id},
+    const struct wanted wanted[] = {
+        WANTED("REQUEST_METHOD", &request->method), WANTED("SCRIPT_NAME", &request->script_name),
+        WANTED("PATH_INFO", &request->path_info),   WANTED("QUERY_STRING", &request->query),
+        WANTED("HTTP_HOST", &request->host),        WANTED("REMOTE_ADDR", &request->remote_addr),
+        WANTED("HTTP_X_REQUEST_ID", &id),           WANTED("HTTP_AUTHORIZATION", &authorization),
     };
 
     *request = (struct request){"", "", "", "", "", "", NULL, ""};
     for (char **param = params; *param; param++) {
-        const char *authorization = value_of(*param, "HTTP_AUTHORIZATION");
-        if (authorization) {
-            authorizations++;
-            request->authorization = authorization;
-        }
+        size_t len = strcspn(*param, "=");
         for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
-            const char *value = value_of(*param, wanted[i].name);
-            if (value)
-                *wanted[i].slot = value;
+            if (len != wanted[i].len || memcmp(*param, wanted[i].name, len) != 0 || !(*param)[len])
+                continue;
+            *wanted[i].slot = *param + len + 1;
+            authorizations += wanted[i].slot == &authorization;
         }
     }
     /* Which of two would be meant is not ours to guess. */
-    if (authorizations != 1)
-        request->authorization = NULL;
+    if (authorizations == 1)
+        request->authorization = authorization;
     if (id_is_fit(id))
         memcpy(request->id, id, strlen(id) + 1);
     else

@@ -93,7 +93,7 @@ static bool fits(const char *pattern, const char *rest, size_t len, const char *
 {
     const char *end = rest + len;
     while (*pattern) {
-        if (strncmp(pattern, "{id}", 4) == 0) {
+        if (*pattern == '{') { /* of "{id}" */
             *id = rest;
             if (rest == end || *rest < '1' || *rest > '9')
                 return false;
