@@ -3,8 +3,18 @@
  *
  * The program's own malloc takes the place of the C library's for everybody: json-c, libpq, libjwt,
  * libcrypto, libfcgi, and the C library itself, whose streams grow by it. Who has called is told by
- * the return address. Those of fcgi/ pass: fail.c sees to them. */
+ * the return address. Those of fcgi/ pass: fail.c sees to them.
+ *
+ * Not under ThreadSanitizer, which has to be everybody's malloc itself. */
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define __SANITIZE_THREAD__ 1
+#endif
+#endif
+
 #include "plan.h"
+
+#ifndef __SANITIZE_THREAD__
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -82,3 +92,5 @@ UNWATCHED char *strndup(const char *s, size_t len)
 {
     return copy(s, strnlen(s, len), __builtin_return_address(0));
 }
+
+#endif

@@ -243,8 +243,16 @@ def walk_inside(service, plan, ask, how, first):
     return None
 
 
+def skip_unless_fit(plan, inside=True):
+    """ThreadSanitizer has to be everybody's malloc itself (tests/fault/inside.c)."""
+    with open(plan.program, "rb") as program:
+        if inside and b"__tsan_init" in program.read():
+            pytest.skip("no allocation inside of a library fails under ThreadSanitizer")
+
+
 def ask_inside(house, plan, database, way, **how):
     """How often a new process was needed."""
+    skip_unless_fit(plan)
     changes = {"fcgi": {"threads": 1}, "log": {"level": "error"}}
     environment = dict(plan.environment)
     if way.fresh:  # json-c's parser loses what it cannot put where it belongs
@@ -337,6 +345,7 @@ def test_memory_that_runs_out(house, keys):
 @pytest.mark.parametrize("inside", [False, True])
 def test_a_new_bundle(house, plan, keys, database, inside):
     """It is taken whole or not at all."""
+    skip_unless_fit(plan, inside)
     told = lambda service: [line for line in service.lines() if "trust bundle" in line]
     changes = {"fcgi": {"threads": 1}}
     with house.service(database.name, changes, environment=plan.environment, program=plan.program) as service:
@@ -357,6 +366,7 @@ def test_a_new_bundle(house, plan, keys, database, inside):
 @pytest.mark.parametrize("inside", [False, True])
 def test_the_start(house, plan, keys, database, inside):
     """It says in one line why not; or it starts, and then it serves."""
+    skip_unless_fit(plan, inside)
     params = parameters("GET", routes.LIST, keys.token("*"))
     file = house.write_configuration(house.configuration(database.name, listen := house.socket_path(), {"fcgi": {"threads": 1}}))
     refused = 0
