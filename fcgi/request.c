@@ -36,7 +36,7 @@ struct wanted {
 
 #define WANTED(name, slot)                                                                         \
     {                                                                                              \
-        name, sizeof name - 1, slot                                                                \
+        (name), sizeof(name) - 1, (slot)                                                           \
     }
 
 void request_read(struct request *request, FCGX_ParamArray params)
