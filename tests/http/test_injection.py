@@ -26,7 +26,8 @@ IDLE = {None, "accept4"}
 JSON = "libjson-c.so.5"
 DEADLY = {"libfcgi.so.0", JSON}
 ENDS = {-signal.SIGABRT, -signal.SIGSEGV, 99}  # the last under a sanitizer
-ALL = bool(os.environ.get("BBM_TEST_SLOW"))
+# Under valgrind, which wants every other slow test, all of them would take hours.
+ALL = bool(os.environ.get("BBM_TEST_SLOW")) and "BBM_TEST_WRAPPER" not in os.environ
 numbers = itertools.count()
 
 # A migration of each kind, with jobs.
@@ -250,13 +251,17 @@ def skip_unless_fit(plan, inside=True):
             pytest.skip("no allocation inside of a library fails under ThreadSanitizer")
 
 
+def leaking(plan, does):
+    """The environment; json-c's parser and libcrypto's start lose what they cannot put where it belongs."""
+    options = SANITIZER_OPTIONS["ASAN_OPTIONS"].replace("detect_leaks=1", "detect_leaks=0")
+    return {**plan.environment, **({"ASAN_OPTIONS": options} if does else {})}
+
+
 def ask_inside(house, plan, database, way, **how):
     """How often a new process was needed."""
     skip_unless_fit(plan)
     changes = {"fcgi": {"threads": 1}, "log": {"level": "error"}}
-    environment = dict(plan.environment)
-    if way.fresh:  # json-c's parser loses what it cannot put where it belongs
-        environment["ASAN_OPTIONS"] = SANITIZER_OPTIONS["ASAN_OPTIONS"].replace("detect_leaks=1", "detect_leaks=0")
+    environment = leaking(plan, bool(way.fresh))
     number, deaths = 1, -1
     while number is not None:
         deaths += 1
@@ -348,7 +353,7 @@ def test_a_new_bundle(house, plan, keys, database, inside):
     skip_unless_fit(plan, inside)
     told = lambda service: [line for line in service.lines() if "trust bundle" in line]
     changes = {"fcgi": {"threads": 1}}
-    with house.service(database.name, changes, environment=plan.environment, program=plan.program) as service:
+    with house.service(database.name, changes, environment=leaking(plan, inside), program=plan.program) as service:
         params = parameters("GET", routes.LIST, keys.token("*"))
         # It listens before its threads are made: what is to fail is none of those calls.
         assert fastcgi.ask(service.address, params).status == 200
@@ -374,7 +379,7 @@ def test_the_start(house, plan, keys, database, inside):
     sample = lambda number: 53 if ALL or number < 300 else 1499
     for _ in plan.walk(step=sample if inside else lambda number: 1, inside=inside):
         try:
-            with house.service_with_file(file, listen, plan.environment, program=plan.program) as service:
+            with house.service_with_file(file, listen, leaking(plan, inside), program=plan.program) as service:
                 failed = plan.disarm()
                 try:
                     assert fastcgi.ask(service.address, params).status == 200, failed
