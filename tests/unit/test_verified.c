@@ -17,16 +17,24 @@ static int teardown(void **state)
     return 0;
 }
 
-static void name_of(struct verified *verified, unsigned number, unsigned char digest[])
+/* A number beyond which the places are taken again: with four ways, those of n, n + SHARED,
+ * n + 2 * SHARED and n + 3 * SHARED are the same. */
+#define SHARED (VERIFIED_MOST / 4)
+
+/* Digests made by hand: where chance places them, now and then five meet in four places. */
+static void name_of(unsigned number, unsigned char digest[])
 {
-    assert_true(verified_digest(verified, (const char *)&number, sizeof number, digest));
+    memset(digest, 0, VERIFIED_DIGEST_SIZE);
+    digest[0] = (unsigned char)(number >> 8);
+    digest[1] = (unsigned char)number;
+    memcpy(digest + 2, &number, sizeof number);
 }
 
 static void keep(struct verified *verified, unsigned number, uint64_t serial)
 {
     struct token token = {.granted = number, .from = 100, .until = 200};
     unsigned char digest[VERIFIED_DIGEST_SIZE];
-    name_of(verified, number, digest);
+    name_of(number, digest);
     verified_keep(verified, digest, serial, &token);
 }
 
@@ -34,7 +42,7 @@ static bool finds(struct verified *verified, unsigned number, uint64_t serial, i
 {
     struct token token;
     unsigned char digest[VERIFIED_DIGEST_SIZE];
-    name_of(verified, number, digest);
+    name_of(number, digest);
     bool found = verified_find(verified, digest, serial, now, &token);
     assert_true(!found || token.granted == number);
     return found;
@@ -109,12 +117,12 @@ static void test_the_unused_make_room(void **state)
 
 static void test_kept_again_takes_no_second_place(void **state)
 {
+    for (unsigned i = 0; i < 4; i++)
+        keep(*state, 1 + i * SHARED, 1);
     for (unsigned i = 0; i < 1000; i++)
         keep(*state, 1, i % 7 + 1);
-    keep(*state, 1, 1);
-    for (unsigned i = 2; i < VERIFIED_MOST / 4; i++)
-        keep(*state, i, 1);
-    assert_true(finds(*state, 1, 1, 150));
+    for (unsigned i = 1; i < 4; i++)
+        assert_true(finds(*state, 1 + i * SHARED, 1, 150));
 }
 
 int main(void)
