@@ -419,7 +419,6 @@ void store_migrations_free(struct migrations *migrations)
 
 /* The columns of sql/jobs.sql before a job's own. */
 enum {
-    JOBS_KNOWN,
     JOBS_BEYOND,
     JOBS_FIRST,
 };
@@ -466,16 +465,16 @@ bool store_jobs(struct store *store, int64_t id, const int64_t *last, const int6
     const char *const params[] = {
         last ? number(&numbers[0], *last) : NULL,
         number(&numbers[1], id),
-        status ? number(&numbers[2], *status) : NULL,
-        number(&numbers[3], LOOK_MOST),
+        number(&numbers[2], LOOK_MOST),
+        status ? number(&numbers[3], *status) : NULL,
         number(&numbers[4], n),
     };
     *jobs = (struct jobs){0};
     PGresult *result = db_run(store->db, SQL_JOBS, params, 5, DB_RETRY, deadline, error);
     if (!result)
         return false;
-    bool good = integer_at(result, 0, JOBS_KNOWN) != 0 ? read_jobs(result, n, jobs, error)
-                                                       : error_id_not_found(error, id);
+    bool good =
+        PQntuples(result) > 0 ? read_jobs(result, n, jobs, error) : error_id_not_found(error, id);
     PQclear(result);
     return good;
 }
