@@ -1,6 +1,7 @@
 """What the tests of outages stand on: a network that goes silent, servers that are killed, a load, a count."""
 
 import contextlib
+import itertools
 import os
 import select
 import signal
@@ -119,6 +120,7 @@ class Load:
         self.service = service
         self.answers = []  # (what, status, seconds, answer)
         self.faults = []
+        self._answered = [0] * clients
         self._ending = threading.Event()
         read, write = keys.token("read"), keys.token("write")
         asks = (
@@ -142,17 +144,23 @@ class Load:
             thread.join()
 
     def _run(self, asks, start, pause):
-        turn = start
-        while not self._ending.is_set():
+        for turn in itertools.count(start):
+            if self._ending.is_set():
+                return
             what, method, path, token = asks[turn % len(asks)]
-            turn += 1
             began = time.monotonic()
             try:
                 answer = fastcgi.ask(self.service.address, parameters(method, path, token))
                 self.answers.append((what, answer.status, time.monotonic() - began, answer))
             except (OSError, AssertionError) as fault:
                 self.faults.append(f"{what} {path} after {time.monotonic() - began:.2f} s: {fault!r}")
+            self._answered[start] += 1
             self._ending.wait(pause)
+
+    def go_on(self, number=6):
+        """Waits until each client has been answered so often, the first time what it waits for now."""
+        goals = [answered + number for answered in self._answered]
+        assert wait_until(lambda: all(now >= goal for now, goal in zip(self._answered, goals)), seconds=30), self.faults
 
     def seen(self, what):
         return {status for kind, status, _, _ in self.answers if kind == what}
