@@ -190,9 +190,9 @@ int main(int argc, char **argv)
     struct verified *verified = NULL;
     /* libpq looks names up with no deadline; resolv.conf(5)'s own would be half a minute. */
     setenv("RES_OPTIONS", "timeout:2 attempts:1", 0);
-    /* One heap for all threads: what one takes another gives back, and of heaps of their own
-     * each would keep what it once needed. */
-    mallopt(M_ARENA_MAX, 1);
+    /* A few heaps for all threads: what one takes another gives back, and of heaps of their own
+     * each would keep what it once needed; but with one alone they wait for each other. */
+    mallopt(M_ARENA_MAX, 4);
     server_block_signals();
     int code = read_options(argc, argv, &options);
     if (code >= 0)

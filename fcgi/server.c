@@ -3,6 +3,7 @@
 #include "server.h"
 
 #include "clock.h"
+#include "leaders.h"
 #include "log.h"
 #include "metrics.h"
 #include "record.h"
@@ -37,6 +38,10 @@
 /* At a stop, a connection without a request is kept this long: a request may be on its
  * way on it, sent before the web server could know. */
 #define QUIET_MS 100
+
+/* Threads that wait for requests: as many as keep half of the processors busy, the other half
+ * being the web server's and the database's, but no fewer. */
+#define LEADERS_LEAST 4
 
 /* What a thread needs: libpq, OpenSSL and getaddrinfo are the deep ones. */
 #define STACK_SIZE ((size_t)512 * 1024)
@@ -84,6 +89,7 @@ struct server {
     _Atomic int64_t canary_since; /* clock_ms(); 0: not in the queue */
     int wake;                     /* an eventfd that calls one worker (server_calls.wake) */
     struct worker *workers;       /* conf->threads, and the reserve */
+    struct leaders leaders;       /* of the workers, those that wait on `epoll` */
     atomic_bool stopping;
 
     pthread_mutex_t table; /* guards the next four, and closing against cutting and handing over */
@@ -102,6 +108,7 @@ struct worker {
     int feed[2]; /* a pipe through which libfcgi is given a request that has come whole */
     pthread_t id;
     _Atomic int64_t since; /* clock_ms() when it took up what it is at; 0: it is free */
+    bool leads;            /* see leaders.h */
     unsigned char bytes[RECORD_REQUEST_MOST];
 };
 
@@ -385,11 +392,14 @@ static enum served serve(struct worker *worker, struct connection *c, const unsi
         worker->spare = request_new(worker->server);
     request->fcgx.ipcFd = c->fd; /* the answer goes to the connection */
     request->connection = c;
+    request->worker = worker;
     request->body_long = scanned->verdict == RECORD_BODY_LONG;
     request->may_wait = last && !request->body_long && may_wait(worker, c, bytes + scanned->len);
     atomic_store(&c->deadline,
                  clock_ms() + server->conf->timeout_ms + server->conf->read_timeout_ms);
     atomic_store(&worker->since, clock_ms());
+    if (!request->may_wait)
+        server_step_down(request);
     if (!server->calls->answer(worker->thread, request)) {
         worker->request = worker->spare;
         worker->spare = NULL;
@@ -517,6 +527,11 @@ void server_answered(struct server_request *request)
         hand_over(server, c);
 }
 
+void server_step_down(struct server_request *request)
+{
+    leaders_step_down(&request->server->leaders, &request->worker->leads);
+}
+
 void server_wake(struct server *server)
 {
     const uint64_t one = 1;
@@ -583,12 +598,15 @@ static void *work(void *argument)
     for (;;) {
         struct epoll_event event;
         atomic_store(&worker->since, 0);
+        if (!leaders_join(&server->leaders, &worker->leads))
+            return NULL;
         if (epoll_wait(server->epoll, &event, 1, -1) < 1)
             continue;
         if (event.data.u64 == EVENT_QUIT)
             return NULL;
         atomic_store(&worker->since, clock_ms());
         if (event.data.u64 == EVENT_WAKE) {
+            leaders_step_down(&server->leaders, &worker->leads);
             server->calls->wake(worker->thread, server);
             continue;
         }
@@ -620,6 +638,19 @@ static bool are_all_stuck(struct server *server, int64_t then)
     return true;
 }
 
+/* Looks for requests, and for threads, that are held up: by a log that nobody reads, say. */
+static void look(struct worker *reserve)
+{
+    struct server *server = reserve->server;
+    server->calls->look(reserve->thread, server);
+    int64_t now = clock_ms();
+    for (int64_t i = 0; i < server->conf->threads; i++) {
+        int64_t since = atomic_load(&server->workers[i].since);
+        if (since != 0 && now - since >= RESERVE_MS)
+            leaders_step_down(&server->leaders, &server->workers[i].leads);
+    }
+}
+
 /* Serves in the workers' place: what has waited for longer than the canary, which is what
  * has waited too long; and whatever comes, while the workers are stuck. epoll hands out
  * first what was ready first. */
@@ -632,7 +663,7 @@ static void shed(struct worker *reserve)
     while (atomic_load(&server->canary_since) != 0 ||
            are_all_stuck(server, clock_ms() - patience)) {
         struct epoll_event event;
-        server->calls->look(reserve->thread, server);
+        look(reserve);
         if (epoll_wait(server->epoll, &event, 1, RESERVE_MS) < 1)
             continue;
         if (event.data.u64 == EVENT_QUIT)
@@ -669,7 +700,7 @@ static void *stand_by(void *argument)
     struct server *server = reserve->server;
     struct pollfd quit = {.fd = server->quit, .events = POLLIN};
     while (poll(&quit, 1, RESERVE_MS) <= 0) {
-        server->calls->look(reserve->thread, server);
+        look(reserve);
         int64_t since = atomic_load(&server->canary_since);
         if (since != 0 && clock_ms() - since >= server->conf->queue_timeout_ms)
             shed(reserve);
@@ -866,7 +897,14 @@ static void server_destroy(struct server *server)
     close(server->canary);
     close(server->wake);
     free(server->connections);
+    leaders_destroy(&server->leaders);
     pthread_mutex_destroy(&server->table);
+}
+
+static unsigned leaders_most(void)
+{
+    long half = sysconf(_SC_NPROCESSORS_ONLN) / 2;
+    return half > LEADERS_LEAST ? (unsigned)half : LEADERS_LEAST;
 }
 
 static bool server_init(struct server *server, const struct conf_fcgi *conf,
@@ -874,6 +912,7 @@ static bool server_init(struct server *server, const struct conf_fcgi *conf,
 {
     *server = (struct server){.conf = conf, .calls = calls, .listener = listener};
     pthread_mutex_init(&server->table, NULL);
+    leaders_init(&server->leaders, leaders_most());
     server->epoll = epoll_create1(EPOLL_CLOEXEC);
     server->quit = eventfd(0, EFD_CLOEXEC);
     server->canary = eventfd(0, EFD_CLOEXEC);
@@ -918,6 +957,7 @@ static void init_libfcgi(void)
 static void stop_workers(struct server *server, struct worker *workers, int64_t count)
 {
     const uint64_t one = 1;
+    leaders_end(&server->leaders);
     while (write(server->quit, &one, sizeof one) < 0 && errno == EINTR)
         continue;
     for (int64_t i = 0; i < count; i++) {

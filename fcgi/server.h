@@ -2,8 +2,8 @@
  *
  * server: threads, signals and connections; no more of HTTP than that requests come.
  *
- * All worker threads wait on one epoll set, which holds the listening socket and every
- * connection that has no whole request waiting. So an idle, silent or half-sent
+ * Worker threads wait on one epoll set, a few at a time (leaders.h), which holds the listening
+ * socket and every connection that has no whole request waiting. So an idle, silent or half-sent
  * connection costs a slot in a table, and no thread: the parts of a request are kept
  * until it is whole (record.h), and only then is it given to libfcgi, whose reading then
  * cannot block.
@@ -28,6 +28,7 @@
 
 struct server;
 struct connection;
+struct worker;
 
 /* A request that has come whole, until it is answered. */
 struct server_request {
@@ -36,6 +37,7 @@ struct server_request {
     bool may_wait;     /* may be answered later (server_calls.answer) */
     struct server *server;
     struct connection *connection;   /* the server's own */
+    struct worker *worker;           /* likewise, while `answer` is called */
     alignas(max_align_t) char own[]; /* `own_size` bytes of the caller's, at first undefined */
 };
 
@@ -68,6 +70,10 @@ void server_block_signals(void);
 
 /* Ends a request that was kept: sends what is left of its answer, and frees it. Thread-safe. */
 void server_answered(struct server_request *request);
+
+/* Has another thread wait for requests, if need be, because this one is about to be held up;
+ * to be called while `answer` is. */
+void server_step_down(struct server_request *request);
 
 /* Calls for a worker, for what was kept. May come to nothing, where all are stuck. Thread-safe. */
 void server_wake(struct server *server);

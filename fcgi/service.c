@@ -273,6 +273,7 @@ static bool list_in_round(struct service_thread *thread, struct exchange *x)
     struct rounds_asker *askers = rounds_join(thread->service->rounds, &x->asker, clock_ms());
     if (!askers)
         return false;
+    server_step_down(x->fcgi);
     run_round(thread, askers, x, server);
     return true;
 }
@@ -325,6 +326,7 @@ bool service_answer(struct service_thread *thread, struct server_request *fcgi)
     if (good && x->match.verdict == ROUTES_FOUND) {
         if (is_for_rounds(thread, x))
             return list_in_round(thread, x);
+        server_step_down(fcgi);
         good = x->match.route->handler(&x->call);
     }
     conclude(x, good, NULL);

@@ -1,5 +1,8 @@
 """More to do than threads: waiting has a bound, nobody is forgotten, and monitoring is always answered."""
 
+import contextlib
+import os
+import shlex
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -66,6 +69,34 @@ def test_monitoring_is_answered_while_all_threads_wait(service, all_stuck, token
     assert samples["bbm_fcgi_database_connections"] == str(LIMITS["threads"])
     answer, _ = timed(service, path="/-/readiness")
     assert (answer.status, answer.json) == (503, UNAVAILABLE)
+
+
+def test_threads_that_wait_for_the_log_hold_up_nobody_else(house, database):
+    """As many as ever wait for requests; those that are free besides take their place."""
+    stuck = 4 + os.cpu_count()
+    pipe = os.path.join(house.workspace.path, house.unique("log"))
+    os.mkfifo(pipe)
+    os.chmod(pipe, 0o666)
+    reader = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
+    program = f"{house.program}-{house.unique('logging')}"
+    with open(program, "w", encoding="utf-8") as script:
+        script.write(f'#!/bin/sh\nexec {shlex.quote(house.program)} "$@" 2>{shlex.quote(pipe)}\n')
+    os.chmod(program, 0o755)
+    with house.service(database.name, {"fcgi": {"threads": stuck + 2}}, program=program) as service:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(reader, b"\n" * 4096)
+        with ThreadPoolExecutor(stuck) as clients:
+            refused = [clients.submit(timed, service) for _ in range(stuck)]
+            time.sleep(longer(0.5))
+            answer, seconds = timed(service, path=LIVENESS)  # it is logged at debug alone
+            assert answer.status == 200 and seconds < SLACK
+            assert not any(one.done() for one in refused), "the log held up nobody"
+            with contextlib.suppress(BlockingIOError):
+                while not all(one.done() for one in refused):
+                    wait_until(lambda: os.read(reader, 65536))
+            assert {one.result()[0].status for one in refused} == {401}
+    os.close(reader)
 
 
 def test_beyond_the_bound_503_at_once(service, all_stuck, token):
