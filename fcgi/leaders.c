@@ -2,45 +2,98 @@
  * Who waits for requests, and who follows. */
 #include "leaders.h"
 
-void leaders_init(struct leaders *leaders, unsigned most)
+#include <pthread.h>
+#include <stdlib.h>
+
+struct thread {
+    bool leads;
+    bool follows; /* waits to be called */
+    pthread_cond_t called;
+};
+
+struct leaders {
+    pthread_mutex_t lock;
+    size_t most; /* that may lead */
+    size_t count;
+    bool ended;
+    size_t size;
+    struct thread threads[];
+};
+
+struct leaders *leaders_new(size_t threads)
 {
-    *leaders = (struct leaders){.most = most};
+    struct leaders *leaders = calloc(1, sizeof *leaders + threads * sizeof *leaders->threads);
+    if (!leaders)
+        return NULL;
+    leaders->most = LEADERS_USUAL;
+    leaders->size = threads;
     pthread_mutex_init(&leaders->lock, NULL);
-    pthread_cond_init(&leaders->vacancy, NULL);
+    for (size_t i = 0; i < threads; i++)
+        pthread_cond_init(&leaders->threads[i].called, NULL);
+    return leaders;
 }
 
-void leaders_destroy(struct leaders *leaders)
+void leaders_free(struct leaders *leaders)
 {
-    pthread_cond_destroy(&leaders->vacancy);
+    if (!leaders)
+        return;
+    for (size_t i = 0; i < leaders->size; i++)
+        pthread_cond_destroy(&leaders->threads[i].called);
     pthread_mutex_destroy(&leaders->lock);
+    free(leaders);
 }
 
-bool leaders_join(struct leaders *leaders, bool *leads)
+/* Calls so many of those that follow, the first first. */
+static void call(struct leaders *leaders, size_t wanted)
 {
-    pthread_mutex_lock(&leaders->lock);
-    while (!*leads && !leaders->ended) {
-        if (leaders->count < leaders->most) {
-            leaders->count++;
-            *leads = true;
-        } else {
-            pthread_cond_wait(&leaders->vacancy, &leaders->lock);
-        }
+    for (size_t i = 0; i < leaders->size && wanted > 0; i++) {
+        struct thread *thread = &leaders->threads[i];
+        if (!thread->follows)
+            continue;
+        thread->follows = false;
+        pthread_cond_signal(&thread->called);
+        wanted--;
     }
+}
+
+bool leaders_join(struct leaders *leaders, size_t thread)
+{
+    struct thread *self = &leaders->threads[thread];
+    pthread_mutex_lock(&leaders->lock);
+    if (self->leads)
+        leaders->count--;
+    while (leaders->count >= leaders->most && !leaders->ended) {
+        self->leads = false;
+        self->follows = true;
+        pthread_cond_wait(&self->called, &leaders->lock);
+    }
+    self->leads = true;
+    self->follows = false;
+    leaders->count++;
     bool ended = leaders->ended;
     pthread_mutex_unlock(&leaders->lock);
     return !ended;
 }
 
-void leaders_step_down(struct leaders *leaders, bool *leads)
+void leaders_step_down(struct leaders *leaders, size_t thread)
 {
     pthread_mutex_lock(&leaders->lock);
-    if (*leads) {
-        *leads = false;
+    if (leaders->threads[thread].leads) {
+        leaders->threads[thread].leads = false;
         leaders->count--;
-        /* Others are left to follow while one leads: who steps down is soon back. */
+        /* Others are left to follow while one leads: who steps down is mostly soon back. */
         if (leaders->count == 0)
-            pthread_cond_signal(&leaders->vacancy);
+            call(leaders, 1);
     }
+    pthread_mutex_unlock(&leaders->lock);
+}
+
+void leaders_held_up(struct leaders *leaders, bool some)
+{
+    pthread_mutex_lock(&leaders->lock);
+    leaders->most = some ? leaders->size : LEADERS_USUAL;
+    if (some)
+        call(leaders, leaders->size);
     pthread_mutex_unlock(&leaders->lock);
 }
 
@@ -48,6 +101,6 @@ void leaders_end(struct leaders *leaders)
 {
     pthread_mutex_lock(&leaders->lock);
     leaders->ended = true;
-    pthread_cond_broadcast(&leaders->vacancy);
+    call(leaders, leaders->size);
     pthread_mutex_unlock(&leaders->lock);
 }

@@ -6,33 +6,36 @@
  * Were all free threads to wait, each request would wake another one, and with many short
  * requests the waking costs more than they do. So a few lead: they wait for requests and
  * serve one after the other. Whoever is about to be held up, by the database above all,
- * steps down first; when the last leader does, a thread that follows takes the lead. One
- * that does not know that it is held up can be made to step down by another thread.
+ * steps down first; when the last leader does, a thread that follows takes the lead: always
+ * the same ones, as far as they suffice, so that no more connections to the database are
+ * made than are needed. Where some are held up for longer, all may lead.
  *
  * One object for all threads of a process, behind its own lock.
  */
 #ifndef BBM_LEADERS_H
 #define BBM_LEADERS_H
 
-#include <pthread.h>
 #include <stdbool.h>
+#include <stddef.h>
 
-struct leaders {
-    pthread_mutex_t lock;
-    pthread_cond_t vacancy;
-    unsigned most; /* that lead at once */
-    unsigned count;
-    bool ended;
-};
+/* Threads that lead at once: two for the rounds of lists (rounds.h), and two more. */
+#define LEADERS_USUAL 4
 
-void leaders_init(struct leaders *leaders, unsigned most);
-void leaders_destroy(struct leaders *leaders);
+struct leaders;
 
-/* Waits until the thread whose `leads` this is may lead, unless it does. False: it is over. */
-bool leaders_join(struct leaders *leaders, bool *leads);
+/* For threads by the numbers 0 to `threads` - 1. NULL when out of memory; `leaders_free(NULL)`
+ * does nothing. */
+struct leaders *leaders_new(size_t threads);
+void leaders_free(struct leaders *leaders);
 
-/* The thread whose `leads` this is leads no more; of any thread, and nothing where it did not. */
-void leaders_step_down(struct leaders *leaders, bool *leads);
+/* Waits until this thread may lead. False: it is over. */
+bool leaders_join(struct leaders *leaders, size_t thread);
+
+/* This thread leads no more; nothing where it did not. */
+void leaders_step_down(struct leaders *leaders, size_t thread);
+
+/* Whether some are held up, so that all may lead. */
+void leaders_held_up(struct leaders *leaders, bool some);
 
 /* Nobody is to wait any more. */
 void leaders_end(struct leaders *leaders);

@@ -29,6 +29,9 @@
 /* How often the watching thread looks for passed deadlines. */
 #define TICK_MS 250
 
+/* A thread that is at one request for so long is held up. */
+#define HELD_UP_MS 100
+
 /* After so long without a request, what a load has left behind is not waiting for the next. */
 #define REST_MS 500
 
@@ -38,10 +41,6 @@
 /* At a stop, a connection without a request is kept this long: a request may be on its
  * way on it, sent before the web server could know. */
 #define QUIET_MS 100
-
-/* Threads that wait for requests: as many as keep half of the processors busy, the other half
- * being the web server's and the database's, but no fewer. */
-#define LEADERS_LEAST 4
 
 /* What a thread needs: libpq, OpenSSL and getaddrinfo are the deep ones. */
 #define STACK_SIZE ((size_t)512 * 1024)
@@ -89,7 +88,7 @@ struct server {
     _Atomic int64_t canary_since; /* clock_ms(); 0: not in the queue */
     int wake;                     /* an eventfd that calls one worker (server_calls.wake) */
     struct worker *workers;       /* conf->threads, and the reserve */
-    struct leaders leaders;       /* of the workers, those that wait on `epoll` */
+    struct leaders *leaders;      /* which of them wait on `epoll` */
     atomic_bool stopping;
 
     pthread_mutex_t table; /* guards the next four, and closing against cutting and handing over */
@@ -108,7 +107,6 @@ struct worker {
     int feed[2]; /* a pipe through which libfcgi is given a request that has come whole */
     pthread_t id;
     _Atomic int64_t since; /* clock_ms() when it took up what it is at; 0: it is free */
-    bool leads;            /* see leaders.h */
     unsigned char bytes[RECORD_REQUEST_MOST];
 };
 
@@ -398,6 +396,8 @@ static enum served serve(struct worker *worker, struct connection *c, const unsi
     atomic_store(&c->deadline,
                  clock_ms() + server->conf->timeout_ms + server->conf->read_timeout_ms);
     atomic_store(&worker->since, clock_ms());
+    /* What the peer has left unread may hold up the answer, and what it has sent besides waits
+     * for this thread alone. */
     if (!request->may_wait)
         server_step_down(request);
     if (!server->calls->answer(worker->thread, request)) {
@@ -527,9 +527,14 @@ void server_answered(struct server_request *request)
         hand_over(server, c);
 }
 
+static void step_down(const struct worker *worker)
+{
+    leaders_step_down(worker->server->leaders, (size_t)(worker - worker->server->workers));
+}
+
 void server_step_down(struct server_request *request)
 {
-    leaders_step_down(&request->server->leaders, &request->worker->leads);
+    step_down(request->worker);
 }
 
 void server_wake(struct server *server)
@@ -598,7 +603,7 @@ static void *work(void *argument)
     for (;;) {
         struct epoll_event event;
         atomic_store(&worker->since, 0);
-        if (!leaders_join(&server->leaders, &worker->leads))
+        if (!leaders_join(server->leaders, (size_t)(worker - server->workers)))
             return NULL;
         if (epoll_wait(server->epoll, &event, 1, -1) < 1)
             continue;
@@ -606,7 +611,7 @@ static void *work(void *argument)
             return NULL;
         atomic_store(&worker->since, clock_ms());
         if (event.data.u64 == EVENT_WAKE) {
-            leaders_step_down(&server->leaders, &worker->leads);
+            step_down(worker);
             server->calls->wake(worker->thread, server);
             continue;
         }
@@ -638,19 +643,6 @@ static bool are_all_stuck(struct server *server, int64_t then)
     return true;
 }
 
-/* Looks for requests, and for threads, that are held up: by a log that nobody reads, say. */
-static void look(struct worker *reserve)
-{
-    struct server *server = reserve->server;
-    server->calls->look(reserve->thread, server);
-    int64_t now = clock_ms();
-    for (int64_t i = 0; i < server->conf->threads; i++) {
-        int64_t since = atomic_load(&server->workers[i].since);
-        if (since != 0 && now - since >= RESERVE_MS)
-            leaders_step_down(&server->leaders, &server->workers[i].leads);
-    }
-}
-
 /* Serves in the workers' place: what has waited for longer than the canary, which is what
  * has waited too long; and whatever comes, while the workers are stuck. epoll hands out
  * first what was ready first. */
@@ -663,7 +655,7 @@ static void shed(struct worker *reserve)
     while (atomic_load(&server->canary_since) != 0 ||
            are_all_stuck(server, clock_ms() - patience)) {
         struct epoll_event event;
-        look(reserve);
+        server->calls->look(reserve->thread, server);
         if (epoll_wait(server->epoll, &event, 1, RESERVE_MS) < 1)
             continue;
         if (event.data.u64 == EVENT_QUIT)
@@ -700,7 +692,7 @@ static void *stand_by(void *argument)
     struct server *server = reserve->server;
     struct pollfd quit = {.fd = server->quit, .events = POLLIN};
     while (poll(&quit, 1, RESERVE_MS) <= 0) {
-        look(reserve);
+        server->calls->look(reserve->thread, server);
         int64_t since = atomic_load(&server->canary_since);
         if (since != 0 && clock_ms() - since >= server->conf->queue_timeout_ms)
             shed(reserve);
@@ -781,11 +773,24 @@ static void close_quiet(struct server *server, struct connection *c, int64_t now
     hand_over(server, c);
 }
 
+/* By the database, or by what nobody expected: a log that nobody reads holds up the reserve,
+ * too, which is why this is not its task. */
+static bool is_any_held_up(struct server *server, int64_t now)
+{
+    for (int64_t i = 0; i < server->conf->threads; i++) {
+        int64_t since = atomic_load(&server->workers[i].since);
+        if (since != 0 && now - since >= HELD_UP_MS)
+            return true;
+    }
+    return false;
+}
+
 static void sweep(struct server *server)
 {
     int64_t now = clock_ms();
     bool stopping = atomic_load(&server->stopping);
     int64_t used = atomic_load(&server->used);
+    leaders_held_up(server->leaders, is_any_held_up(server, now));
     for (int64_t i = 0; i < used; i++) {
         enforce_deadline(server, &server->connections[i], now);
         if (stopping)
@@ -897,14 +902,8 @@ static void server_destroy(struct server *server)
     close(server->canary);
     close(server->wake);
     free(server->connections);
-    leaders_destroy(&server->leaders);
+    leaders_free(server->leaders);
     pthread_mutex_destroy(&server->table);
-}
-
-static unsigned leaders_most(void)
-{
-    long half = sysconf(_SC_NPROCESSORS_ONLN) / 2;
-    return half > LEADERS_LEAST ? (unsigned)half : LEADERS_LEAST;
 }
 
 static bool server_init(struct server *server, const struct conf_fcgi *conf,
@@ -912,14 +911,14 @@ static bool server_init(struct server *server, const struct conf_fcgi *conf,
 {
     *server = (struct server){.conf = conf, .calls = calls, .listener = listener};
     pthread_mutex_init(&server->table, NULL);
-    leaders_init(&server->leaders, leaders_most());
     server->epoll = epoll_create1(EPOLL_CLOEXEC);
     server->quit = eventfd(0, EFD_CLOEXEC);
     server->canary = eventfd(0, EFD_CLOEXEC);
     server->wake = eventfd(0, EFD_CLOEXEC);
     server->connections = calloc((size_t)conf->connections, sizeof *server->connections);
+    server->leaders = leaders_new((size_t)conf->threads + 1); /* the reserve never leads */
     if (server->epoll < 0 || server->quit < 0 || server->canary < 0 || server->wake < 0 ||
-        !server->connections)
+        !server->connections || !server->leaders)
         return false;
     server->free = NO_SLOT;
     return epoll_add(server->epoll, server->quit, EPOLLIN, EVENT_QUIT) &&
@@ -957,7 +956,7 @@ static void init_libfcgi(void)
 static void stop_workers(struct server *server, struct worker *workers, int64_t count)
 {
     const uint64_t one = 1;
-    leaders_end(&server->leaders);
+    leaders_end(server->leaders);
     while (write(server->quit, &one, sizeof one) < 0 && errno == EINTR)
         continue;
     for (int64_t i = 0; i < count; i++) {

@@ -18,6 +18,7 @@ UNAVAILABLE = error_body("UNAVAILABLE", "service unavailable")
 LIVENESS, METRICS = "/-/liveness", "/-/metrics"
 QUEUE, TIMEOUT = longer(0.5), longer(3)
 SLACK = longer(1.5)  # for a busy machine
+THREADS_THAT_LEAD = 4  # LEADERS_USUAL in fcgi/leaders.h
 LIMITS = {"threads": 2, "queuetimeout": milliseconds(QUEUE), "timeout": milliseconds(TIMEOUT)}
 
 
@@ -40,19 +41,24 @@ def timed(service, method="GET", path=routes.LIST, token=None):
     return answer, time.monotonic() - began
 
 
+@contextlib.contextmanager
+def locked(database):
+    with contextlib.closing(database.cluster.connect(database.name)) as holder, holder.cursor() as cursor:
+        cursor.execute("BEGIN; LOCK TABLE batched_background_migrations IN ACCESS EXCLUSIVE MODE")
+        yield
+        cursor.execute("ROLLBACK")
+
+
 @pytest.fixture
 def all_stuck(service, database, token):
     """Every thread waits for a lock that nobody releases until the test is over."""
     assert timed(service, token=token)[0].status == 200
     stuck = ThreadPoolExecutor(LIMITS["threads"])
-    with database.cluster.connect(database.name) as holder, holder.cursor() as cursor:
-        cursor.execute("BEGIN; LOCK TABLE batched_background_migrations IN ACCESS EXCLUSIVE MODE")
+    with locked(database):
         waiting = [stuck.submit(timed, service, token=token) for _ in range(LIMITS["threads"])]
         sql = "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
         assert wait_until(lambda: database.rows(sql, (database.name,))[0]["n"] == LIMITS["threads"])
         yield waiting
-        cursor.execute("ROLLBACK")
-    holder.close()
     stuck.shutdown()
 
 
@@ -71,32 +77,49 @@ def test_monitoring_is_answered_while_all_threads_wait(service, all_stuck, token
     assert (answer.status, answer.json) == (503, UNAVAILABLE)
 
 
-def test_threads_that_wait_for_the_log_hold_up_nobody_else(house, database):
-    """As many as ever wait for requests; those that are free besides take their place."""
-    stuck = 4 + os.cpu_count()
+@contextlib.contextmanager
+def service_with_a_stuck_log(house, database, changes):
+    """Nobody reads what it writes, until read() is called as often as it takes."""
     pipe = os.path.join(house.workspace.path, house.unique("log"))
     os.mkfifo(pipe)
     os.chmod(pipe, 0o666)
-    reader = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
+    end = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
     program = f"{house.program}-{house.unique('logging')}"
     with open(program, "w", encoding="utf-8") as script:
         script.write(f'#!/bin/sh\nexec {shlex.quote(house.program)} "$@" 2>{shlex.quote(pipe)}\n')
     os.chmod(program, 0o755)
-    with house.service(database.name, {"fcgi": {"threads": stuck + 2}}, program=program) as service:
+
+    def read():
         with contextlib.suppress(BlockingIOError):
             while True:
-                os.write(reader, b"\n" * 4096)
-        with ThreadPoolExecutor(stuck) as clients:
-            refused = [clients.submit(timed, service) for _ in range(stuck)]
-            time.sleep(longer(0.5))
-            answer, seconds = timed(service, path=LIVENESS)  # it is logged at debug alone
-            assert answer.status == 200 and seconds < SLACK
-            assert not any(one.done() for one in refused), "the log held up nobody"
+                os.read(end, 65536)
+
+    try:
+        with house.service(database.name, changes, program=program) as service:
             with contextlib.suppress(BlockingIOError):
-                while not all(one.done() for one in refused):
-                    wait_until(lambda: os.read(reader, 65536))
-            assert {one.result()[0].status for one in refused} == {401}
-    os.close(reader)
+                while True:
+                    os.write(end, b"\n" * 4096)
+            yield service, read
+    finally:
+        os.close(end)
+
+
+def test_threads_that_wait_for_the_log_hold_up_nobody_else(house, database, token):
+    """Neither those that wait for requests, nor the reserve, nor those that are free besides and take their place."""
+    refused = 2 * THREADS_THAT_LEAD
+    limits = {**LIMITS, "threads": refused + 4, "timeout": milliseconds(longer(5))}
+    with service_with_a_stuck_log(house, database, {"fcgi": limits}) as (service, read), ThreadPoolExecutor(3 + refused) as clients:
+        with locked(database):
+            lists = [clients.submit(timed, service, token=token) for _ in range(3)]  # of which one waits for the reserve
+            stuck = [clients.submit(timed, service) for _ in range(refused)]
+            time.sleep(QUEUE + longer(0.5))
+            for _ in range(3):
+                answer, seconds = timed(service, path=LIVENESS)  # it is logged at debug alone
+                assert answer.status == 200 and seconds < SLACK
+            assert not any(one.done() for one in lists + stuck), "the log held up nobody"
+        assert wait_until(lambda: read() or all(one.done() for one in lists + stuck))
+        assert {one.result()[0].status for one in stuck} == {401}
+        assert {one.result()[0].status for one in lists} <= {200, 503}
 
 
 def test_beyond_the_bound_503_at_once(service, all_stuck, token):
@@ -128,14 +151,10 @@ def test_those_that_wait_are_given_up_in_time_too(all_stuck):
 
 
 def test_all_is_well_afterwards(service, database, token):
-    with database.cluster.connect(database.name) as holder, holder.cursor() as cursor:
-        cursor.execute("BEGIN; LOCK TABLE batched_background_migrations IN ACCESS EXCLUSIVE MODE")
-        with ThreadPoolExecutor(20) as clients:
-            answers = [clients.submit(timed, service, token=token) for _ in range(20)]
-            assert {answer.result()[0].status for answer in answers} == {503}
-            assert max(answer.result()[1] for answer in answers) < QUEUE + TIMEOUT + SLACK
-        cursor.execute("ROLLBACK")
-    holder.close()
+    with locked(database), ThreadPoolExecutor(20) as clients:
+        answers = [clients.submit(timed, service, token=token) for _ in range(20)]
+        assert {answer.result()[0].status for answer in answers} == {503}
+        assert max(answer.result()[1] for answer in answers) < QUEUE + TIMEOUT + SLACK
     for _ in range(5):
         answer, seconds = timed(service, token=token)
         assert answer.status == 200 and seconds < QUEUE
@@ -193,13 +212,10 @@ def test_a_load_that_can_be_borne_is_not_shed(house, database, token):
 def test_only_one_thread(house, database, token):
     limits = {**LIMITS, "threads": 1, "timeout": milliseconds(longer(1))}
     with house.service(database.name, changes={"fcgi": limits}) as service:
-        with database.cluster.connect(database.name) as holder, holder.cursor() as cursor:
-            cursor.execute("BEGIN; LOCK TABLE batched_background_migrations IN ACCESS EXCLUSIVE MODE")
+        with locked(database):
             with ThreadPoolExecutor(4) as clients:
                 answers = [clients.submit(timed, service, token=token) for _ in range(4)]
                 assert {answer.result()[0].status for answer in answers} == {503}
             assert timed(service, path=LIVENESS)[0].status == 200
-            cursor.execute("ROLLBACK")
-        holder.close()
         # Its last answer is here before the thread itself is back, and until then others get a 503.
         assert wait_until(lambda: timed(service, token=token)[0].status == 200, seconds=1)

@@ -1,131 +1,164 @@
 /* SPDX-License-Identifier: MIT
- * leaders: never more than may, and never none while somebody could. */
+ * leaders: no more than may, the first first, and never none while somebody could. */
 #include "leaders.h"
 
 #include "unit.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <unistd.h>
 
-static struct leaders leaders;
+#define THREADS (LEADERS_USUAL + 3)
 
-struct thread {
+static struct leaders *leaders;
+
+/* One that comes after as many have joined as usually may. */
+struct late {
     pthread_t id;
-    atomic_bool has_joined;
-    bool leads;
+    size_t number;
+    atomic_bool is_back;
     bool result;
 };
 
 static void *join(void *argument)
 {
-    struct thread *thread = argument;
-    thread->result = leaders_join(&leaders, &thread->leads);
-    atomic_store(&thread->has_joined, true);
+    struct late *late = argument;
+    late->result = leaders_join(leaders, late->number);
+    atomic_store(&late->is_back, true);
     return NULL;
 }
 
-static void start(struct thread *thread)
+static void start(struct late *late, size_t number)
 {
-    *thread = (struct thread){0};
-    assert_int_equal(pthread_create(&thread->id, NULL, join, thread), 0);
+    *late = (struct late){.number = number};
+    assert_int_equal(pthread_create(&late->id, NULL, join, late), 0);
 }
 
-static void await(struct thread *thread, bool result)
+static void await(struct late *late, bool result)
 {
-    pthread_join(thread->id, NULL);
-    assert_int_equal(thread->result, result);
-    assert_int_equal(thread->leads, result);
+    pthread_join(late->id, NULL);
+    assert_int_equal(late->result, result);
 }
 
 /* Follows, as far as can be told within a moment. */
-static void assert_follows(struct thread *thread)
+static void assert_follows(struct late *late)
 {
     usleep(20000);
-    assert_false(atomic_load(&thread->has_joined));
+    assert_false(atomic_load(&late->is_back));
 }
 
+/* The first lead, as many as usually may. */
 static int setup(void **state)
 {
     (void)state;
-    leaders_init(&leaders, 2);
+    leaders = leaders_new(THREADS);
+    for (size_t i = 0; i < LEADERS_USUAL; i++)
+        assert_true(leaders_join(leaders, i));
     return 0;
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    leaders_destroy(&leaders);
+    leaders_free(leaders);
     return 0;
+}
+
+static void all_but_one_step_down(void)
+{
+    for (size_t i = 1; i < LEADERS_USUAL; i++)
+        leaders_step_down(leaders, i);
 }
 
 static void test_one_that_leads_goes_on(void **state)
 {
-    bool leads = false;
+    struct late late;
     (void)state;
-    assert_true(leaders_join(&leaders, &leads));
-    assert_true(leads);
-    assert_true(leaders_join(&leaders, &leads));
-    assert_int_equal(leaders.count, 1);
+    assert_true(leaders_join(leaders, 0));
+    assert_true(leaders_join(leaders, 0));
+    start(&late, LEADERS_USUAL);
+    assert_follows(&late);
+    all_but_one_step_down();
+    assert_true(leaders_join(leaders, 1));
+    assert_follows(&late);
+    leaders_end(leaders);
+    await(&late, false);
 }
 
-static void test_the_last_who_steps_down_is_followed(void **state)
+static void test_the_last_who_steps_down_is_followed_by_the_first(void **state)
 {
-    bool first = false;
-    bool second = false;
-    struct thread third;
+    struct late late[2];
     (void)state;
-    leaders_join(&leaders, &first);
-    leaders_join(&leaders, &second);
-    start(&third);
-    assert_follows(&third);
-    leaders_step_down(&leaders, &first);
-    assert_false(first);
-    assert_follows(&third);
-    leaders_step_down(&leaders, &second);
-    await(&third, true);
-    assert_true(leaders_join(&leaders, &first));
-    assert_int_equal(leaders.count, 2);
+    start(&late[1], LEADERS_USUAL + 1);
+    assert_follows(&late[1]);
+    start(&late[0], LEADERS_USUAL);
+    assert_follows(&late[0]);
+    all_but_one_step_down();
+    assert_follows(&late[0]);
+    leaders_step_down(leaders, 0);
+    await(&late[0], true);
+    assert_follows(&late[1]);
+    leaders_step_down(leaders, LEADERS_USUAL);
+    await(&late[1], true);
 }
 
 static void test_who_does_not_lead_does_not_step_down(void **state)
 {
-    bool first = false;
-    bool second = false;
+    struct late late;
     (void)state;
-    leaders_join(&leaders, &first);
-    leaders_step_down(&leaders, &second);
-    assert_int_equal(leaders.count, 1);
-    leaders_step_down(&leaders, &first);
-    leaders_step_down(&leaders, &first);
-    assert_int_equal(leaders.count, 0);
+    start(&late, LEADERS_USUAL);
+    assert_follows(&late);
+    for (size_t i = 0; i < LEADERS_USUAL; i++)
+        leaders_step_down(leaders, THREADS - 1);
+    all_but_one_step_down();
+    all_but_one_step_down();
+    assert_follows(&late);
+    leaders_step_down(leaders, 0);
+    await(&late, true);
+}
+
+static void test_all_may_lead_while_some_are_held_up(void **state)
+{
+    struct late late[2];
+    (void)state;
+    start(&late[0], LEADERS_USUAL);
+    start(&late[1], LEADERS_USUAL + 1);
+    assert_follows(&late[0]);
+    leaders_held_up(leaders, true);
+    await(&late[0], true);
+    await(&late[1], true);
+    assert_true(leaders_join(leaders, THREADS - 1));
+    leaders_held_up(leaders, false);
+    start(&late[0], LEADERS_USUAL);
+    assert_follows(&late[0]);
+    all_but_one_step_down();
+    for (size_t i = 0; i < THREADS; i++)
+        leaders_step_down(leaders, i);
+    await(&late[0], true);
 }
 
 static void test_the_end_is_the_end_for_all(void **state)
 {
-    bool first = false;
-    bool second = false;
-    struct thread following[2];
+    struct late late[2];
     (void)state;
-    leaders_join(&leaders, &first);
-    leaders_join(&leaders, &second);
-    for (size_t i = 0; i < COUNT(following); i++)
-        start(&following[i]);
-    assert_follows(&following[0]);
-    leaders_end(&leaders);
-    for (size_t i = 0; i < COUNT(following); i++)
-        await(&following[i], false);
-    assert_false(leaders_join(&leaders, &first));
-    leaders_step_down(&leaders, &second);
-    assert_false(leaders_join(&leaders, &second));
+    start(&late[0], LEADERS_USUAL);
+    start(&late[1], LEADERS_USUAL + 1);
+    assert_follows(&late[0]);
+    leaders_end(leaders);
+    await(&late[0], false);
+    await(&late[1], false);
+    assert_false(leaders_join(leaders, 0));
+    leaders_step_down(leaders, 1);
+    assert_false(leaders_join(leaders, 1));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_one_that_leads_goes_on, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_the_last_who_steps_down_is_followed, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_last_who_steps_down_is_followed_by_the_first,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(test_who_does_not_lead_does_not_step_down, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_all_may_lead_while_some_are_held_up, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_end_is_the_end_for_all, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
