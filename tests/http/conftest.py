@@ -1,6 +1,7 @@
 """The servers that all tests share, and the count that tests/run prints."""
 
 import os
+import pathlib
 import signal
 
 import pytest
@@ -38,6 +39,12 @@ def pytest_collection_modifyitems(config, items):
 def house():
     with House() as house:
         yield house
+
+
+@pytest.fixture
+def tmp_path(house):
+    """In place of pytest's own, which stays behind in /tmp."""
+    return pathlib.Path(house.workspace.folder(house.unique("folder")))
 
 
 @pytest.fixture(scope="session")
