@@ -96,6 +96,7 @@ def service_with_a_stuck_log(house, database, changes):
 
     try:
         with house.service(database.name, changes, program=program) as service:
+            assert timed(service, path=LIVENESS)[0].status == 200  # it has written what it writes at its start
             with contextlib.suppress(BlockingIOError):
                 while True:
                     os.write(end, b"\n" * 4096)
