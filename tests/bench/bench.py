@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "http"))
@@ -18,7 +19,7 @@ import measure  # noqa: E402
 import report  # noqa: E402
 from harness.house import House  # noqa: E402
 from harness.postgres import SERVICE_ROLE  # noqa: E402
-from harness.process import Server  # noqa: E402
+from harness.process import Server, wait_until  # noqa: E402
 from harness.program import build_folder  # noqa: E402
 from harness.routes import LIST, PAUSE, RESUME, one  # noqa: E402
 from stage import Stage, fill  # noqa: E402
@@ -263,15 +264,26 @@ class Life:
 
     def memory(self, database, threads):
         with self.stage.house.service(database.name, {"fcgi": {"threads": threads, "timeout": "60s"}}) as service:
-            while True:
-                measure.straight(self.stage.load, service.address, 4 * threads, 0.5, self.request)
-                if connected(database) == threads:
-                    time.sleep(1)  # at rest, it gives back what the load has left
-                    return measure.resident_kib(service.server.child.pid)
+            self.warm(database, service, threads)
+            measure.straight(self.stage.load, service.address, 4 * threads, 1, self.request)
+            time.sleep(1)  # at rest, it gives back what the load has left
+            return measure.resident_kib(service.server.child.pid)
+
+    def warm(self, database, service, threads):
+        """Has all threads serve at once, each with its connection: none has an answer before all have asked."""
+        request = self.stage.request_file(one(1))
+        measure.straight(self.stage.load, service.address, 1, 0.1, request)  # the token is known from here on
+        with ThreadPoolExecutor(1) as client:
+            with contextlib.closing(database.cluster.connect(database.name)) as holder:
+                holder.cursor().execute("BEGIN; LOCK TABLE batched_background_migrations IN ACCESS EXCLUSIVE MODE")
+                load = client.submit(measure.straight, self.stage.load, service.address, threads, 0.1, request)
+                if not wait_until(lambda: connected(database) == threads):
+                    raise RuntimeError(f"fewer than {threads} threads asked the database")
+            load.result()
 
 
 def connected(database):
-    """The service's database connections: all its threads have served once all are there."""
+    """The service's connections to it."""
     statement = "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = %s AND usename = %s"
     return database.rows(statement, (database.name, SERVICE_ROLE))[0]["n"]
 
