@@ -527,9 +527,14 @@ void server_answered(struct server_request *request)
         hand_over(server, c);
 }
 
+static size_t number_of(const struct worker *worker)
+{
+    return (size_t)(worker - worker->server->workers);
+}
+
 static void step_down(const struct worker *worker)
 {
-    leaders_step_down(worker->server->leaders, (size_t)(worker - worker->server->workers));
+    leaders_step_down(worker->server->leaders, number_of(worker));
 }
 
 void server_step_down(struct server_request *request)
@@ -603,7 +608,7 @@ static void *work(void *argument)
     for (;;) {
         struct epoll_event event;
         atomic_store(&worker->since, 0);
-        if (!leaders_join(server->leaders, (size_t)(worker - server->workers)))
+        if (!leaders_join(server->leaders, number_of(worker)))
             return NULL;
         if (epoll_wait(server->epoll, &event, 1, -1) < 1)
             continue;

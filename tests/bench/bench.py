@@ -274,8 +274,7 @@ class Life:
         request = self.stage.request_file(one(1))
         measure.straight(self.stage.load, service.address, 1, 0.1, request)  # the token is known from here on
         with ThreadPoolExecutor(1) as client:
-            with contextlib.closing(database.cluster.connect(database.name)) as holder:
-                holder.cursor().execute("BEGIN; LOCK TABLE batched_background_migrations IN ACCESS EXCLUSIVE MODE")
+            with database.locked():
                 load = client.submit(measure.straight, self.stage.load, service.address, threads, 0.1, request)
                 if not wait_until(lambda: connected(database) == threads):
                     raise RuntimeError(f"fewer than {threads} threads asked the database")

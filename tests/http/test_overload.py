@@ -41,23 +41,14 @@ def timed(service, method="GET", path=routes.LIST, token=None):
     return answer, time.monotonic() - began
 
 
-@contextlib.contextmanager
-def locked(database):
-    with contextlib.closing(database.cluster.connect(database.name)) as holder, holder.cursor() as cursor:
-        cursor.execute("BEGIN; LOCK TABLE batched_background_migrations IN ACCESS EXCLUSIVE MODE")
-        yield
-        cursor.execute("ROLLBACK")
-
-
 @pytest.fixture
 def all_stuck(service, database, token):
     """Every thread waits for a lock that nobody releases until the test is over."""
     assert timed(service, token=token)[0].status == 200
     stuck = ThreadPoolExecutor(LIMITS["threads"])
-    with locked(database):
+    with database.locked():
         waiting = [stuck.submit(timed, service, token=token) for _ in range(LIMITS["threads"])]
-        sql = "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
-        assert wait_until(lambda: database.rows(sql, (database.name,))[0]["n"] == LIMITS["threads"])
+        assert wait_until(lambda: database.waiting_for_a_lock() == LIMITS["threads"])
         yield waiting
     stuck.shutdown()
 
@@ -110,7 +101,7 @@ def test_threads_that_wait_for_the_log_hold_up_nobody_else(house, database, toke
     refused = 2 * THREADS_THAT_LEAD
     limits = {**LIMITS, "threads": refused + 4, "timeout": milliseconds(longer(5))}
     with service_with_a_stuck_log(house, database, {"fcgi": limits}) as (service, read), ThreadPoolExecutor(3 + refused) as clients:
-        with locked(database):
+        with database.locked():
             lists = [clients.submit(timed, service, token=token) for _ in range(3)]  # of which one waits for the reserve
             stuck = [clients.submit(timed, service) for _ in range(refused)]
             time.sleep(QUEUE + longer(0.5))
@@ -152,7 +143,7 @@ def test_those_that_wait_are_given_up_in_time_too(all_stuck):
 
 
 def test_all_is_well_afterwards(service, database, token):
-    with locked(database), ThreadPoolExecutor(20) as clients:
+    with database.locked(), ThreadPoolExecutor(20) as clients:
         answers = [clients.submit(timed, service, token=token) for _ in range(20)]
         assert {answer.result()[0].status for answer in answers} == {503}
         assert max(answer.result()[1] for answer in answers) < QUEUE + TIMEOUT + SLACK
@@ -213,7 +204,7 @@ def test_a_load_that_can_be_borne_is_not_shed(house, database, token):
 def test_only_one_thread(house, database, token):
     limits = {**LIMITS, "threads": 1, "timeout": milliseconds(longer(1))}
     with house.service(database.name, changes={"fcgi": limits}) as service:
-        with locked(database):
+        with database.locked():
             with ThreadPoolExecutor(4) as clients:
                 answers = [clients.submit(timed, service, token=token) for _ in range(4)]
                 assert {answer.result()[0].status for answer in answers} == {503}

@@ -93,19 +93,6 @@ def warm(service, database, token):
             assert set(clients.map(one, range(2 * THREADS))) == {200}
 
 
-def locked(database):
-    """A transaction that every list waits for."""
-    holder = database.cluster.connect(database.name)
-    with holder.cursor() as cursor:
-        cursor.execute("BEGIN; LOCK TABLE batched_background_migrations IN ACCESS EXCLUSIVE MODE")
-    return holder
-
-
-def waiting_for_the_lock(database):
-    sql = "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
-    return database.rows(sql, (database.name,))[0]["n"]
-
-
 def test_a_statement_answers_many(service, relay, token):
     fastcgi.ask(service.address, parameters("GET", routes.LIST, token))
     before = statements(service)
@@ -234,23 +221,18 @@ def test_who_waits_is_taken_up_when_a_round_ends(service, relay, token):
 
 def test_when_the_database_hangs_all_are_told_in_time(service, database, token):
     warm(service, database, token)
-    holder = locked(database)
-    try:
-        with ThreadPoolExecutor(20) as clients:
+    with database.locked(), ThreadPoolExecutor(20) as clients:
 
-            def run(_):
-                start = time.monotonic()
-                answer = fastcgi.ask(service.address, parameters("GET", routes.LIST, token))
-                return answer, time.monotonic() - start
+        def run(_):
+            start = time.monotonic()
+            answer = fastcgi.ask(service.address, parameters("GET", routes.LIST, token))
+            return answer, time.monotonic() - start
 
-            for answer, seconds in clients.map(run, range(20)):
-                assert answer.status == 503 and answer.header("Retry-After")
-                assert answer.json["errors"][0]["code"] == "UNAVAILABLE"
-                assert seconds < TIMEOUT + QUEUE + SLACK
-    finally:
-        holder.rollback()
-        holder.close()
-    assert wait_until(lambda: waiting_for_the_lock(database) == 0)
+        for answer, seconds in clients.map(run, range(20)):
+            assert answer.status == 503 and answer.header("Retry-After")
+            assert answer.json["errors"][0]["code"] == "UNAVAILABLE"
+            assert seconds < TIMEOUT + QUEUE + SLACK
+    assert wait_until(lambda: database.waiting_for_a_lock() == 0)
     assert fastcgi.ask(service.address, parameters("GET", routes.LIST, token)).status == 200
 
 
@@ -261,19 +243,17 @@ def test_those_that_wait_while_all_threads_are_stuck_are_shed(service, database,
     other = request_bytes(parameters("GET", routes.one(1), token))
     for _ in range(20):
         shed = int(samples(service)["bbm_fcgi_shed_total"])
-        holder = locked(database)
         connections = [Connection(service.address) for _ in range(9)]
         try:
-            for connection in connections[:8]:
-                connection.send(whole)
-            connections[8].send(other)
-            start = time.monotonic()
-            statuses = {connection.answer().status for connection in connections[2:8]}
-            quick = time.monotonic() - start < QUEUE + SLACK
-            assert statuses == {503}
+            with database.locked():
+                for connection in connections[:8]:
+                    connection.send(whole)
+                connections[8].send(other)
+                start = time.monotonic()
+                statuses = {connection.answer().status for connection in connections[2:8]}
+                quick = time.monotonic() - start < QUEUE + SLACK
+                assert statuses == {503}
         finally:
-            holder.rollback()
-            holder.close()
             for connection in connections:
                 connection.socket.close()
         if quick and int(samples(service)["bbm_fcgi_shed_total"]) >= shed + 4:
@@ -283,15 +263,13 @@ def test_those_that_wait_while_all_threads_are_stuck_are_shed(service, database,
 
 def test_a_stop_answers_those_that_wait(service, database, token):
     warm(service, database, token)
-    holder = locked(database)
     connections = [Connection(service.address) for _ in range(10)]
-    for connection in connections:
-        connection.send(request_bytes(parameters("GET", routes.LIST, token)))
-    assert wait_until(lambda: waiting_for_the_lock(database) >= 2)
-    service.terminate()
-    time.sleep(0.2)
-    holder.rollback()
-    holder.close()
+    with database.locked():
+        for connection in connections:
+            connection.send(request_bytes(parameters("GET", routes.LIST, token)))
+        assert wait_until(lambda: database.waiting_for_a_lock() >= 2)
+        service.terminate()
+        time.sleep(0.2)
     assert {connection.answer().status for connection in connections} == {200}
     for connection in connections:
         connection.socket.close()

@@ -462,13 +462,10 @@ def test_sigterm_lets_a_request_under_way_finish(house, database, token):
     database.clear()
     database.add_migration("m", status=1)
     with house.service(database.name) as service:
-        with database.cluster.connect(database.name) as holder, fastcgi.Connection(service.address) as connection:
-            holder.autocommit = False
-            holder.cursor().execute("LOCK TABLE batched_background_migrations IN ACCESS EXCLUSIVE MODE")
-            connection.send(fastcgi.request_bytes(parameters("POST", routes.PAUSE, token), keep=False))
-            assert database.someone_waits_for_a_lock()
-            service.terminate()
-            holder.rollback()
+        with fastcgi.Connection(service.address) as connection:
+            with database.locked():
+                connection.send(fastcgi.request_bytes(parameters("POST", routes.PAUSE, token), keep=False))
+                assert database.someone_waits_for_a_lock()
+                service.terminate()
             assert connection.answer().status == 200
-        holder.close()
     assert database.migrations()[0]["status"] == 0

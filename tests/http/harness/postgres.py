@@ -202,9 +202,21 @@ class Database:
     def migrations(self):
         return self.rows("SELECT * FROM batched_background_migrations ORDER BY id")
 
+    @contextlib.contextmanager
+    def locked(self):
+        """Whoever asks for migrations waits meanwhile."""
+        with contextlib.closing(self.cluster.connect(self.name)) as holder, holder.cursor() as cursor:
+            cursor.execute("BEGIN; LOCK TABLE batched_background_migrations IN ACCESS EXCLUSIVE MODE")
+            yield
+            cursor.execute("ROLLBACK")
+
+    def waiting_for_a_lock(self):
+        """How many do."""
+        waiting = "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
+        return self.rows(waiting, (self.name,))[0]["n"]
+
     def someone_waits_for_a_lock(self):
-        waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
-        return bool(wait_until(lambda: self.rows(waiting, (self.name,)), seconds=5))
+        return bool(wait_until(self.waiting_for_a_lock, seconds=5))
 
     def count_jobs(self, migration, status):
         statement = (
