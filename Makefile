@@ -53,7 +53,7 @@ COMPILE = $(CC) $(CSTD) $(WARN) $(CFLAGS) $(HARDEN) $(CPPFLAGS) -DBBM_VERSION='"
           -Ifcgi $(PKG_CFLAGS) -pthread -MMD -MP
 LINK    = $(CC) $(CFLAGS) $(HARDEN) $(HARDLD) $(LDFLAGS) -pthread
 
-SOURCES := $(wildcard fcgi/*.c)
+SOURCES := $(wildcard fcgi/*.c fcgi/*/*.c)
 OBJECTS := $(SOURCES:fcgi/%.c=$(BUILD)/fcgi/%.o) $(BUILD)/sql.o
 SQL     := $(wildcard sql/*.sql)
 SQL     := $(filter-out sql/sample.sql sql/role.sql,$(SQL))
@@ -186,11 +186,11 @@ bench: deps-bench
 	BBM_BUILD="$(abspath $(BUILD))" tests/bench/run $(BENCH)
 
 lint:
-	clang-format --dry-run --Werror fcgi/*.[ch] tests/*.[ch] tests/*/*.[ch]
-	clang-tidy --quiet fcgi/*.c tests/bench/*.c -- $(CSTD) -Ifcgi -DBBM_VERSION='"$(VERSION)"' $(PKG_CFLAGS)
+	clang-format --dry-run --Werror $(SOURCES) $(wildcard fcgi/*/*.h) tests/*.[ch] tests/*/*.[ch]
+	clang-tidy --quiet $(SOURCES) tests/bench/*.c -- $(CSTD) -Ifcgi -DBBM_VERSION='"$(VERSION)"' $(PKG_CFLAGS)
 
 format:
-	clang-format -i fcgi/*.[ch] tests/*.[ch] tests/*/*.[ch]
+	clang-format -i $(SOURCES) $(wildcard fcgi/*/*.h) tests/*.[ch] tests/*/*.[ch]
 
 # The files of deploy/ name the program by its place under the default PREFIX.
 install: all

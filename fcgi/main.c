@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * bbm-fcgi: options, start and end. */
-#include "clock.h"
-#include "conf.h"
-#include "db.h"
-#include "keys.h"
-#include "listener.h"
-#include "log.h"
-#include "server.h"
-#include "service.h"
+#include "auth/keys.h"
+#include "base/clock.h"
+#include "base/conf.h"
+#include "base/log.h"
+#include "http/service.h"
+#include "server/listener.h"
+#include "server/server.h"
+#include "store/db.h"
 
 #include <malloc.h>
 #include <stdio.h>
@@ -161,23 +161,24 @@ static int serve(struct service *service, struct listener *listener)
 }
 
 /* Makes what the threads share, opens the listener and serves. */
-static int start(const struct conf *conf, struct keys *keys, struct verified *verified)
+static int start(const struct conf *conf, struct keys *keys, struct token_cache *token_cache)
 {
     char why[512] = "out of memory";
     struct listener listener;
     struct service service = {
-        conf, keys, verified, counts_new(conf->fcgi.recount_ms), rendered_new(), rounds_new()};
+        conf,          keys, token_cache, job_counters_new(conf->fcgi.recount_ms), list_cache_new(),
+        coalesce_new()};
     int code = EXIT_START;
-    if (service.counts && service.rendered && service.rounds &&
+    if (service.counts && service.list_cache && service.coalesce &&
         listener_open(&listener, conf, why, sizeof why)) {
         code = serve(&service, &listener);
         listener_close(&listener);
     } else {
         fprintf(stderr, "bbm-fcgi: %s\n", why);
     }
-    counts_free(service.counts);
-    rendered_free(service.rendered);
-    rounds_free(service.rounds);
+    job_counters_free(service.counts);
+    list_cache_free(service.list_cache);
+    coalesce_free(service.coalesce);
     return code;
 }
 
@@ -187,7 +188,7 @@ int main(int argc, char **argv)
     struct options options = {0};
     struct conf conf;
     struct keys *keys = NULL;
-    struct verified *verified = NULL;
+    struct token_cache *token_cache = NULL;
     /* libpq looks names up with no deadline; resolv.conf(5)'s own would be half a minute. */
     setenv("RES_OPTIONS", "timeout:2 attempts:1", 0);
     /* A few heaps for all threads: what one takes another gives back, and of heaps of their own
@@ -208,8 +209,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "bbm-fcgi: %s: auth.token.rootcertbundle: %s\n", conf.file, why);
         goto out;
     }
-    verified = verified_new();
-    if (!verified) {
+    token_cache = token_cache_new();
+    if (!token_cache) {
         fputs("bbm-fcgi: out of memory\n", stderr);
         goto out;
     }
@@ -221,10 +222,10 @@ int main(int argc, char **argv)
         printf("%s: the configuration is fine\n", conf.file);
         code = EXIT_SUCCESS;
     } else {
-        code = start(&conf, keys, verified);
+        code = start(&conf, keys, token_cache);
     }
 out:
-    verified_free(verified);
+    token_cache_free(token_cache);
     keys_close(keys);
     conf_free(&conf);
     return code;

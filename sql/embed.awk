@@ -2,7 +2,7 @@
 # the protocol's $1, $2, … in the order in which they first appear.
 BEGIN {
     print "/* Made by sql/embed.awk from sql/ *.sql; not to be edited. */"
-    print "#include \"sql.h\""
+    print "#include \"store/sql.h\""
 }
 FNR == 1 {
     if (NR > 1)

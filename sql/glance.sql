@@ -1,5 +1,5 @@
 -- The migrations, all or the one with this id, and whether the jobs are as they were last
--- counted (fcgi/counts.h): the job at :mark is the newest, and those of :open have the
+-- counted (fcgi/store/job_counters.h): the job at :mark is the newest, and those of :open have the
 -- states they had.
 --   psql -v id=NULL -v mark=0 -v newest="'{}'" -v open="'{}'" -v states="'{}'" -f sql/glance.sql
 --

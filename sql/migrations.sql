@@ -1,5 +1,5 @@
 -- The migrations, all or the one with this id, and what has changed among their jobs
--- since they were last counted (fcgi/counts.h).
+-- since they were last counted (fcgi/store/job_counters.h).
 --   psql -v id=NULL -v mark=0 -v open='{}' -f sql/migrations.sql
 --
 -- Jobs are only ever added, with ascending ids, and one that is finished stays so. Hence

@@ -6,7 +6,7 @@
 #ifndef BBM_MINT_H
 #define BBM_MINT_H
 
-#include "base64.h"
+#include "base/base64.h"
 
 #include <openssl/ec.h>
 #include <openssl/evp.h>

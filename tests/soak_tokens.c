@@ -3,7 +3,7 @@
  *   soak_tokens NUMBER
  * Exit code 1 where the process grew by more than a mebibyte between the first tenth and
  * the end; a sanitizer's own memory grows, and valgrind's, so there only the leaks count. */
-#include "auth.h"
+#include "auth/auth.h"
 #include "mint.h"
 
 #include <unistd.h>
@@ -85,8 +85,8 @@ int main(int argc, char **argv)
     MINT_MUST(number >= 10);
     EVP_PKEY *pkey = EVP_EC_gen("P-256");
     struct conf conf = {.token.issuer = issuer, .token.service = service};
-    struct auth auth = {&conf, open_keys(pkey, header, sizeof header), verified_new()};
-    MINT_MUST(auth.verified);
+    struct auth auth = {&conf, open_keys(pkey, header, sizeof header), token_cache_new()};
+    MINT_MUST(auth.token_cache);
     for (long i = 0; i < number; i++) {
         if (i == number / 10)
             start = resident_kib();
@@ -94,7 +94,7 @@ int main(int argc, char **argv)
     }
     long end = resident_kib();
     printf("%ld tokens, resident after a tenth %ld KiB, at the end %ld KiB\n", number, start, end);
-    verified_free(auth.verified);
+    token_cache_free(auth.token_cache);
     keys_close(auth.keys);
     EVP_PKEY_free(pkey);
     return measurable() && end - start > KIB_GROWN ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * The Authorization header to a verdict, with the keys in bundle.pem, whose private halves
  * are lost: whatever is believed and does not stand in `good` is a forgery. */
+#include "auth/token.h"
 #include "fuzz.h"
-#include "request.h"
-#include "token.h"
+#include "http/request.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The bundle file to a keyring, or to a reason. */
+#include "auth/keys.h"
 #include "fuzz.h"
-#include "keys.h"
 
 #include <string.h>
 #include <sys/mman.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Claims that are rightly signed, for what lies behind the signature: the first byte tells
  * how the header names the key, the rest is the claims' JSON. */
+#include "auth/token.h"
 #include "fuzz.h"
 #include "mint.h"
-#include "token.h"
 
 #include <string.h>
 #include <sys/mman.h>

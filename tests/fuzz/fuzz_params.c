@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: MIT
  * The request's parameters to a route: NAME=value, a zero byte after each. */
 #include "fuzz.h"
-#include "request.h"
-#include "routes.h"
+#include "http/request.h"
+#include "http/router.h"
 
 #include <string.h>
 
 #define PARAMS_MOST 64
 
-static void check_match(const struct routes_match *match)
+static void check_match(const struct router_match *match)
 {
     FUZZ_MUST(strlen(match->path) < sizeof match->path);
     FUZZ_MUST(strlen(match->allow) < sizeof match->allow);
-    FUZZ_MUST((match->verdict == ROUTES_FOUND || match->verdict == ROUTES_ID_INVALID) ==
+    FUZZ_MUST((match->verdict == ROUTER_FOUND || match->verdict == ROUTER_ID_INVALID) ==
               (match->route != NULL));
-    FUZZ_MUST(match->verdict == ROUTES_NONE || match->allow[0]);
+    FUZZ_MUST(match->verdict == ROUTER_NONE || match->allow[0]);
     FUZZ_MUST(match->id >= 0);
 }
 
@@ -23,7 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
     static const char *const prefixes[] = {"", "/registry"};
     char *params[PARAMS_MOST + 1] = {0};
     struct request request;
-    struct routes_match match;
+    struct router_match match;
     size_t count = 0;
     size_t size;
     char *text = malloc(len + 1);
@@ -38,7 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
     const char *token = request_bearer(&request, &size);
     FUZZ_MUST(!token || (size > 0 && strlen(token) == size));
     for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
-        routes_match(prefixes[i], request.method, request.script_name, request.path_info, &match);
+        router_match(prefixes[i], request.method, request.script_name, request.path_info, &match);
         check_match(&match);
     }
     free(text);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * A connection's first bytes to a request's bounds, which libfcgi then relies on. */
 #include "fuzz.h"
-#include "record.h"
+#include "server/record.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * A token's header to the key it names: whatever it holds, the key is one of the bundle's
  * or the one that the bundle's authority vouched for, whose fingerprint is in `vouched`. */
+#include "auth/signer.h"
+#include "auth/strict.h"
 #include "fuzz.h"
-#include "signer.h"
-#include "strict.h"
 
 #include <string.h>
 

@@ -196,7 +196,7 @@ def test_the_manual_page_tells_of_every_key(house):
     """The program's own words for what it knows: an unknown key's message lists fcgi's."""
     with open(os.path.join(REPOSITORY, "deploy/man/bbm-fcgi.8"), encoding="utf-8") as file:
         page = file.read()
-    with open(os.path.join(REPOSITORY, "fcgi/conf.c"), encoding="utf-8") as file:
+    with open(os.path.join(REPOSITORY, "fcgi/base/conf.c"), encoding="utf-8") as file:
         keys = re.findall(r'\.path = "([a-z.]+)"', file.read())
     assert len(keys) > 25
     missing = [key for key in keys if key not in page]

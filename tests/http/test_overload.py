@@ -18,7 +18,7 @@ UNAVAILABLE = error_body("UNAVAILABLE", "service unavailable")
 LIVENESS, METRICS = "/-/liveness", "/-/metrics"
 QUEUE, TIMEOUT = longer(0.5), longer(3)
 SLACK = longer(1.5)  # for a busy machine
-THREADS_THAT_LEAD = 4  # LEADERS_USUAL in fcgi/leaders.h
+THREADS_THAT_LEAD = 4  # LEADER_POOL_LEADERS in fcgi/server/leader_pool.h
 LIMITS = {"threads": 2, "queuetimeout": milliseconds(QUEUE), "timeout": milliseconds(TIMEOUT)}
 
 

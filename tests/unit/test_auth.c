@@ -2,7 +2,7 @@
  * Who may do what, and how a client is told what to bring. */
 #include "unit.h"
 
-#include "auth.h"
+#include "auth/auth.h"
 #include "jose.h"
 
 #include <time.h>
@@ -10,7 +10,7 @@
 static struct {
     EVP_PKEY *key;
     struct keys *keys;
-    struct verified *verified;
+    struct token_cache *token_cache;
     struct conf conf;
 } house;
 
@@ -21,14 +21,14 @@ static int house_build(void **state)
         return -1;
     house.key = jose_ec("P-256");
     house.keys = keys_open(jose_bundle_add("bundle.pem", house.key), why, sizeof why);
-    house.verified = verified_new();
-    return house.keys && house.verified ? 0 : -1;
+    house.token_cache = token_cache_new();
+    return house.keys && house.token_cache ? 0 : -1;
 }
 
 static int house_remove(void **state)
 {
     keys_close(house.keys);
-    verified_free(house.verified);
+    token_cache_free(house.token_cache);
     EVP_PKEY_free(house.key);
     return unit_folder_remove(state);
 }
@@ -73,7 +73,7 @@ struct outcome {
 
 static struct outcome ask(const char *authorization, const char *host, enum access access)
 {
-    const struct auth auth = {&house.conf, house.keys, house.verified};
+    const struct auth auth = {&house.conf, house.keys, house.token_cache};
     const struct request request = {.authorization = authorization, .host = host};
     struct outcome outcome = {0};
     struct refusal refusal;

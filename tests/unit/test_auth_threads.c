@@ -4,9 +4,9 @@
  * make race. */
 #include "unit.h"
 
-#include "auth.h"
+#include "auth/auth.h"
+#include "base/log.h"
 #include "jose.h"
-#include "log.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -79,14 +79,14 @@ static int setup(void **state)
     atomic_store(&shared.done, false);
     shared.auth.conf = &shared.conf;
     shared.auth.keys = keys_open(shared.file, why, sizeof why);
-    shared.auth.verified = verified_new();
-    return shared.auth.keys && shared.auth.verified ? 0 : -1;
+    shared.auth.token_cache = token_cache_new();
+    return shared.auth.keys && shared.auth.token_cache ? 0 : -1;
 }
 
 static int teardown(void **state)
 {
     keys_close(shared.auth.keys);
-    verified_free(shared.auth.verified);
+    token_cache_free(shared.auth.token_cache);
     for (unsigned i = 0; i < 2; i++) {
         free(shared.tokens[i]);
         X509_free(shared.certificates[i]);

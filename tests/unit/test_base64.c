@@ -2,7 +2,7 @@
  * base64: what it decodes, and that each text has one spelling. */
 #include "unit.h"
 
-#include "base64.h"
+#include "base/base64.h"
 
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 

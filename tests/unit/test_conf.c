@@ -2,7 +2,7 @@
  * The configuration: what is taken, from where, and what each refusal says. */
 #include "unit.h"
 
-#include "conf.h"
+#include "base/conf.h"
 
 #include <stdbool.h>
 

@@ -2,7 +2,7 @@
  * The contract's table of errors, row by row. */
 #include "unit.h"
 
-#include "error.h"
+#include "base/error.h"
 
 /* The answer's body is exactly this text; the error is released. */
 static void assert_error(struct error *error, int status, const char *body)

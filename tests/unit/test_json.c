@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * JSON, whole or not at all. What happens where memory runs out, tests/http/test_injection.py
  * shows. */
-#include "json.h"
+#include "base/json.h"
 #include "unit.h"
 
 #include <stdbool.h>

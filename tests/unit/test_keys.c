@@ -2,9 +2,9 @@
  * Whom we trust: fingerprints, bundles, and a bundle that changes. */
 #include "unit.h"
 
+#include "auth/keys.h"
+#include "base/log.h"
 #include "jose.h"
-#include "keys.h"
-#include "log.h"
 
 #include <openssl/err.h>
 #include <sys/stat.h>

@@ -2,7 +2,7 @@
  * The listening socket: what may be asked for, and what is found there. */
 #include "unit.h"
 
-#include "listener.h"
+#include "server/listener.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -2,8 +2,8 @@
  * Log lines: that they are one line each, say what they should, and cannot be forged. */
 #include "unit.h"
 
-#include "log.h"
-#include "text.h"
+#include "base/log.h"
+#include "base/text.h"
 
 #include <json-c/json.h>
 #include <pthread.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Counters that threads share, and their text. One process, so counts add up from test to
  * test: each looks at routes of its own. */
-#include "metrics.h"
+#include "base/metrics.h"
 
 #include <pthread.h>
 #include <setjmp.h>

@@ -2,7 +2,7 @@
  * Progress, to its edges. */
 #include "unit.h"
 
-#include "progress.h"
+#include "api/progress.h"
 
 static struct migration migration(int64_t status, int64_t finished, int64_t batch, int64_t total)
 {
@@ -84,7 +84,7 @@ static void test_unknown(void **state)
     assert_false(progress_of(&m).known);
     m.total_tuple_count.value = INT64_MIN;
     assert_false(progress_of(&m).known);
-    m.total_tuple_count = (struct maybe){false, 1000};
+    m.total_tuple_count = (struct opt_int64){false, 1000};
     assert_false(progress_of(&m).known);
     assert_false(progress_of(&m).capped);
 }
@@ -133,13 +133,13 @@ static void test_never_below_0(void **state)
 static struct migration paced(int64_t finished, int64_t batch, int64_t total, int64_t micros)
 {
     struct migration m = migration(MIGRATION_ACTIVE, finished, batch, total);
-    m.pace = (struct maybe){true, micros};
+    m.pace = (struct opt_int64){true, micros};
     return m;
 }
 
 static void assert_remaining(struct migration m, int64_t seconds)
 {
-    struct maybe remaining = progress_seconds_remaining(&m);
+    struct opt_int64 remaining = progress_seconds_remaining(&m);
     assert_true(remaining.given);
     assert_int_equal(remaining.value, seconds);
 }

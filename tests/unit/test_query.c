@@ -2,7 +2,7 @@
  * Query strings. */
 #include "unit.h"
 
-#include "query.h"
+#include "http/query.h"
 
 static void assert_value(const char *query, const char *expected)
 {

@@ -2,7 +2,7 @@
  * FastCGI records as a web server sends them, as a broken one might, and as a hostile one. */
 #include "unit.h"
 
-#include "record.h"
+#include "server/record.h"
 
 /* FastCGI 1.0, section 8. */
 enum {

@@ -2,7 +2,7 @@
  * FastCGI's parameters as a request. */
 #include "unit.h"
 
-#include "request.h"
+#include "http/request.h"
 
 #define READ(request, ...) request_read(request, (char *[]){__VA_ARGS__, NULL})
 

@@ -2,7 +2,7 @@
  * Answers, as the bytes that leave for the web server. */
 #include "unit.h"
 
-#include "response.h"
+#include "http/response.h"
 
 #include <signal.h>
 #include <sys/socket.h>

@@ -3,7 +3,7 @@
  * is tested through real servers, in tests/http. */
 #include "unit.h"
 
-#include "store.h"
+#include "store/store.h"
 
 static void test_status_names(void **state)
 {

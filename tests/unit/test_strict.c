@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * JSON with one meaning only. */
-#include "strict.h"
+#include "auth/strict.h"
 #include "unit.h"
 
 #include <string.h>

@@ -2,7 +2,7 @@
  * UTF-8, decimals and times. */
 #include "unit.h"
 
-#include "text.h"
+#include "base/text.h"
 
 #include <float.h>
 

@@ -2,8 +2,8 @@
  * Tokens: which are believed, and each reason why one is not. */
 #include "unit.h"
 
+#include "auth/token.h"
 #include "jose.h"
-#include "token.h"
 
 #define NOW INT64_C(1700000000)
 

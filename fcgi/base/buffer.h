@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * stream: text written with stdio into memory, whole or not at all.
+ *
+ * glibc's open_memstream is not to be relied on: what it has no memory for it leaves out, and
+ * goes on. Only the one fprintf is told; ferror and fclose know of nothing.
+ *
+ * A stream belongs to one thread.
+ */
+#ifndef BBM_BUFFER_H
+#define BBM_BUFFER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+struct buffer {
+    FILE *out; /* NULL: out of memory */
+    char *text;
+    size_t len;
+    size_t size;
+    bool lost;
+};
+
+/* Opens a stream, which stays where it is until it is closed. False when out of memory; then
+ * it need not be closed. */
+bool buffer_open(struct buffer *stream);
+
+/* The text, closed by a zero, which the caller frees; NULL where any of it is lost. */
+char *buffer_close(struct buffer *stream);
+
+#endif

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT
+ * The errors of the contract's table, each written down once. */
+#include "base/error.h"
+
+#include "base/json.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+static bool fill(struct error *error, int status, const char *code, const char *message)
+{
+    *error = (struct error){.status = status, .code = code, .message = message};
+    return false;
+}
+
+void error_set_detail(struct error *error, struct json_object *detail)
+{
+    json_object_put(error->detail);
+    error->detail = detail;
+    error->has_detail = true;
+}
+
+bool error_not_found(struct error *error)
+{
+    return fill(error, 404, "NOT_FOUND", "no such route");
+}
+
+bool error_method(struct error *error)
+{
+    return fill(error, 405, "UNSUPPORTED", "The operation is unsupported.");
+}
+
+bool error_id_invalid(struct error *error)
+{
+    return fill(error, 400, "BBM_ID_INVALID", "provided BBM Id is invalid");
+}
+
+bool error_id_not_found(struct error *error, int64_t id)
+{
+    char detail[64];
+    fill(error, 404, "BBM_ID_NOT_FOUND", "provided BBM Id has not been found");
+    snprintf(detail, sizeof detail, "BBM with ID %" PRId64 " not found", id);
+    error_set_detail(error, json_object_new_string(detail));
+    return false;
+}
+
+bool error_state_conflict(struct error *error, int64_t id, const char *state)
+{
+    char detail[96];
+    fill(error, 409, "BBM_STATE_CONFLICT", "the migration's state does not allow this");
+    snprintf(detail, sizeof detail, "BBM with ID %" PRId64 " is %s", id, state);
+    error_set_detail(error, json_object_new_string(detail));
+    return false;
+}
+
+static bool fill_parameter(struct error *error, const char *code, const char *message,
+                           const char *name, const char *expected)
+{
+    char detail[160];
+    fill(error, 400, code, message);
+    snprintf(detail, sizeof detail, "the '%s' query parameter must be %s", name, expected);
+    error_set_detail(error, json_object_new_string(detail));
+    return false;
+}
+
+bool error_parameter_type(struct error *error, const char *name, const char *expected)
+{
+    return fill_parameter(error, "INVALID_QUERY_PARAMETER_TYPE",
+                          "invalid query parameter value type", name, expected);
+}
+
+bool error_parameter_value(struct error *error, const char *name, const char *expected)
+{
+    return fill_parameter(error, "INVALID_QUERY_PARAMETER_VALUE", "invalid query parameter value",
+                          name, expected);
+}
+
+bool error_unauthorized(struct error *error, struct json_object *detail)
+{
+    fill(error, 401, "UNAUTHORIZED", "authentication required");
+    error_set_detail(error, detail);
+    return false;
+}
+
+bool error_too_large(struct error *error)
+{
+    return fill(error, 413, "SIZE_INVALID", "the request body is larger than any route takes");
+}
+
+bool error_unavailable(struct error *error, const char *fmt, ...)
+{
+    va_list args;
+    fill(error, 503, "UNAVAILABLE", "service unavailable");
+    va_start(args, fmt);
+    vsnprintf(error->reason, sizeof error->reason, fmt, args);
+    va_end(args);
+    return false;
+}
+
+bool error_outcome_unknown(struct error *error)
+{
+    error->outcome_unknown = true;
+    error_set_detail(error, json_object_new_string("what came of it was lost on the way: whether "
+                                                   "the change took effect is not known"));
+    return false;
+}
+
+bool error_unknown(struct error *error, const char *fmt, ...)
+{
+    va_list args;
+    fill(error, 500, "UNKNOWN", "unknown error");
+    va_start(args, fmt);
+    vsnprintf(error->reason, sizeof error->reason, fmt, args);
+    va_end(args);
+    return false;
+}
+
+struct json_object *error_body(const struct error *error)
+{
+    struct json_object *entry = json_object_new_object();
+    json_add(&entry, "code", json_object_new_string(error->code));
+    json_add(&entry, "message", json_object_new_string(error->message));
+    if (error->has_detail)
+        json_add(&entry, "detail", json_object_get(error->detail));
+
+    struct json_object *list = json_object_new_array_ext(1);
+    json_append(&list, entry);
+    struct json_object *body = json_object_new_object();
+    json_add(&body, "errors", list);
+    return body;
+}
+
+void error_free(struct error *error)
+{
+    json_object_put(error->detail);
+    *error = (struct error){0};
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT
+ * JSON, whole or not at all. */
+#include "base/json.h"
+
+#include <errno.h>
+
+static void give_up(struct json_object **whole, struct json_object *part)
+{
+    json_object_put(part);
+    json_object_put(*whole);
+    *whole = NULL;
+}
+
+void json_add(struct json_object **whole, const char *key, struct json_object *part)
+{
+    if (!*whole || !part ||
+        json_object_object_add_ex(*whole, key, part,
+                                  JSON_C_OBJECT_ADD_KEY_IS_NEW | JSON_C_OBJECT_ADD_CONSTANT_KEY))
+        give_up(whole, part);
+}
+
+void json_append(struct json_object **whole, struct json_object *part)
+{
+    if (!*whole || !part || json_object_array_add(*whole, part))
+        give_up(whole, part);
+}
+
+const char *json_text(struct json_object *whole, size_t *len)
+{
+    if (!whole)
+        return NULL;
+    errno = 0;
+    const char *text = json_object_to_json_string_length(
+        whole, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, len);
+    return errno == ENOMEM ? NULL : text;
+}

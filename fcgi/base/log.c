@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: MIT
+ * One event, one line. */
+#include "base/log.h"
+
+#include "base/text.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* What all threads share: how to log, set before they start, and whose turn it is. */
+static struct {
+    enum log_level level;
+    enum log_format format;
+    pthread_mutex_t turn; /* a line longer than PIPE_BUF must not be torn by another */
+} shared = {LOG_INFO, LOG_JSON, PTHREAD_MUTEX_INITIALIZER};
+
+static const char *const level_names[] = {"debug", "info", "warning", "error", "audit"};
+
+/* A line under construction; on the stack for the usual length. */
+struct line {
+    char *at;
+    size_t len;
+    size_t size;
+    char usual[1024];
+};
+
+void log_setup(enum log_level level, enum log_format format)
+{
+    shared.level = level;
+    shared.format = format;
+}
+
+bool log_wanted(enum log_level level)
+{
+    return level >= shared.level;
+}
+
+/* Makes room for `more` bytes; false when out of memory, and the rest is dropped. */
+static bool line_room(struct line *line, size_t more)
+{
+    if (line->len + more <= line->size)
+        return true;
+    size_t size = (line->len + more) * 2;
+    char *bigger = line->at == line->usual ? malloc(size) : realloc(line->at, size);
+    if (!bigger)
+        return false;
+    if (line->at == line->usual)
+        memcpy(bigger, line->usual, line->len);
+    line->at = bigger;
+    line->size = size;
+    return true;
+}
+
+static void line_bytes(struct line *line, const char *s, size_t len)
+{
+    if (!line_room(line, len))
+        return;
+    memcpy(line->at + line->len, s, len);
+    line->len += len;
+}
+
+static void line_string(struct line *line, const char *s)
+{
+    line_bytes(line, s, strlen(s));
+}
+
+/* True for what could change how a line looks without being seen: C0 and C1 controls,
+ * DEL, line and paragraph separators, the bidirectional and zero-width marks, the soft
+ * hyphen and the annotation marks. */
+static bool deceptive(uint32_t point)
+{
+    return point < 0x20 || (point >= 0x7F && point <= 0x9F) || point == 0xAD || point == 0x61C ||
+           point == 0x180E || (point >= 0x200B && point <= 0x200F) ||
+           (point >= 0x2028 && point <= 0x202E) || (point >= 0x2060 && point <= 0x206F) ||
+           point == 0xFEFF || (point >= 0xFFF9 && point <= 0xFFFB) ||
+           (point >= 0xE0000 && point <= 0xE007F);
+}
+
+static void line_escape(struct line *line, uint32_t point)
+{
+    char escaped[16];
+    if (point == '"' || point == '\\')
+        snprintf(escaped, sizeof escaped, "\\%c", (char)point);
+    else if (point < 0x10000)
+        snprintf(escaped, sizeof escaped, "\\u%04x", (unsigned)point);
+    else
+        snprintf(escaped, sizeof escaped, "\\u%04x\\u%04x", (unsigned)(0xD7C0 + (point >> 10)),
+                 (unsigned)(0xDC00 + (point & 0x3FF)));
+    line_string(line, escaped);
+}
+
+/* How many bytes at `p` are printable ASCII that stays as it is. */
+static size_t count_plain(const unsigned char *p, size_t len, bool quotes)
+{
+    size_t count = 0;
+    while (count < len && p[count] >= 0x20 && p[count] < 0x7F &&
+           !(quotes && (p[count] == '"' || p[count] == '\\')))
+        count++;
+    return count;
+}
+
+/* Appends `s` with what deceives escaped; `quotes` too, where it is not JSON already. */
+static void line_clean(struct line *line, const char *s, bool quotes)
+{
+    const unsigned char *p = (const unsigned char *)s;
+    size_t len = strlen(s);
+    while (len > 0) {
+        uint32_t point;
+        size_t used = count_plain(p, len, quotes);
+        if (used > 0) {
+            line_bytes(line, (const char *)p, used);
+            p += used;
+            len -= used;
+            continue;
+        }
+        used = text_decode(p, len, &point);
+        if (point == TEXT_REPLACEMENT || deceptive(point) ||
+            (quotes && (point == '"' || point == '\\')))
+            line_escape(line, point);
+        else
+            line_bytes(line, (const char *)p, used);
+        p += used;
+        len -= used;
+    }
+}
+
+static void line_quoted(struct line *line, const char *s)
+{
+    line_bytes(line, "\"", 1);
+    line_clean(line, s, true);
+    line_bytes(line, "\"", 1);
+}
+
+static void line_value(struct line *line, const struct log_field *field)
+{
+    char number[48];
+    switch (field->type) {
+    case LOG_STRING:
+        line_quoted(line, field->string);
+        break;
+    case LOG_INTEGER:
+        snprintf(number, sizeof number, "%" PRId64, field->integer);
+        line_string(line, number);
+        break;
+    case LOG_MILLISECONDS:
+        snprintf(number, sizeof number, "%" PRId64 ".%03d", field->integer / 1000,
+                 (int)(field->integer % 1000));
+        line_string(line, number);
+        break;
+    case LOG_RAW:
+        if (shared.format == LOG_JSON)
+            line_clean(line, field->string, false);
+        else
+            line_quoted(line, field->string);
+        break;
+    }
+}
+
+static void line_field(struct line *line, const struct log_field *field)
+{
+    bool json = shared.format == LOG_JSON;
+    if ((field->type == LOG_STRING || field->type == LOG_RAW) && !field->string)
+        return;
+    line_string(line, json ? ",\"" : " ");
+    line_string(line, field->name);
+    line_string(line, json ? "\":" : "=");
+    line_value(line, field);
+}
+
+/* The time, level and message that every line starts with. */
+static void line_start(struct line *line, enum log_level level, const char *message)
+{
+    struct timespec now;
+    char time[32];
+    bool json = shared.format == LOG_JSON;
+    clock_gettime(CLOCK_REALTIME, &now);
+    text_rfc3339((int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000, time);
+
+    line_string(line, json ? "{\"time\":\"" : "time=\"");
+    line_string(line, time);
+    line_string(line, json ? "\",\"level\":\"" : "\" level=");
+    line_string(line, level_names[level]);
+    line_string(line, json ? "\",\"msg\":" : " msg=");
+    line_quoted(line, message);
+}
+
+static void write_whole(const char *at, size_t len)
+{
+    size_t done = 0;
+    pthread_mutex_lock(&shared.turn);
+    while (done < len) {
+        ssize_t wrote = write(STDERR_FILENO, at + done, len - done);
+        if (wrote <= 0)
+            break;
+        done += (size_t)wrote;
+    }
+    pthread_mutex_unlock(&shared.turn);
+}
+
+void log_write(struct log_lines *lines)
+{
+    if (lines->len > 0)
+        write_whole(lines->at, lines->len);
+    lines->len = 0;
+}
+
+static void line_keep(const struct line *line, struct log_lines *lines)
+{
+    if (lines && line->len > sizeof lines->at - lines->len)
+        log_write(lines);
+    if (!lines || line->len > sizeof lines->at) {
+        write_whole(line->at, line->len);
+        return;
+    }
+    memcpy(lines->at + lines->len, line->at, line->len);
+    lines->len += line->len;
+}
+
+void log_event(enum log_level level, const char *message, const struct log_field *fields,
+               size_t count)
+{
+    log_later(NULL, level, message, fields, count);
+}
+
+void log_later(struct log_lines *lines, enum log_level level, const char *message,
+               const struct log_field *fields, size_t count)
+{
+    struct line line;
+    if (!log_wanted(level))
+        return;
+    line.len = 0;
+    line.size = sizeof line.usual;
+    line.at = line.usual;
+    line_start(&line, level, message);
+    for (size_t i = 0; i < count; i++)
+        line_field(&line, &fields[i]);
+    line_string(&line, shared.format == LOG_JSON ? "}\n" : "\n");
+    line_keep(&line, lines);
+    if (line.at != line.usual)
+        free(line.at);
+}
+
+void log_message(enum log_level level, const char *fmt, ...)
+{
+    char message[512];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(message, sizeof message, fmt, args);
+    va_end(args);
+    log_event(level, message, NULL, 0);
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT
+ * FastCGI's parameters as an HTTP request. */
+#include "http/request.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/random.h>
+
+/* What may be passed on as a correlation id: no more than a log, a header and a shell
+ * take without quoting. */
+static bool id_is_fit(const char *id)
+{
+    size_t len =
+        strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:+=@-");
+    return len > 0 && len < REQUEST_ID_SIZE && id[len] == '\0';
+}
+
+static void id_make(char out[REQUEST_ID_SIZE])
+{
+    uint64_t random[2] = {0, 0};
+    /* Correlates, protects nothing: should the kernel have none to give, zeros serve. */
+    if (getrandom(random, sizeof random, 0) < 0)
+        random[0] = 0;
+    snprintf(out, REQUEST_ID_SIZE, "%016llx%016llx", (unsigned long long)random[0],
+             (unsigned long long)random[1]);
+}
+
+/* A parameter that is of interest, and where its value goes. */
+struct wanted {
+    const char *name;
+    size_t len;
+    const char **slot;
+};
+
+#define WANTED(name, slot)                                                                         \
+    {                                                                                              \
+        (name), sizeof(name) - 1, (slot)                                                           \
+    }
+
+void request_read(struct request *request, FCGX_ParamArray params)
+{
+    const char *id = "";
+    const char *authorization = NULL;
+    size_t authorizations = 0;
+    const struct wanted wanted[] = {
+        WANTED("REQUEST_METHOD", &request->method), WANTED("SCRIPT_NAME", &request->script_name),
+        WANTED("PATH_INFO", &request->path_info),   WANTED("QUERY_STRING", &request->query),
+        WANTED("HTTP_HOST", &request->host),        WANTED("REMOTE_ADDR", &request->remote_addr),
+        WANTED("HTTP_X_REQUEST_ID", &id),           WANTED("HTTP_AUTHORIZATION", &authorization),
+    };
+
+    *request = (struct request){"", "", "", "", "", "", NULL, ""};
+    for (char **param = params; *param; param++) {
+        size_t len = strcspn(*param, "=");
+        for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
+            if (len != wanted[i].len || memcmp(*param, wanted[i].name, len) != 0 || !(*param)[len])
+                continue;
+            *wanted[i].slot = *param + len + 1;
+            authorizations += wanted[i].slot == &authorization;
+        }
+    }
+    /* Which of two would be meant is not ours to guess. */
+    if (authorizations == 1)
+        request->authorization = authorization;
+    if (id_is_fit(id))
+        memcpy(request->id, id, strlen(id) + 1);
+    else
+        id_make(request->id);
+}
+
+const char *request_bearer(const struct request *request, size_t *len)
+{
+    const char *header = request->authorization;
+    if (!header || strncasecmp(header, "bearer ", 7) != 0)
+        return NULL;
+    const char *token = header + 7;
+    *len = strlen(token);
+    return *len > 0 && strcspn(token, " \t\r\n,") == *len ? token : NULL;
+}

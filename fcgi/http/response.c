@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT
+ * An HTTP answer through libfcgi. */
+#include "http/response.h"
+
+#include "base/json.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *phrase_of(int status)
+{
+    static const struct {
+        int status;
+        const char *phrase;
+    } phrases[] = {
+        {200, "OK"},
+        {204, "No Content"},
+        {400, "Bad Request"},
+        {401, "Unauthorized"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {409, "Conflict"},
+        {413, "Content Too Large"},
+        {500, "Internal Server Error"},
+        {503, "Service Unavailable"},
+    };
+    for (size_t i = 0; i < sizeof phrases / sizeof phrases[0]; i++) {
+        if (phrases[i].status == status)
+            return phrases[i].phrase;
+    }
+    return "Unknown";
+}
+
+void response_header(struct response *response, const char *name, const char *value)
+{
+    size_t room = sizeof response->headers - response->headers_len;
+    for (const char *p = value; *p; p++) {
+        if ((unsigned char)*p < 0x20 || *p == 0x7F)
+            return;
+    }
+    int len = snprintf(response->headers + response->headers_len, room, "%s: %s\r\n", name, value);
+    if (len > 0 && (size_t)len < room)
+        response->headers_len += (size_t)len;
+    else
+        response->headers[response->headers_len] = '\0';
+}
+
+/* The body, "" of a 204; NULL: there is none, for want of memory. */
+static const char *body_of(const struct response *response, size_t *len)
+{
+    *len = response->text ? strlen(response->text) : response->json_len;
+    if (response->json)
+        return response->json;
+    if (response->body)
+        return json_text(response->body, len);
+    return response->status == 204 ? "" : response->text;
+}
+
+bool response_send(struct response *response, FCGX_Stream *out, bool head)
+{
+    static const char last_resort[] =
+        "{\"errors\":[{\"code\":\"UNAVAILABLE\",\"message\":\"service unavailable\","
+        "\"detail\":\"out of memory; whether a change took effect is not known\"}]}";
+    char start[256];
+    const char *type =
+        response->text ? "text/plain; version=0.0.4; charset=utf-8" : "application/json";
+    size_t body_len;
+    const char *body = body_of(response, &body_len);
+    if (!body) {
+        body = last_resort;
+        body_len = sizeof last_resort - 1;
+        if (response->status != 503)
+            response_header(response, "Retry-After", RESPONSE_RETRY_AFTER);
+        response->status = 503;
+    }
+
+    int len = snprintf(start, sizeof start, "Status: %d %s\r\nCache-Control: no-store\r\n",
+                       response->status, phrase_of(response->status));
+    FCGX_PutStr(start, len, out);
+    FCGX_PutStr(response->headers, (int)response->headers_len, out);
+    /* RFC 9110, 8.6: a 204 has no Content-Length. */
+    len = response->status != 204
+              ? snprintf(start, sizeof start, "Content-Type: %s\r\nContent-Length: %zu\r\n\r\n",
+                         type, body_len)
+              : snprintf(start, sizeof start, "\r\n");
+    FCGX_PutStr(start, len, out);
+    if (!head)
+        FCGX_PutStr(body, (int)body_len, out);
+    return FCGX_GetError(out) == 0;
+}
+
+void response_free(struct response *response)
+{
+    json_object_put(response->body);
+    free(response->text);
+    *response = (struct response){0};
+}

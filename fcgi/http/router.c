@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT
+ * The API: one table, and how a path finds its row. */
+#include "http/router.h"
+
+#include "api/health.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct route table[] = {
+    {"GET", "background-migrations", ACCESS_READ, migrations_list},
+    {"GET", "background-migrations/{id}", ACCESS_READ, migrations_one},
+    {"POST", "background-migrations/pause", ACCESS_WRITE, migrations_pause},
+    {"POST", "background-migrations/resume", ACCESS_WRITE, migrations_resume},
+    {"GET", "bbm/status", ACCESS_READ, migrations_list},
+    {"POST", "bbm/pause", ACCESS_WRITE, migrations_pause},
+    {"POST", "bbm/resume", ACCESS_WRITE, migrations_resume},
+    {"POST", "restart/{id}", ACCESS_WRITE, migrations_restart},
+    {"POST", "background-migrations/{id}/pause", ACCESS_WRITE, migrations_pause},
+    {"POST", "background-migrations/{id}/resume", ACCESS_WRITE, migrations_resume},
+    {"POST", "background-migrations/{id}/restart", ACCESS_WRITE, migrations_restart},
+    {"GET", "background-migrations/{id}/jobs", ACCESS_READ, migrations_jobs},
+};
+
+/* For monitoring; outside the bases, and under no prefix. */
+static const struct route operational[] = {
+    {"GET", "/-/liveness", ACCESS_NONE, health_liveness},
+    {"GET", "/-/readiness", ACCESS_NONE, health_readiness},
+    {"GET", "/-/metrics", ACCESS_NONE, health_metrics},
+};
+
+/* The mission's base, and the one the registry serves. */
+static const char *const bases[] = {"/v1/gitlab/", "/gitlab/v1/"};
+
+#define COUNT(array) (sizeof(array) / sizeof(array)[0])
+
+/* ---- which path is meant ---- */
+
+/* The rest of `path` after the prefix and a base; NULL where it does not lie there. */
+static const char *under_base(const char *prefix, const char *path)
+{
+    size_t len = strlen(prefix);
+    if (strncmp(path, prefix, len) != 0)
+        return NULL;
+    for (size_t i = 0; i < COUNT(bases); i++) {
+        size_t base = strlen(bases[i]);
+        if (strncmp(path + len, bases[i], base) == 0)
+            return path + len + base;
+    }
+    return NULL;
+}
+
+static bool is_operational(const char *path)
+{
+    return strncmp(path, "/-/", 3) == 0;
+}
+
+/* True where a mount's name ends in a base: the web server has taken the base off. */
+static bool ends_in_base(const char *script, size_t len)
+{
+    for (size_t i = 0; i < COUNT(bases); i++) {
+        size_t base = strlen(bases[i]) - 1; /* without its last slash */
+        if (len >= base && strncmp(script + len - base, bases[i], base) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The whole path, from whichever of the three forms the web server uses: all in
+ * PATH_INFO (nginx), all in SCRIPT_NAME (mod_proxy_fcgi), or the mount in SCRIPT_NAME and
+ * the rest in PATH_INFO (ScriptAlias). Some put the whole path into SCRIPT_NAME besides
+ * PATH_INFO, or a mount that is no part of the API's path; so the two are joined only
+ * where that leads to a base. False for a path too long to be a route. */
+static bool whole_path(const char *prefix, const char *script, const char *info, char *path)
+{
+    size_t mount = strlen(script);
+    if (mount > 0 && script[mount - 1] == '/' && *info == '/')
+        mount--;
+    int len = snprintf(path, ROUTER_PATH_SIZE, "%.*s%s", (int)mount, script, info);
+    if (*info && !ends_in_base(script, mount) &&
+        (strcmp(script, info) == 0 || !(under_base(prefix, path) || is_operational(path))))
+        len = snprintf(path, ROUTER_PATH_SIZE, "%s", info);
+    return len < ROUTER_PATH_SIZE;
+}
+
+/* ---- which row it finds ---- */
+
+/* True where `rest` (of `len` bytes) reads as the pattern; `*id` is set to where the
+ * digits of its {id} stand. */
+static bool fits(const char *pattern, const char *rest, size_t len, const char **id)
+{
+    const char *end = rest + len;
+    while (*pattern) {
+        if (*pattern == '{') { /* of "{id}" */
+            *id = rest;
+            if (rest == end || *rest < '1' || *rest > '9')
+                return false;
+            while (rest < end && *rest >= '0' && *rest <= '9')
+                rest++;
+            pattern += 4;
+        } else if (rest < end && *rest == *pattern) {
+            rest++;
+            pattern++;
+        } else {
+            return false;
+        }
+    }
+    return rest == end;
+}
+
+/* Adds a method to the Allow list; rows of one path stand in the table's order. */
+static void allow(struct router_match *match, const char *method)
+{
+    size_t len = strlen(match->allow);
+    snprintf(match->allow + len, sizeof match->allow - len, "%s%s", len ? ", " : "",
+             strcmp(method, "GET") == 0 ? "GET, HEAD" : method);
+}
+
+static bool serves(const struct route *route, const char *method)
+{
+    return strcmp(route->method, strcmp(method, "HEAD") == 0 ? "GET" : method) == 0;
+}
+
+/* The row's {id} as a number; digits that are no int64 keep the row, whose access is
+ * asked before its parameters are judged. */
+static void read_id(struct router_match *match, const char *id)
+{
+    if (!id)
+        return;
+    errno = 0;
+    match->id = strtoll(id, NULL, 10);
+    if (errno == ERANGE)
+        match->verdict = ROUTER_ID_INVALID;
+}
+
+void router_match(const char *prefix, const char *method, const char *script_name,
+                  const char *path_info, struct router_match *match)
+{
+    *match = (struct router_match){.verdict = ROUTER_NONE};
+    if (!whole_path(prefix, script_name, path_info, match->path))
+        return;
+    const char *rest = under_base(prefix, match->path);
+    const struct route *rows = table;
+    size_t count = COUNT(table);
+    if (!rest) {
+        rest = match->path;
+        rows = operational;
+        count = COUNT(operational);
+    }
+    size_t len = strlen(rest);
+    if (len > 0 && rest[len - 1] == '/')
+        len--;
+
+    for (const struct route *row = rows; row < rows + count; row++) {
+        const char *id = NULL;
+        if (!fits(row->pattern, rest, len, &id))
+            continue;
+        match->pattern = row->pattern;
+        allow(match, row->method);
+        if (match->verdict == ROUTER_NONE)
+            match->verdict = ROUTER_METHOD;
+        if (serves(row, method)) {
+            match->verdict = ROUTER_FOUND;
+            match->route = row;
+            read_id(match, id);
+        }
+    }
+    if (match->verdict == ROUTER_NONE)
+        return;
+    allow(match, "OPTIONS");
+    if (strcmp(method, "OPTIONS") == 0)
+        match->verdict = ROUTER_OPTIONS;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * routes: the API as one table, and which row a request means (contract, section 1).
+ *
+ * Pure and thread-safe.
+ */
+#ifndef BBM_ROUTER_H
+#define BBM_ROUTER_H
+
+#include "api/migrations.h"
+#include "auth/token.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define ROUTER_PATH_SIZE 512
+
+struct route {
+    const char *method;
+    const char *pattern; /* under a base, or from the root; "{id}" stands for [1-9][0-9]* */
+    enum access access;
+    handler *handler;
+};
+
+enum router_verdict {
+    ROUTER_FOUND,
+    ROUTER_NONE,       /* no such path */
+    ROUTER_METHOD,     /* the path is there, the method is not */
+    ROUTER_OPTIONS,    /* OPTIONS, which every path answers */
+    ROUTER_ID_INVALID, /* an {id} of digits that is no int64 */
+};
+
+struct router_match {
+    enum router_verdict verdict;
+    const struct route *route;   /* also for ROUTER_ID_INVALID, whose access counts first */
+    const char *pattern;         /* of the path; NULL where it is none */
+    int64_t id;                  /* 0 where the route has none */
+    char allow[64];              /* the methods of the path, where there is one */
+    char path[ROUTER_PATH_SIZE]; /* as the client asked, for the log; cut to fit */
+};
+
+/* `prefix` is http.prefix ("" or "/…"); the paths are SCRIPT_NAME and PATH_INFO in any
+ * of the forms that web servers use. HEAD matches as GET. */
+void router_match(const char *prefix, const char *method, const char *script_name,
+                  const char *path_info, struct router_match *match);
+
+#endif

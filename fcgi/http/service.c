@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: MIT
+ * One request, from parameters to answer and log. */
+#include "http/service.h"
+
+#include "api/migrations.h"
+#include "auth/auth.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "http/request.h"
+#include "http/response.h"
+#include "http/router.h"
+#include "store/store.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct service_thread {
+    const struct service *service;
+    struct auth auth;
+    struct store *store; /* NULL: the reserve */
+};
+
+/* What is written down of a request as it is answered. */
+struct reply {
+    struct refusal refusal;
+    struct response response;
+};
+
+/* All that is known of one request, until it is answered. */
+struct request_context {
+    struct server_request *fcgi;
+    struct reply *reply;           /* the thread's that is at it */
+    struct coalesce_waiter waiter; /* where it waits for a list that others ask for too */
+    int64_t started;               /* clock_us() */
+    struct request request;
+    struct router_match match;
+    struct token token;
+    struct call call;
+};
+
+struct service_thread *service_thread_new(const struct service *service, bool reserve)
+{
+    struct service_thread *thread = calloc(1, sizeof *thread);
+    if (!thread)
+        return NULL;
+    thread->service = service;
+    thread->auth = (struct auth){service->conf, service->keys, service->token_cache};
+    if (!reserve && !(thread->store = store_new(&service->conf->database, service->counts))) {
+        free(thread);
+        return NULL;
+    }
+    return thread;
+}
+
+void service_thread_free(struct service_thread *thread)
+{
+    if (!thread)
+        return;
+    store_free(thread->store);
+    free(thread);
+}
+
+/* Every thread is taken up. */
+static bool shed(struct error *error)
+{
+    metrics_shed();
+    return error_unavailable(error, "waited too long for a thread; all wait for the database");
+}
+
+/* The order of judgement (contract, section 1): route, method, token, id and
+ * parameters; then what the handler finds. */
+static bool judge(struct service_thread *thread, struct request_context *x)
+{
+    struct error *error = &x->call.error;
+    if (x->match.verdict == ROUTER_NONE)
+        return error_not_found(error);
+    if (x->match.verdict == ROUTER_METHOD)
+        return error_method(error);
+    if (x->match.verdict == ROUTER_OPTIONS)
+        return true;
+    enum access access = x->match.route->access;
+    if (access != ACCESS_NONE && !auth_check(&thread->auth, &x->request, access, &x->token,
+                                             &x->reply->refusal, &x->reply->response, error))
+        return false;
+    if (x->fcgi->body_long)
+        return error_too_large(error);
+    if (x->match.verdict == ROUTER_ID_INVALID)
+        return error_id_invalid(error);
+
+    if (!thread->store && access != ACCESS_NONE)
+        return shed(error);
+    x->call.store = thread->store;
+    x->call.list_cache = thread->service->list_cache;
+    x->call.id = x->match.id;
+    x->call.path = x->match.path;
+    x->call.query = x->request.query;
+    x->call.deadline = x->started / 1000 + thread->service->conf->fcgi.timeout_ms;
+    return true;
+}
+
+static void respond(struct request_context *x, bool good)
+{
+    struct response *response = &x->reply->response;
+    if (x->match.verdict == ROUTER_METHOD || x->match.verdict == ROUTER_OPTIONS)
+        response_header(response, "Allow", x->match.allow);
+    if (!good && x->call.error.status == 503)
+        response_header(response, "Retry-After", RESPONSE_RETRY_AFTER);
+    if (x->call.link[0])
+        response_header(response, "Link", x->call.link);
+    response_header(response, "X-Request-Id", x->request.id);
+
+    if (!good) {
+        response->status = x->call.error.status;
+        response->body = error_body(&x->call.error);
+    } else if (x->match.verdict == ROUTER_OPTIONS) {
+        response->status = 204;
+    } else {
+        response->status = 200;
+        response->body = x->call.body;
+        response->text = x->call.text;
+        if (x->call.cached_body)
+            response->json = cached_body_text(x->call.cached_body, &response->json_len);
+        x->call.body = NULL;
+        x->call.text = NULL;
+    }
+}
+
+/* A change was asked for, by a path that exists: that is told whatever came of it. */
+static bool is_write(const struct request_context *x)
+{
+    return x->match.route && x->match.route->access == ACCESS_WRITE;
+}
+
+/* What was judged good has become a 503 on its way out. */
+static void note_unsaid(struct request_context *x)
+{
+    if (x->reply->response.status < 500 || x->call.error.status)
+        return;
+    error_unavailable(&x->call.error, "out of memory");
+    x->call.error.outcome_unknown = is_write(x);
+}
+
+static enum log_level level_of(const struct request_context *x)
+{
+    int status = x->reply->response.status;
+    if (is_write(x))
+        return LOG_AUDIT;
+    if (status >= 500)
+        return LOG_ERROR;
+    if (status >= 400)
+        return LOG_WARN;
+    /* Probes and scrapes come by the minute. */
+    return x->match.route && x->match.route->access == ACCESS_NONE ? LOG_DEBUG : LOG_INFO;
+}
+
+/* What came of a write, in a word. */
+static const char *outcome_of(const struct request_context *x)
+{
+    if (!is_write(x))
+        return NULL;
+    if (x->call.error.outcome_unknown)
+        return "unknown";
+    if (x->reply->response.status >= 500)
+        return "failed";
+    return x->reply->response.status >= 400 ? "refused" : "done";
+}
+
+static const char *or_null(const char *s)
+{
+    return *s ? s : NULL;
+}
+
+static void log_request(const struct request_context *x, struct log_lines *lines)
+{
+    enum log_level level = level_of(x);
+    const struct reply *reply = x->reply;
+    if (!log_wanted(level))
+        return;
+    size_t changed_len;
+    const char *changed = json_text(x->call.changed, &changed_len);
+    const struct log_field fields[] = {
+        {"correlation_id", LOG_STRING, x->request.id, 0},
+        {"method", LOG_STRING, x->request.method, 0},
+        {"path", LOG_STRING, x->match.path, 0},
+        {"status", LOG_INTEGER, NULL, reply->response.status},
+        {"duration_ms", LOG_MILLISECONDS, NULL, clock_us() - x->started},
+        {"remote_ip", LOG_STRING, or_null(x->request.remote_addr), 0},
+        {"subject", LOG_STRING, or_null(x->token.subject), 0},
+        {"token_id", LOG_STRING, or_null(x->token.id), 0},
+        {"outcome", LOG_STRING, outcome_of(x), 0},
+        {"error", LOG_STRING, x->call.error.code, 0},
+        {"changed", LOG_RAW, changed, 0},
+        {"reason", LOG_STRING, or_null(x->call.error.reason), 0},
+        {"claimed_issuer", LOG_STRING, or_null(reply->refusal.issuer), 0},
+        {"claimed_subject", LOG_STRING, or_null(reply->refusal.subject), 0},
+        {"claimed_kid", LOG_STRING, or_null(reply->refusal.kid), 0},
+    };
+    log_later(lines, level, is_write(x) ? "write" : "request", fields,
+              sizeof fields / sizeof fields[0]);
+}
+
+/* Answers, counts and logs what has been judged; the last of the answer is the caller's to
+ * send, and `lines`, if given, to write. */
+static void conclude(struct request_context *x, bool good, struct log_lines *lines)
+{
+    struct response *response = &x->reply->response;
+    respond(x, good);
+    response_send(response, x->fcgi->fcgx.out, strcmp(x->request.method, "HEAD") == 0);
+    note_unsaid(x);
+    metrics_request(x->match.pattern, x->request.method, response->status, clock_us() - x->started);
+    log_request(x, lines);
+
+    json_object_put(x->call.body);
+    cached_body_drop(x->call.cached_body);
+    json_object_put(x->call.changed);
+    free(x->call.text);
+    error_free(&x->call.error);
+    response_free(response);
+}
+
+/* ---- lists, which are answered in rounds ---- */
+
+/* A list of up to so many bytes is told to all of a round by one thread: a socket takes it
+ * at once, so that a peer who does not read holds up none of the others. */
+#define ROUND_MOST ((size_t)128 * 1024)
+
+static struct request_context *context_of(struct coalesce_waiter *waiter)
+{
+    return (struct request_context *)((char *)waiter - offsetof(struct request_context, waiter));
+}
+
+/* Concludes all of a round; of the caller's `own`, if it is there, it is the caller who
+ * ends it. */
+static void conclude_all(struct coalesce_waiter *waiters, bool good,
+                         const struct request_context *own)
+{
+    struct log_lines lines;
+    lines.len = 0;
+    while (waiters) {
+        struct request_context *x = context_of(waiters);
+        struct server_request *fcgi = x->fcgi;
+        struct reply reply = {0};
+        waiters = waiters->next; /* once answered, it is gone */
+        x->reply = &reply;
+        conclude(x, good, &lines);
+        if (x != own)
+            server_answered(fcgi);
+    }
+    log_write(&lines);
+}
+
+/* Reads the list for the first of a round, which has the least time left, and shares it. */
+static void run_round(struct service_thread *thread, struct coalesce_waiter *waiters,
+                      const struct request_context *own, struct server *server)
+{
+    struct call *call = &context_of(waiters)->call;
+    call->store = thread->store;
+    bool good = migrations_list(call);
+    if (coalesce_end(thread->service->coalesce))
+        server_wake(server);
+    for (struct coalesce_waiter *other = waiters->next; other; other = other->next)
+        migrations_share(call, &context_of(other)->call);
+    conclude_all(waiters, good, own);
+}
+
+/* False where the request waits for a round. */
+static bool list_in_round(struct service_thread *thread, struct request_context *x)
+{
+    struct server *server = x->fcgi->server;
+    struct coalesce_waiter *waiters =
+        coalesce_join(thread->service->coalesce, &x->waiter, clock_ms());
+    if (!waiters)
+        return false;
+    server_step_down(x->fcgi);
+    run_round(thread, waiters, x, server);
+    return true;
+}
+
+void service_wake(struct service_thread *thread, struct server *server)
+{
+    struct coalesce_waiter *waiters = coalesce_begin(thread->service->coalesce, clock_ms());
+    if (waiters)
+        run_round(thread, waiters, NULL, server);
+}
+
+void service_look(struct service_thread *reserve, struct server *server)
+{
+    struct coalesce *coalesce = reserve->service->coalesce;
+    int64_t age = coalesce_age(coalesce, clock_ms());
+    if (age < COALESCE_PATIENCE_MS)
+        return;
+    if (age < reserve->service->conf->fcgi.queue_timeout_ms) {
+        server_wake(server);
+        return;
+    }
+    struct coalesce_waiter *waiters = coalesce_clear(coalesce);
+    for (struct coalesce_waiter *waiter = waiters; waiter; waiter = waiter->next)
+        shed(&context_of(waiter)->call.error);
+    conclude_all(waiters, false, NULL);
+}
+
+static bool is_for_rounds(const struct service_thread *thread, const struct request_context *x)
+{
+    return x->match.route->handler == migrations_list && x->fcgi->may_wait &&
+           list_cache_len(thread->service->list_cache) <= ROUND_MOST;
+}
+
+/* ---- requests ---- */
+
+size_t service_request_size(void)
+{
+    return sizeof(struct request_context);
+}
+
+bool service_answer(struct service_thread *thread, struct server_request *fcgi)
+{
+    struct reply reply = {0};
+    struct request_context *x = (struct request_context *)fcgi->own;
+    *x = (struct request_context){.fcgi = fcgi, .reply = &reply, .started = clock_us()};
+    request_read(&x->request, fcgi->fcgx.envp);
+    router_match(thread->service->conf->http_prefix, x->request.method, x->request.script_name,
+                 x->request.path_info, &x->match);
+    bool good = judge(thread, x);
+    if (good && x->match.verdict == ROUTER_FOUND) {
+        if (is_for_rounds(thread, x))
+            return list_in_round(thread, x);
+        server_step_down(fcgi);
+        good = x->match.route->handler(&x->call);
+    }
+    conclude(x, good, NULL);
+    return true;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * service: one request, from its parameters to its answer and its line in the log.
+ *
+ * What all threads share is in struct service, read-only but for the keys and the verified
+ * tokens, which have locks of their own. Each thread has a struct service_thread.
+ */
+#ifndef BBM_SERVICE_H
+#define BBM_SERVICE_H
+
+#include "api/list_cache.h"
+#include "auth/keys.h"
+#include "auth/token_cache.h"
+#include "base/conf.h"
+#include "http/coalesce.h"
+#include "server/server.h"
+#include "store/job_counters.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct service {
+    const struct conf *conf;
+    struct keys *keys;
+    struct token_cache *token_cache;
+    struct job_counters *counts;
+    struct list_cache *list_cache;
+    struct coalesce *coalesce;
+};
+
+struct service_thread;
+
+/* A reserve has no connection to the database: it answers what needs none, and 503 for
+ * the rest. NULL when out of memory. */
+struct service_thread *service_thread_new(const struct service *service, bool reserve);
+void service_thread_free(struct service_thread *thread);
+
+/* Of server_calls; the room that a request needs of its own. */
+size_t service_request_size(void);
+
+/* server_calls' answer, wake and look. */
+bool service_answer(struct service_thread *thread, struct server_request *fcgi);
+void service_wake(struct service_thread *thread, struct server *server);
+void service_look(struct service_thread *reserve, struct server *server);
+
+#endif

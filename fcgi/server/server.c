@@ -1,0 +1,1025 @@
+/* SPDX-License-Identifier: MIT
+ * Worker threads on one epoll set, and the thread that watches over them. */
+#include "server/server.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "server/leader_pool.h"
+#include "server/record.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* How often the watching thread looks for passed deadlines. */
+#define TICK_MS 250
+
+/* A thread that is at one request for so long is held up. */
+#define HELD_UP_MS 100
+
+/* After so long without a request, what a load has left behind is not waiting for the next. */
+#define REST_MS 500
+
+/* How often the reserve looks whether it is needed. */
+#define RESERVE_MS 100
+
+/* At a stop, a connection without a request is kept this long: a request may be on its
+ * way on it, sent before the web server could know. */
+#define QUIET_MS 100
+
+/* What a thread needs: libpq, OpenSSL and getaddrinfo are the deep ones. */
+#define STACK_SIZE ((size_t)512 * 1024)
+
+/* After an answer that left a body unread, how much of it is read off before the
+ * connection is closed; closed at once, the peer's kernel could drop the answer. */
+#define LINGER_BYTES ((size_t)64 * 1024 * 1024)
+#define LINGER_MS    5000
+
+/* A connection's owner is the one thread that set BUSY. Events that others see meanwhile
+ * leave PENDING, and the owner looks again before it lets go. The upper half counts the
+ * slot's uses, so that an event for an earlier connection finds nobody. */
+#define BUSY    UINT64_C(1)
+#define PENDING UINT64_C(2)
+
+#define NO_SLOT UINT32_MAX
+
+/* epoll's data for what is not a connection; no slot has this number. */
+#define EVENT_LISTENER (UINT64_MAX - 1)
+#define EVENT_CANARY   (UINT64_MAX - 2)
+#define EVENT_WAKE     (UINT64_MAX - 3)
+#define EVENT_QUIT     UINT64_MAX
+
+struct connection {
+    _Atomic uint64_t state;
+    _Atomic int64_t deadline; /* clock_ms(); passed: closed, or cut where it is BUSY */
+    _Atomic int64_t touched;  /* when it was last let go of */
+    int fd;                   /* from here on the owner's alone; set and closed under `table` */
+    bool in_epoll;
+    bool linger;         /* answered for good; what still comes is thrown away */
+    size_t thrown;       /* bytes so far */
+    unsigned char *held; /* the part of a request that has come; NULL: none */
+    size_t held_len;
+    uint32_t next_free;
+};
+
+struct server {
+    const struct conf_fcgi *conf;
+    const struct server_calls *calls;
+    struct listener *listener;
+    int epoll;
+    int quit; /* an eventfd that wakes all threads for good */
+    /* An eventfd that queues for a worker as requests do, to tell how long that takes. */
+    int canary;
+    _Atomic int64_t canary_since;    /* clock_ms(); 0: not in the queue */
+    int wake;                        /* an eventfd that calls one worker (server_calls.wake) */
+    struct worker *workers;          /* conf->threads, and the reserve */
+    struct leader_pool *leader_pool; /* which of them wait on `epoll` */
+    atomic_bool stopping;
+
+    pthread_mutex_t table; /* guards the next four, and closing against cutting and handing over */
+    struct connection *connections;
+    uint32_t free;        /* the first of those that were used and are free */
+    _Atomic int64_t used; /* how many have been used; the others are not set up yet */
+    unsigned open;
+    bool listening; /* the listener is in the epoll set */
+};
+
+struct worker {
+    struct server *server;
+    void *thread;                   /* the caller's */
+    struct server_request *request; /* the one it is at, or the next */
+    struct server_request *spare;   /* in its place where that one is kept; NULL: none yet */
+    int feed[2]; /* a pipe through which libfcgi is given a request that has come whole */
+    pthread_t id;
+    _Atomic int64_t since; /* clock_ms() when it took up what it is at; 0: it is free */
+    unsigned char bytes[RECORD_REQUEST_MOST];
+};
+
+/* ---- the table of connections ---- */
+
+static uint64_t event_of(const struct server *server, const struct connection *c)
+{
+    uint64_t use = atomic_load(&c->state) >> 32;
+    return use << 32 | (uint64_t)(c - server->connections);
+}
+
+static bool epoll_add(int epoll, int fd, uint32_t events, uint64_t data)
+{
+    struct epoll_event event = {.events = events, .data.u64 = data};
+    return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+static bool has_room(const struct server *server)
+{
+    return server->free != NO_SLOT || atomic_load(&server->used) < server->conf->connections;
+}
+
+/* Takes a free slot, or the next that has not been used yet; there is room. */
+static struct connection *take_slot(struct server *server)
+{
+    struct connection *c;
+    if (server->free != NO_SLOT) {
+        c = &server->connections[server->free];
+        server->free = c->next_free;
+        return c;
+    }
+    c = &server->connections[atomic_load(&server->used)];
+    c->fd = -1;
+    atomic_init(&c->state, BUSY);
+    atomic_init(&c->deadline, INT64_MAX);
+    atomic_fetch_add(&server->used, 1);
+    return c;
+}
+
+/* Listening pauses while nothing more can be accepted: epoll would report the waiting
+ * ones over and over. To be called with the table locked. */
+static void listen_again(struct server *server)
+{
+    if (server->listening || atomic_load(&server->stopping) || !has_room(server))
+        return;
+    server->listening =
+        epoll_add(server->epoll, server->listener->fd, EPOLLIN | EPOLLEXCLUSIVE, EVENT_LISTENER);
+}
+
+static void listen_pause(struct server *server)
+{
+    if (!server->listening)
+        return;
+    epoll_ctl(server->epoll, EPOLL_CTL_DEL, server->listener->fd, NULL);
+    server->listening = false;
+}
+
+/* A slot for a new connection, owned by the caller and without a descriptor as yet. NULL:
+ * all are taken. */
+static struct connection *connection_new(struct server *server)
+{
+    struct connection *c = NULL;
+    pthread_mutex_lock(&server->table);
+    if (has_room(server)) {
+        c = take_slot(server);
+        server->open++;
+        metrics_connections(1);
+        c->in_epoll = false;
+        c->linger = false;
+        c->thrown = 0;
+        /* What has come whole may still have to wait for a thread. */
+        atomic_store(&c->deadline,
+                     clock_ms() + server->conf->read_timeout_ms + server->conf->queue_timeout_ms);
+        atomic_store(&c->state, (atomic_load(&c->state) >> 32) << 32 | BUSY);
+    }
+    if (!has_room(server))
+        listen_pause(server);
+    pthread_mutex_unlock(&server->table);
+    return c;
+}
+
+/* Closes an owned connection. Its slot stays BUSY under the next use's number, so that
+ * no late event can claim it while it is free. */
+static void connection_close(struct server *server, struct connection *c)
+{
+    pthread_mutex_lock(&server->table);
+    if (c->fd >= 0)
+        close(c->fd);
+    c->fd = -1;
+    free(c->held);
+    c->held = NULL;
+    c->held_len = 0;
+    atomic_store(&c->deadline, INT64_MAX);
+    atomic_store(&c->state, ((atomic_load(&c->state) >> 32) + 1) << 32 | BUSY);
+    c->next_free = server->free;
+    server->free = (uint32_t)(c - server->connections);
+    server->open--;
+    metrics_connections(-1);
+    listen_again(server);
+    pthread_mutex_unlock(&server->table);
+}
+
+/* Becomes the owner, unless the slot has another use by now or another owner, who is
+ * then told to look again. */
+static bool connection_claim(struct connection *c, uint64_t use)
+{
+    uint64_t state = atomic_load(&c->state);
+    while (state >> 32 == use) {
+        uint64_t wanted = state | (state & BUSY ? PENDING : BUSY);
+        if (atomic_compare_exchange_weak(&c->state, &state, wanted))
+            return !(state & BUSY);
+    }
+    return false;
+}
+
+/* Lets go of an owned connection. False where something came meanwhile, and the caller
+ * is still the owner. */
+static bool connection_release(struct server *server, struct connection *c)
+{
+    atomic_store(&c->touched, clock_ms());
+    if (!c->in_epoll) {
+        /* Edge-triggered: each arrival is reported once. Level-triggered or re-armed, a
+         * half-sent request would be reported for ever. */
+        c->in_epoll =
+            epoll_add(server->epoll, c->fd, EPOLLIN | EPOLLRDHUP | EPOLLET, event_of(server, c));
+        if (!c->in_epoll) {
+            connection_close(server, c);
+            return true;
+        }
+    }
+    uint64_t state = atomic_load(&c->state);
+    do {
+        if (state & PENDING) {
+            atomic_fetch_and(&c->state, ~PENDING);
+            return false;
+        }
+    } while (!atomic_compare_exchange_weak(&c->state, &state, state & ~BUSY));
+    return true;
+}
+
+/* Lets go of an owned connection in favour of the workers: set anew, epoll reports to
+ * one of them what is there by now. Under `table`, so that one who claims it at once cannot
+ * close it before that is done: its number could by then be another connection's. */
+static void hand_over(struct server *server, struct connection *c)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET,
+                                .data.u64 = event_of(server, c)};
+    int operation = c->in_epoll ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+    int fd = c->fd;
+    c->in_epoll = true;
+    atomic_store(&c->touched, clock_ms());
+    pthread_mutex_lock(&server->table);
+    atomic_fetch_and(&c->state, ~(BUSY | PENDING));
+    epoll_ctl(server->epoll, operation, fd, &event);
+    pthread_mutex_unlock(&server->table);
+}
+
+/* ---- refusing ---- */
+
+/* The one answer that is given without libfcgi, which would not survive the question. */
+static void refuse_large(struct connection *c, uint16_t id)
+{
+    static const char answer[] =
+        "Status: 431 Request Header Fields Too Large\r\n"
+        "Content-Type: application/json\r\n\r\n"
+        "{\"errors\":[{\"code\":\"SIZE_INVALID\","
+        "\"message\":\"the request's headers are larger than this service takes\"}]}";
+    unsigned char records[sizeof answer + 32];
+    size_t len = record_answer(id, answer, records);
+    if (send(c->fd, records, len, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)len)
+        log_message(LOG_DEBUG, "a refused peer did not take its answer");
+    log_message(LOG_WARN, "refused a request whose parameters pass %zu bytes or %d entries",
+                RECORD_REQUEST_MOST, RECORD_PARAMS_MOST);
+}
+
+/* No further request is taken on this connection; what the peer still sends is read
+ * off, for a while. */
+static void start_linger(struct connection *c)
+{
+    shutdown(c->fd, SHUT_WR);
+    c->linger = true;
+    atomic_store(&c->deadline, clock_ms() + LINGER_MS);
+}
+
+/* False when the connection is done for. */
+static bool throw_away(struct worker *worker, struct connection *c)
+{
+    ssize_t got;
+    while ((got = recv(c->fd, worker->bytes, sizeof worker->bytes, MSG_DONTWAIT)) > 0) {
+        c->thrown += (size_t)got;
+        if (c->thrown > LINGER_BYTES)
+            return false;
+    }
+    return got < 0 && (errno == EAGAIN || errno == EINTR);
+}
+
+/* ---- libfcgi ---- */
+
+/* A pipe that takes any request whole, so that neither end ever waits. */
+static bool feed_open(struct worker *worker)
+{
+    if (pipe2(worker->feed, O_CLOEXEC) != 0)
+        return false;
+    if (fcntl(worker->feed[1], F_SETPIPE_SZ, (int)RECORD_REQUEST_MOST) >= 0)
+        return true;
+    close(worker->feed[0]);
+    close(worker->feed[1]);
+    return false;
+}
+
+/* Has libfcgi read the request's parameters. They come through a pipe and not from the
+ * connection: from there libfcgi would read on into whatever follows, and would close
+ * the connection, after waiting for the peer, where it dislikes what it reads. */
+static bool parse(struct worker *worker, const unsigned char *bytes, size_t len)
+{
+    FCGX_Request *request = &worker->request->fcgx;
+    FCGX_InitRequest(request, -1, 0);
+    request->ipcFd = worker->feed[0];
+    FCGX_Detach(request);
+    request->keepConnection = 1;
+    if (write(worker->feed[1], bytes, len) == (ssize_t)len && FCGX_Accept_r(request) == 0) {
+        FCGX_FreeStream(&request->in); /* no route reads a body */
+        return true;
+    }
+    /* libfcgi has closed its end, or left something in it: a new pipe has neither. */
+    log_message(LOG_ERROR, "libfcgi refused a request");
+    if (request->ipcFd == worker->feed[0])
+        close(worker->feed[0]);
+    close(worker->feed[1]);
+    if (!feed_open(worker))
+        abort();
+    return false;
+}
+
+/* Sends what is left of the answer, in libfcgi's own order: the last stream closed ends the
+ * request. Closing the descriptor stays with us. False when the connection cannot be used
+ * further. */
+static bool finish(struct server_request *request)
+{
+    FCGX_Request *fcgx = &request->fcgx;
+    bool keep = fcgx->keepConnection != 0;
+    int failed = FCGX_FClose(fcgx->err);
+    failed |= FCGX_FClose(fcgx->out);
+    FCGX_Free(fcgx, 0);
+    return !failed && (keep || request->body_long);
+}
+
+/* Whether nothing the peer sent or left unread stands in the way of an answer that comes
+ * later, from a thread that must not be held up by this peer. */
+static bool may_wait(const struct worker *worker, const struct connection *c,
+                     const unsigned char *end)
+{
+    int unread = 0;
+    return worker->spare && end < worker->bytes + sizeof worker->bytes &&
+           ioctl(c->fd, SIOCOUTQ, &unread) == 0 && unread == 0;
+}
+
+static struct server_request *request_new(struct server *server)
+{
+    struct server_request *request = calloc(1, sizeof *request + server->calls->own_size);
+    if (request)
+        request->server = server;
+    return request;
+}
+
+enum served {
+    SERVED,
+    SERVED_LATER, /* the connection has passed to whoever answers */
+    SERVED_LAST,  /* the connection cannot be used further */
+};
+
+/* Has one request answered; nothing has come after it where it is the `last`. */
+static enum served serve(struct worker *worker, struct connection *c, const unsigned char *bytes,
+                         const struct record_request *scanned, bool last)
+{
+    const struct server *server = worker->server;
+    struct server_request *request = worker->request;
+    if (!parse(worker, bytes, scanned->params_len))
+        return SERVED_LAST;
+    if (!worker->spare)
+        worker->spare = request_new(worker->server);
+    request->fcgx.ipcFd = c->fd; /* the answer goes to the connection */
+    request->connection = c;
+    request->worker = worker;
+    request->body_long = scanned->verdict == RECORD_BODY_LONG;
+    request->may_wait = last && !request->body_long && may_wait(worker, c, bytes + scanned->len);
+    atomic_store(&c->deadline,
+                 clock_ms() + server->conf->timeout_ms + server->conf->read_timeout_ms);
+    atomic_store(&worker->since, clock_ms());
+    /* What the peer has left unread may hold up the answer, and what it has sent besides waits
+     * for this thread alone. */
+    if (!request->may_wait)
+        server_step_down(request);
+    if (!server->calls->answer(worker->thread, request)) {
+        worker->request = worker->spare;
+        worker->spare = NULL;
+        return SERVED_LATER;
+    }
+    if (!finish(request))
+        return SERVED_LAST;
+    if (request->body_long)
+        start_linger(c);
+    return SERVED;
+}
+
+/* ---- one connection's input ---- */
+
+/* Keeps the part of a request that has come until more does. */
+static bool hold(struct connection *c, const unsigned char *bytes, size_t len)
+{
+    unsigned char *held = realloc(c->held, len + 1);
+    if (!held)
+        return false;
+    memcpy(held, bytes, len);
+    c->held = held;
+    c->held_len = len;
+    return true;
+}
+
+/* Brings what is held, and what has come since, into the worker's buffer. Returns its
+ * length; -1 when the peer is gone. `more`: the buffer is full and there may be more. */
+static ssize_t gather(struct worker *worker, struct connection *c, bool *more)
+{
+    size_t len = c->held_len;
+    if (len > 0)
+        memcpy(worker->bytes, c->held, len);
+    free(c->held);
+    c->held = NULL;
+    c->held_len = 0;
+    ssize_t got = recv(c->fd, worker->bytes + len, sizeof worker->bytes - len, MSG_DONTWAIT);
+    if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
+        return -1;
+    len += got > 0 ? (size_t)got : 0;
+    *more = len == sizeof worker->bytes;
+    return (ssize_t)len;
+}
+
+/* Serves the whole requests at the start of the buffer, and holds what is left. */
+static enum served consume(struct worker *worker, struct connection *c, size_t len)
+{
+    const struct server *server = worker->server;
+    const unsigned char *bytes = worker->bytes;
+    while (len > 0) {
+        struct record_request request = record_scan(bytes, len);
+        enum served served;
+        switch (request.verdict) {
+        case RECORD_PARTIAL:
+            return hold(c, bytes, len) ? SERVED : SERVED_LAST;
+        case RECORD_BAD:
+            log_message(LOG_WARN, "closed a connection that does not speak FastCGI");
+            return SERVED_LAST;
+        case RECORD_TOO_LARGE:
+            refuse_large(c, request.id);
+            start_linger(c);
+            return SERVED;
+        case RECORD_BODY_LONG:
+            return serve(worker, c, bytes, &request, true);
+        case RECORD_WHOLE:
+            break;
+        }
+        served = serve(worker, c, bytes, &request, len == request.len);
+        if (served != SERVED)
+            return served;
+        if (atomic_load(&server->stopping))
+            return SERVED_LAST;
+        atomic_store(&c->deadline, clock_ms() + server->conf->idle_timeout_ms);
+        bytes += request.len;
+        len -= request.len;
+    }
+    return SERVED;
+}
+
+/* Deals with all that has come on an owned connection. */
+static enum served step(struct worker *worker, struct connection *c)
+{
+    bool more = true;
+    while (more && !c->linger) {
+        bool begun = c->held_len > 0;
+        ssize_t len = gather(worker, c, &more);
+        enum served served = len < 0 ? SERVED_LAST : consume(worker, c, (size_t)len);
+        if (served != SERVED)
+            return served;
+        /* From its first byte on, a request has a limited time to arrive. */
+        if (!begun && c->held_len > 0)
+            atomic_store(&c->deadline, clock_ms() + worker->server->conf->read_timeout_ms);
+    }
+    return !c->linger || throw_away(worker, c) ? SERVED : SERVED_LAST;
+}
+
+/* Serves an owned connection until it has nothing more to say. */
+static void attend(struct worker *worker, struct connection *c)
+{
+    do {
+        switch (step(worker, c)) {
+        case SERVED:
+            break;
+        case SERVED_LATER:
+            return;
+        case SERVED_LAST:
+            connection_close(worker->server, c);
+            return;
+        }
+    } while (!connection_release(worker->server, c));
+}
+
+void server_answered(struct server_request *request)
+{
+    struct server *server = request->server;
+    struct connection *c = request->connection;
+    bool good = finish(request);
+    free(request);
+    if (!good || atomic_load(&server->stopping)) {
+        connection_close(server, c);
+        return;
+    }
+    atomic_store(&c->deadline, clock_ms() + server->conf->idle_timeout_ms);
+    if (!connection_release(server, c))
+        hand_over(server, c);
+}
+
+static size_t number_of(const struct worker *worker)
+{
+    return (size_t)(worker - worker->server->workers);
+}
+
+static void step_down(const struct worker *worker)
+{
+    leader_pool_step_down(worker->server->leader_pool, number_of(worker));
+}
+
+void server_step_down(struct server_request *request)
+{
+    step_down(request->worker);
+}
+
+void server_wake(struct server *server)
+{
+    const uint64_t one = 1;
+    while (write(server->wake, &one, sizeof one) < 0 && errno == EINTR)
+        continue;
+}
+
+/* Nothing was accepted into the slot. */
+static void accept_none(struct server *server, struct connection *c, int why)
+{
+    connection_close(server, c);
+    if (why != EMFILE && why != ENFILE && why != ENOBUFS && why != ENOMEM)
+        return;
+    log_message(LOG_ERROR, "cannot accept: %s; trying again shortly", strerror(why));
+    pthread_mutex_lock(&server->table);
+    listen_pause(server);
+    pthread_mutex_unlock(&server->table);
+}
+
+/* Takes one connection, for the caller to own. NULL: there is none, or no room for it. The
+ * room is taken first: what has been accepted cannot wait for its turn any more. */
+static struct connection *accept_one(struct server *server)
+{
+    const int on = 1;
+    const struct timeval patience = {.tv_sec = server->conf->read_timeout_ms / 1000 + 1};
+    struct connection *c = connection_new(server);
+    if (!c)
+        return NULL;
+    int fd = accept4(server->listener->fd, NULL, NULL, SOCK_CLOEXEC);
+    if (fd < 0) {
+        accept_none(server, c, errno);
+        return NULL;
+    }
+    pthread_mutex_lock(&server->table);
+    c->fd = fd;
+    pthread_mutex_unlock(&server->table);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    return c;
+}
+
+/* ---- worker threads ---- */
+
+/* The connection of an event, for the caller to own; NULL: none, or it has an owner. The
+ * listener is level-triggered, so others see to its rest. */
+static struct connection *connection_of(struct server *server, uint64_t event)
+{
+    if (event == EVENT_LISTENER)
+        return accept_one(server);
+    if (event == EVENT_CANARY) {
+        atomic_store(&server->canary_since, 0);
+        return NULL;
+    }
+    if (event == EVENT_WAKE) /* seen by the reserve, which looks anyway */
+        return NULL;
+    struct connection *c = &server->connections[(uint32_t)event];
+    return connection_claim(c, event >> 32) ? c : NULL;
+}
+
+static void *work(void *argument)
+{
+    struct worker *worker = argument;
+    struct server *server = worker->server;
+    for (;;) {
+        struct epoll_event event;
+        atomic_store(&worker->since, 0);
+        if (!leader_pool_join(server->leader_pool, number_of(worker)))
+            return NULL;
+        if (epoll_wait(server->epoll, &event, 1, -1) < 1)
+            continue;
+        if (event.data.u64 == EVENT_QUIT)
+            return NULL;
+        atomic_store(&worker->since, clock_ms());
+        if (event.data.u64 == EVENT_WAKE) {
+            step_down(worker);
+            server->calls->wake(worker->thread, server);
+            continue;
+        }
+        struct connection *c = connection_of(server, event.data.u64);
+        if (c)
+            attend(worker, c);
+    }
+}
+
+/* ---- the reserve ---- */
+
+static bool is_any_free(struct server *server)
+{
+    for (int64_t i = 0; i < server->conf->threads; i++) {
+        if (atomic_load(&server->workers[i].since) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* True where no worker has come to an end of anything since `then`. */
+static bool are_all_stuck(struct server *server, int64_t then)
+{
+    for (int64_t i = 0; i < server->conf->threads; i++) {
+        int64_t since = atomic_load(&server->workers[i].since);
+        if (since == 0 || since > then)
+            return false;
+    }
+    return true;
+}
+
+/* Serves in the workers' place: what has waited for longer than the canary, which is what
+ * has waited too long; and whatever comes, while the workers are stuck. epoll hands out
+ * first what was ready first. */
+static void shed(struct worker *reserve)
+{
+    struct server *server = reserve->server;
+    int64_t patience = server->conf->queue_timeout_ms;
+    log_message(LOG_WARN, "requests wait for a thread for more than %d ms: answering 503",
+                (int)patience);
+    while (atomic_load(&server->canary_since) != 0 ||
+           are_all_stuck(server, clock_ms() - patience)) {
+        struct epoll_event event;
+        server->calls->look(reserve->thread, server);
+        if (epoll_wait(server->epoll, &event, 1, RESERVE_MS) < 1)
+            continue;
+        if (event.data.u64 == EVENT_QUIT)
+            return;
+        bool late = is_any_free(server);
+        struct connection *c = connection_of(server, event.data.u64);
+        if (c && late)
+            hand_over(server, c);
+        else if (c)
+            attend(reserve, c);
+        if (late)
+            return;
+    }
+}
+
+/* While no worker is free, new connections are taken from the listener into the epoll set,
+ * where all wait in one queue, and the canary is sent after them. */
+static void queue_up(struct server *server)
+{
+    struct connection *c;
+    while ((c = accept_one(server)))
+        hand_over(server, c);
+    if (atomic_load(&server->canary_since) == 0) {
+        const uint64_t one = 1;
+        atomic_store(&server->canary_since, clock_ms());
+        if (write(server->canary, &one, sizeof one) < 0)
+            atomic_store(&server->canary_since, 0);
+    }
+}
+
+static void *stand_by(void *argument)
+{
+    struct worker *reserve = argument;
+    struct server *server = reserve->server;
+    struct pollfd quit = {.fd = server->quit, .events = POLLIN};
+    while (poll(&quit, 1, RESERVE_MS) <= 0) {
+        server->calls->look(reserve->thread, server);
+        int64_t since = atomic_load(&server->canary_since);
+        if (since != 0 && clock_ms() - since >= server->conf->queue_timeout_ms)
+            shed(reserve);
+        else if (!is_any_free(server) && !atomic_load(&server->stopping))
+            queue_up(server);
+    }
+    return NULL;
+}
+
+static void worker_free(struct worker *worker)
+{
+    worker->server->calls->thread_free(worker->thread);
+    free(worker->request);
+    free(worker->spare);
+    close(worker->feed[0]);
+    close(worker->feed[1]);
+}
+
+static bool start_worker(struct worker *worker, void *(*body)(void *))
+{
+    pthread_attr_t attributes;
+    worker->thread =
+        worker->server->calls->thread_new(worker->server->calls->shared, body == stand_by);
+    worker->request = request_new(worker->server);
+    if (!worker->thread || !worker->request || !feed_open(worker)) {
+        worker->server->calls->thread_free(worker->thread);
+        free(worker->request);
+        return false;
+    }
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, STACK_SIZE);
+    int rc = pthread_create(&worker->id, &attributes, body, worker);
+    pthread_attr_destroy(&attributes);
+    if (rc != 0)
+        worker_free(worker);
+    return rc == 0;
+}
+
+/* ---- the watching thread ---- */
+
+/* Past its deadline: closed where nobody owns it, cut where somebody is stuck in it. */
+static void enforce_deadline(struct server *server, struct connection *c, int64_t now)
+{
+    uint64_t state = atomic_load(&c->state);
+    if (now < atomic_load(&c->deadline))
+        return;
+    if (!(state & BUSY)) {
+        if (connection_claim(c, state >> 32))
+            connection_close(server, c);
+        return;
+    }
+    pthread_mutex_lock(&server->table);
+    /* Asked again: the slot may be another connection's by now. */
+    if (c->fd >= 0 && now >= atomic_load(&c->deadline))
+        shutdown(c->fd, SHUT_RDWR);
+    pthread_mutex_unlock(&server->table);
+}
+
+/* Something has come that nobody has looked at yet, or not to its end. */
+static bool has_input(const struct connection *c)
+{
+    char byte;
+    return !c->linger && (c->held_len > 0 || recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0);
+}
+
+/* At a stop: closed once it has been quiet for a moment. One with a request on it, or
+ * half of one, is left to the workers and its deadline. */
+static void close_quiet(struct server *server, struct connection *c, int64_t now)
+{
+    uint64_t state = atomic_load(&c->state);
+    if (state & BUSY || now < atomic_load(&c->touched) + QUIET_MS ||
+        !connection_claim(c, state >> 32))
+        return;
+    if (!has_input(c)) {
+        connection_close(server, c);
+        return;
+    }
+    hand_over(server, c);
+}
+
+/* By the database, or by what nobody expected: a log that nobody reads holds up the reserve,
+ * too, which is why this is not its task. */
+static bool is_any_held_up(struct server *server, int64_t now)
+{
+    for (int64_t i = 0; i < server->conf->threads; i++) {
+        int64_t since = atomic_load(&server->workers[i].since);
+        if (since != 0 && now - since >= HELD_UP_MS)
+            return true;
+    }
+    return false;
+}
+
+static void sweep(struct server *server)
+{
+    int64_t now = clock_ms();
+    bool stopping = atomic_load(&server->stopping);
+    int64_t used = atomic_load(&server->used);
+    leader_pool_held_up(server->leader_pool, is_any_held_up(server, now));
+    for (int64_t i = 0; i < used; i++) {
+        enforce_deadline(server, &server->connections[i], now);
+        if (stopping)
+            close_quiet(server, &server->connections[i], now);
+    }
+    pthread_mutex_lock(&server->table);
+    /* A sibling on the same socket may have died with the one wake-up that a connection
+     * causes (EPOLLEXCLUSIVE). Set anew, epoll reports what waits. */
+    if (server->listener->inherited)
+        listen_pause(server);
+    listen_again(server);
+    pthread_mutex_unlock(&server->table);
+}
+
+static unsigned count_open(struct server *server)
+{
+    pthread_mutex_lock(&server->table);
+    unsigned open = server->open;
+    pthread_mutex_unlock(&server->table);
+    return open;
+}
+
+/* Waits for a signal or `ms`; returns the signal, or 0. */
+static int wait_signal(const sigset_t *signals, long ms)
+{
+    const struct timespec patience = {ms / 1000, ms % 1000 * 1000000};
+    int signal = sigtimedwait(signals, NULL, &patience);
+    return signal < 0 ? 0 : signal;
+}
+
+/* When the last request was done with. */
+static int64_t last_touched(struct server *server)
+{
+    int64_t last = 0;
+    int64_t used = atomic_load(&server->used);
+    for (int64_t i = 0; i < used; i++) {
+        int64_t touched = atomic_load(&server->connections[i].touched);
+        last = touched > last ? touched : last;
+    }
+    return last;
+}
+
+static void watch(struct server *server, const sigset_t *signals)
+{
+    int64_t rested = clock_ms();
+    int64_t next = clock_ms() + TICK_MS;
+    for (;;) {
+        int64_t left = next - clock_ms();
+        int signal = left > 0 ? wait_signal(signals, left) : 0;
+        if (signal == SIGHUP)
+            server->calls->reload(server->calls->shared);
+        else if (signal != 0)
+            return;
+        if (clock_ms() < next)
+            continue;
+        int64_t now = clock_ms();
+        int64_t last = last_touched(server);
+        next = now + TICK_MS;
+        sweep(server);
+        server->calls->tick(server->calls->shared);
+        if (last > rested && now >= last + REST_MS) {
+            server->calls->rest(server->calls->shared);
+            rested = now;
+        }
+    }
+}
+
+/* ---- starting and stopping ---- */
+
+/* Stops taking connections. Those waiting are taken first: a socket of our own has nobody
+ * else to answer them, and of an inherited one that is not known (under mod_fcgid there is
+ * none). Then it is let go at once, while what was taken is still being answered: whoever
+ * connects later is to find another taker, or to be refused and try elsewhere, not to wait
+ * in a queue that ends with this process. Its number stays taken, since a worker may just
+ * be about to accept from it. */
+static void stop_listening(struct server *server)
+{
+    struct connection *c;
+    int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    pthread_mutex_lock(&server->table);
+    listen_pause(server);
+    pthread_mutex_unlock(&server->table);
+    listener_unlink(server->listener);
+    while ((c = accept_one(server)))
+        hand_over(server, c);
+    if (nothing < 0)
+        return; /* out of descriptors: it is let go at the end */
+    dup2(nothing, server->listener->fd);
+    close(nothing);
+}
+
+/* Lets the threads finish what is under way. True when all of it was. */
+static bool drain(struct server *server, const sigset_t *signals)
+{
+    int64_t end = clock_ms() + server->conf->drain_timeout_ms;
+    while (count_open(server) > 0) {
+        if (clock_ms() >= end)
+            return false;
+        wait_signal(signals, 10);
+        sweep(server);
+    }
+    return true;
+}
+
+static void server_destroy(struct server *server)
+{
+    close(server->epoll);
+    close(server->quit);
+    close(server->canary);
+    close(server->wake);
+    free(server->connections);
+    leader_pool_free(server->leader_pool);
+    pthread_mutex_destroy(&server->table);
+}
+
+static bool server_init(struct server *server, const struct conf_fcgi *conf,
+                        struct listener *listener, const struct server_calls *calls)
+{
+    *server = (struct server){.conf = conf, .calls = calls, .listener = listener};
+    pthread_mutex_init(&server->table, NULL);
+    server->epoll = epoll_create1(EPOLL_CLOEXEC);
+    server->quit = eventfd(0, EFD_CLOEXEC);
+    server->canary = eventfd(0, EFD_CLOEXEC);
+    server->wake = eventfd(0, EFD_CLOEXEC);
+    server->connections = calloc((size_t)conf->connections, sizeof *server->connections);
+    server->leader_pool = leader_pool_new((size_t)conf->threads + 1); /* the reserve never leads */
+    if (server->epoll < 0 || server->quit < 0 || server->canary < 0 || server->wake < 0 ||
+        !server->connections || !server->leader_pool)
+        return false;
+    server->free = NO_SLOT;
+    return epoll_add(server->epoll, server->quit, EPOLLIN, EVENT_QUIT) &&
+           epoll_add(server->epoll, server->canary, EPOLLIN | EPOLLET, EVENT_CANARY) &&
+           epoll_add(server->epoll, server->wake, EPOLLIN | EPOLLET, EVENT_WAKE);
+}
+
+/* What the watching thread alone waits for. */
+static void signals_of_server(sigset_t *signals)
+{
+    sigemptyset(signals);
+    sigaddset(signals, SIGTERM);
+    sigaddset(signals, SIGINT);
+    sigaddset(signals, SIGUSR1);
+    sigaddset(signals, SIGHUP);
+}
+
+void server_block_signals(void)
+{
+    sigset_t signals;
+    signals_of_server(&signals);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+}
+
+/* libfcgi's own handlers, should they ever run, would end all its reading for good: so the
+ * signals are blocked before. */
+static void init_libfcgi(void)
+{
+    const struct sigaction ignore = {.sa_handler = SIG_IGN};
+    server_block_signals();
+    FCGX_Init(); /* sets handlers, SIGPIPE's among them */
+    sigaction(SIGPIPE, &ignore, NULL);
+}
+
+static void stop_workers(struct server *server, struct worker *workers, int64_t count)
+{
+    const uint64_t one = 1;
+    leader_pool_end(server->leader_pool);
+    while (write(server->quit, &one, sizeof one) < 0 && errno == EINTR)
+        continue;
+    for (int64_t i = 0; i < count; i++) {
+        pthread_join(workers[i].id, NULL);
+        worker_free(&workers[i]);
+    }
+}
+
+static void stop(struct server *server, const sigset_t *signals)
+{
+    log_message(LOG_INFO, "stopping: no new connections, finishing what is under way");
+    atomic_store(&server->stopping, true);
+    stop_listening(server);
+    if (drain(server, signals))
+        return;
+    /* Threads that still wait for the database are not waited for: the process ends, and
+     * they and their memory with it. */
+    log_message(LOG_WARN, "stopped with %u connections still open", count_open(server));
+    _exit(EXIT_SUCCESS);
+}
+
+/* Runs until told to stop; false where not all threads could be started. */
+static bool run(struct server *server, struct worker *workers, const sigset_t *signals)
+{
+    int64_t started = 0;
+    server->workers = workers;
+    for (; started <= server->conf->threads; started++) {
+        workers[started].server = server;
+        if (!start_worker(&workers[started], started < server->conf->threads ? work : stand_by))
+            break;
+    }
+    bool good = started == server->conf->threads + 1;
+    if (good) {
+        pthread_mutex_lock(&server->table);
+        listen_again(server);
+        pthread_mutex_unlock(&server->table);
+        watch(server, signals);
+        stop(server, signals);
+    }
+    stop_workers(server, workers, started);
+    return good;
+}
+
+bool server_run(const struct conf_fcgi *conf, struct listener *listener,
+                const struct server_calls *calls, char *why, size_t why_size)
+{
+    struct server server;
+    sigset_t signals;
+    bool good = false;
+    signals_of_server(&signals);
+    init_libfcgi();
+    struct worker *workers = calloc((size_t)conf->threads + 1, sizeof *workers);
+    if (server_init(&server, conf, listener, calls) && workers)
+        good = run(&server, workers, &signals);
+    if (!good)
+        snprintf(why, why_size, "cannot start %d threads: %s; lower fcgi.threads",
+                 (int)conf->threads, strerror(errno));
+    server_destroy(&server);
+    free(workers);
+    return good;
+}

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * store: migrations and jobs as structs; which statement does what.
+ *
+ * A store belongs to one thread. Every function takes a deadline (a moment of
+ * clock_ms()) and fills `error` on failure. The statements are those of sql/.
+ */
+#ifndef BBM_STORE_H
+#define BBM_STORE_H
+
+#include "base/conf.h"
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* The numbers in the table's status column. */
+enum migration_status {
+    MIGRATION_PAUSED = 0,
+    MIGRATION_ACTIVE = 1,
+    MIGRATION_FINISHED = 2,
+    MIGRATION_FAILED = 3,
+    MIGRATION_RUNNING = 4,
+};
+
+/* The contract's word for it; "unknown" for a number that is none. Static storage. */
+const char *store_status_name(int64_t status);
+
+/* Likewise for jobs. */
+enum job_status {
+    JOB_ACTIVE = 1,
+    JOB_FINISHED = 2,
+    JOB_FAILED = 3,
+};
+
+/* A column that may be NULL, or absent on an older registry. */
+struct opt_int64 {
+    bool given;
+    int64_t value; /* of times: microseconds since the Unix epoch */
+};
+
+/* A text column; not terminated by zero, and perhaps not valid UTF-8. */
+struct str_view {
+    const char *at; /* NULL where the column is NULL or absent */
+    size_t len;
+};
+
+struct migration {
+    int64_t id;
+    struct str_view name;
+    int64_t status; /* enum migration_status, or a number unknown to us */
+    struct str_view job_signature_name;
+    struct str_view table_name;
+    struct str_view column_name;
+    int64_t batch_size;
+    struct opt_int64 sub_batch_size;
+    int64_t min_value;
+    int64_t max_value;
+    struct str_view batching_strategy;
+    struct opt_int64 total_tuple_count;
+    struct opt_int64 failure_error_code;
+    struct opt_int64 created_at;
+    struct opt_int64 updated_at;
+    struct opt_int64 started_at;
+    struct opt_int64 finished_at;
+    int64_t finished_jobs;
+    int64_t failed_jobs;
+    struct opt_int64
+        pace; /* microseconds from one job to the next, lately; if it may be worked on */
+};
+
+struct job {
+    int64_t id;
+    int64_t min_value;
+    int64_t max_value;
+    int64_t status; /* enum job_status, or a number unknown to us */
+    int64_t attempts;
+    struct opt_int64 failure_error_code;
+    struct opt_int64 created_at;
+    struct opt_int64 updated_at;
+    struct opt_int64 started_at;
+    struct opt_int64 finished_at;
+};
+
+/* A migration as an action met it. */
+struct change {
+    int64_t id;
+    char *name; /* owned, as is the byte string `name_len` long */
+    size_t name_len;
+    int64_t previous_status;
+};
+
+struct pg_result;
+
+/* Rows, and the result that their spans point into. */
+struct migrations {
+    struct migration *rows;
+    size_t count;
+    struct pg_result *result;
+};
+
+/* A page of jobs, newest first. */
+struct jobs {
+    struct job *rows;
+    size_t count;
+    bool more;    /* there may be more beyond `last` */
+    int64_t last; /* the id after which the next page starts */
+};
+
+struct change_list {
+    struct change *rows;
+    size_t count;
+};
+
+/* What an action did. On failure too it says what had been done by then. */
+struct changes {
+    struct change_list done; /* by id, each once, with the status it had first */
+    struct change_list held; /* what could not be had in time, with the status it has */
+    bool job_in_flight;      /* a worker was in a run when last looked */
+    bool unsettled;          /* in time it could not be seen that a worker will not undo a pause */
+};
+
+struct job_counters;
+struct store;
+
+/* `counts` is shared by all stores of the process, and outlives them. */
+struct store *store_new(const struct conf_database *conf, struct job_counters *counts);
+void store_free(struct store *store);
+
+/* A round trip to the database, and no more. */
+bool store_ready(struct store *store, int64_t deadline, struct error *error);
+
+/* All migrations by id ascending; or, with `id`, that one, or none. */
+bool store_migrations(struct store *store, const int64_t *id, int64_t deadline,
+                      struct migrations *migrations, struct error *error);
+void store_migrations_free(struct migrations *migrations);
+
+/* A page of at most `n` jobs of a migration, below the job id `last` (NULL: the newest),
+ * with one status (NULL: any). An unknown migration is a 404. */
+bool store_jobs(struct store *store, int64_t id, const int64_t *last, const int64_t *status,
+                int64_t n, int64_t deadline, struct jobs *jobs, struct error *error);
+void store_jobs_free(struct jobs *jobs);
+
+/* The actions (contract, section 3) on one migration, or with `id` NULL on all. One that
+ * is unknown is a 404, one whose state forbids the action a 409.
+ *
+ * When store_pause says true, every migration of those meant is paused, and no worker
+ * that was in a run by then will set one running again (contract, section 7; the command
+ * background-migrate apart). When it says false for lack of time, `changes` tells what is
+ * paused and what is not. `changes` is the caller's to free in either case. */
+bool store_pause(struct store *store, const int64_t *id, int64_t deadline, struct changes *changes,
+                 struct error *error);
+bool store_resume(struct store *store, const int64_t *id, int64_t deadline, struct changes *changes,
+                  struct error *error);
+
+/* Makes a failed migration active, clears its error code and gives its failed jobs their
+ * attempts back, in one transaction. */
+bool store_restart(struct store *store, int64_t id, int64_t deadline, struct changes *changes,
+                   struct error *error);
+void store_changes_free(struct changes *changes);
+
+#endif

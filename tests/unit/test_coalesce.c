@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT
+ * rounds: who waits for whom, and that nobody is forgotten. */
+#include "http/coalesce.h"
+
+#include "unit.h"
+
+#include <pthread.h>
+
+#define NOW INT64_C(1000000)
+
+/* The askers of a round, in their order. */
+static void assert_round(const struct coalesce_waiter *round, const struct coalesce_waiter *first,
+                         size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        assert_ptr_equal(round, first + i);
+        round = round->next;
+    }
+    assert_null(round);
+}
+
+/* As many rounds as are usual, each of one. */
+static void fill(struct coalesce *coalesce, struct coalesce_waiter waiters[COALESCE_CONCURRENT])
+{
+    for (int i = 0; i < COALESCE_CONCURRENT; i++)
+        assert_round(coalesce_join(coalesce, &waiters[i], NOW), &waiters[i], 1);
+}
+
+static void test_those_who_come_meanwhile_wait(void **state)
+{
+    struct coalesce *coalesce = coalesce_new();
+    struct coalesce_waiter first[COALESCE_CONCURRENT];
+    struct coalesce_waiter later[3];
+    (void)state;
+    assert_int_equal(coalesce_age(coalesce, NOW), -1);
+    fill(coalesce, first);
+    assert_int_equal(coalesce_age(coalesce, NOW), -1);
+    for (size_t i = 0; i < COUNT(later); i++)
+        assert_null(coalesce_join(coalesce, &later[i], NOW));
+    assert_int_equal(coalesce_age(coalesce, NOW), 0);
+    assert_null(coalesce_begin(coalesce, NOW)); /* not yet */
+
+    assert_true(coalesce_end(coalesce));
+    assert_round(coalesce_begin(coalesce, NOW), later, COUNT(later));
+    assert_int_equal(coalesce_age(coalesce, NOW), -1);
+    assert_null(coalesce_begin(coalesce, NOW)); /* nobody waits */
+    for (int i = 0; i < COALESCE_CONCURRENT; i++)
+        assert_false(coalesce_end(coalesce));
+    coalesce_free(coalesce);
+}
+
+static void test_who_comes_next_takes_the_others_along(void **state)
+{
+    struct coalesce *coalesce = coalesce_new();
+    struct coalesce_waiter first[COALESCE_CONCURRENT];
+    struct coalesce_waiter later[3];
+    (void)state;
+    fill(coalesce, first);
+    assert_null(coalesce_join(coalesce, &later[0], NOW));
+    assert_null(coalesce_join(coalesce, &later[1], NOW));
+    assert_true(coalesce_end(coalesce));
+    assert_round(coalesce_join(coalesce, &later[2], NOW), later, 3);
+    coalesce_free(coalesce);
+}
+
+static void test_slow_rounds_are_not_waited_for(void **state)
+{
+    struct coalesce *coalesce = coalesce_new();
+    struct coalesce_waiter first[COALESCE_CONCURRENT];
+    struct coalesce_waiter later[3];
+    (void)state;
+    fill(coalesce, first);
+    assert_null(coalesce_join(coalesce, &later[0], NOW));
+    assert_null(coalesce_begin(coalesce, NOW + COALESCE_PATIENCE_MS - 1));
+    assert_int_equal(coalesce_age(coalesce, NOW + COALESCE_PATIENCE_MS), COALESCE_PATIENCE_MS);
+    assert_round(coalesce_join(coalesce, &later[1], NOW + COALESCE_PATIENCE_MS), later, 2);
+    /* That one is quick, for all that is known. */
+    assert_null(coalesce_join(coalesce, &later[2], NOW + COALESCE_PATIENCE_MS + 1));
+    assert_round(coalesce_begin(coalesce, NOW + 2 * COALESCE_PATIENCE_MS), &later[2], 1);
+    coalesce_free(coalesce);
+}
+
+static void test_clearing_begins_nothing(void **state)
+{
+    struct coalesce *coalesce = coalesce_new();
+    struct coalesce_waiter first[COALESCE_CONCURRENT];
+    struct coalesce_waiter later[3];
+    (void)state;
+    assert_null(coalesce_clear(coalesce));
+    fill(coalesce, first);
+    assert_null(coalesce_join(coalesce, &later[0], NOW));
+    assert_null(coalesce_join(coalesce, &later[1], NOW));
+    assert_round(coalesce_clear(coalesce), later, 2);
+    assert_int_equal(coalesce_age(coalesce, NOW), -1);
+    for (int i = 0; i < COALESCE_CONCURRENT; i++)
+        assert_false(coalesce_end(coalesce));
+    assert_round(coalesce_join(coalesce, &later[2], NOW), &later[2], 1);
+    coalesce_free(coalesce);
+}
+
+/* ---- threads ---- */
+
+#define ASKS 20000
+
+struct client {
+    struct coalesce *coalesce;
+    size_t answered; /* by this thread */
+    struct coalesce_waiter asks[ASKS];
+};
+
+static size_t length(const struct coalesce_waiter *round)
+{
+    size_t count = 0;
+    for (; round; round = round->next)
+        count++;
+    return count;
+}
+
+/* Asks again and again, and answers each round that it begins. */
+static void *ask(void *argument)
+{
+    struct client *client = argument;
+    for (size_t i = 0; i < ASKS; i++) {
+        struct coalesce_waiter *round = coalesce_join(client->coalesce, &client->asks[i], NOW);
+        while (round) {
+            client->answered += length(round);
+            round = coalesce_end(client->coalesce) ? coalesce_begin(client->coalesce, NOW) : NULL;
+        }
+    }
+    return NULL;
+}
+
+static void test_each_is_answered_once(void **state)
+{
+    struct coalesce *coalesce = coalesce_new();
+    struct client *clients = calloc(4, sizeof *clients);
+    pthread_t threads[4];
+    size_t answered = 0;
+    (void)state;
+    assert_non_null(clients);
+    for (size_t i = 0; i < COUNT(threads); i++) {
+        clients[i].coalesce = coalesce;
+        assert_int_equal(pthread_create(&threads[i], NULL, ask, &clients[i]), 0);
+    }
+    for (size_t i = 0; i < COUNT(threads); i++)
+        pthread_join(threads[i], NULL);
+    for (size_t i = 0; i < COUNT(threads); i++)
+        answered += clients[i].answered;
+    assert_int_equal(answered, COUNT(threads) * ASKS);
+    assert_int_equal(coalesce_age(coalesce, NOW), -1);
+    free(clients);
+    coalesce_free(coalesce);
+    coalesce_free(NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_those_who_come_meanwhile_wait),
+        cmocka_unit_test(test_who_comes_next_takes_the_others_along),
+        cmocka_unit_test(test_slow_rounds_are_not_waited_for),
+        cmocka_unit_test(test_clearing_begins_nothing),
+        cmocka_unit_test(test_each_is_answered_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

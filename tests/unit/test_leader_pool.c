@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT
+ * leaders: no more than may, the first first, and never none while somebody could. */
+#include "server/leader_pool.h"
+
+#include "unit.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define THREADS (LEADER_POOL_LEADERS + 3)
+
+static struct leader_pool *leader_pool;
+
+/* One that comes after as many have joined as usually may. */
+struct late {
+    pthread_t id;
+    size_t number;
+    atomic_bool is_back;
+    bool result;
+};
+
+static void *join(void *argument)
+{
+    struct late *late = argument;
+    late->result = leader_pool_join(leader_pool, late->number);
+    atomic_store(&late->is_back, true);
+    return NULL;
+}
+
+static void start(struct late *late, size_t number)
+{
+    *late = (struct late){.number = number};
+    assert_int_equal(pthread_create(&late->id, NULL, join, late), 0);
+}
+
+static void await(struct late *late, bool result)
+{
+    pthread_join(late->id, NULL);
+    assert_int_equal(late->result, result);
+}
+
+/* Follows, as far as can be told within a moment. */
+static void assert_follows(struct late *late)
+{
+    usleep(20000);
+    assert_false(atomic_load(&late->is_back));
+}
+
+/* The first lead, as many as usually may. */
+static int setup(void **state)
+{
+    (void)state;
+    leader_pool = leader_pool_new(THREADS);
+    for (size_t i = 0; i < LEADER_POOL_LEADERS; i++)
+        assert_true(leader_pool_join(leader_pool, i));
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    leader_pool_free(leader_pool);
+    return 0;
+}
+
+static void all_but_one_step_down(void)
+{
+    for (size_t i = 1; i < LEADER_POOL_LEADERS; i++)
+        leader_pool_step_down(leader_pool, i);
+}
+
+static void test_one_that_leads_goes_on(void **state)
+{
+    struct late late;
+    (void)state;
+    assert_true(leader_pool_join(leader_pool, 0));
+    assert_true(leader_pool_join(leader_pool, 0));
+    start(&late, LEADER_POOL_LEADERS);
+    assert_follows(&late);
+    all_but_one_step_down();
+    assert_true(leader_pool_join(leader_pool, 1));
+    assert_follows(&late);
+    leader_pool_end(leader_pool);
+    await(&late, false);
+}
+
+static void test_the_last_who_steps_down_is_followed_by_the_first(void **state)
+{
+    struct late late[2];
+    (void)state;
+    start(&late[1], LEADER_POOL_LEADERS + 1);
+    assert_follows(&late[1]);
+    start(&late[0], LEADER_POOL_LEADERS);
+    assert_follows(&late[0]);
+    all_but_one_step_down();
+    assert_follows(&late[0]);
+    leader_pool_step_down(leader_pool, 0);
+    await(&late[0], true);
+    assert_follows(&late[1]);
+    leader_pool_step_down(leader_pool, LEADER_POOL_LEADERS);
+    await(&late[1], true);
+}
+
+static void test_who_does_not_lead_does_not_step_down(void **state)
+{
+    struct late late;
+    (void)state;
+    start(&late, LEADER_POOL_LEADERS);
+    assert_follows(&late);
+    for (size_t i = 0; i < LEADER_POOL_LEADERS; i++)
+        leader_pool_step_down(leader_pool, THREADS - 1);
+    all_but_one_step_down();
+    all_but_one_step_down();
+    assert_follows(&late);
+    leader_pool_step_down(leader_pool, 0);
+    await(&late, true);
+}
+
+static void test_all_may_lead_while_some_are_held_up(void **state)
+{
+    struct late late[2];
+    (void)state;
+    start(&late[0], LEADER_POOL_LEADERS);
+    start(&late[1], LEADER_POOL_LEADERS + 1);
+    assert_follows(&late[0]);
+    leader_pool_held_up(leader_pool, true);
+    await(&late[0], true);
+    await(&late[1], true);
+    assert_true(leader_pool_join(leader_pool, THREADS - 1));
+    leader_pool_held_up(leader_pool, false);
+    start(&late[0], LEADER_POOL_LEADERS);
+    assert_follows(&late[0]);
+    all_but_one_step_down();
+    for (size_t i = 0; i < THREADS; i++)
+        leader_pool_step_down(leader_pool, i);
+    await(&late[0], true);
+}
+
+static void test_the_end_is_the_end_for_all(void **state)
+{
+    struct late late[2];
+    (void)state;
+    start(&late[0], LEADER_POOL_LEADERS);
+    start(&late[1], LEADER_POOL_LEADERS + 1);
+    assert_follows(&late[0]);
+    leader_pool_end(leader_pool);
+    await(&late[0], false);
+    await(&late[1], false);
+    assert_false(leader_pool_join(leader_pool, 0));
+    leader_pool_step_down(leader_pool, 1);
+    assert_false(leader_pool_join(leader_pool, 1));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_one_that_leads_goes_on, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_last_who_steps_down_is_followed_by_the_first,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(test_who_does_not_lead_does_not_step_down, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_all_may_lead_while_some_are_held_up, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_end_is_the_end_for_all, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
