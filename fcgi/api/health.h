@@ -8,7 +8,7 @@
 #ifndef BBM_HEALTH_H
 #define BBM_HEALTH_H
 
-#include "api/migrations.h"
+#include "http/handler.h"
 
 handler health_liveness;
 handler health_readiness;

@@ -19,6 +19,16 @@ void json_add(struct json_object **whole, const char *key, struct json_object *p
         give_up(whole, part);
 }
 
+void json_add_int64(struct json_object **whole, const char *key, int64_t value)
+{
+    json_add(whole, key, json_object_new_int64(value));
+}
+
+void json_add_string(struct json_object **whole, const char *key, const char *value)
+{
+    json_add(whole, key, json_object_new_string(value));
+}
+
 void json_append(struct json_object **whole, struct json_object *part)
 {
     if (!*whole || !part || json_object_array_add(*whole, part))

@@ -10,12 +10,17 @@
 
 #include <json-c/json.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Each takes over `part`. Where that is NULL, or there is no memory to keep it, `*whole` is
  * released and set to NULL. A key is a literal, and not in the object yet: json-c need
  * neither copy nor look for it. */
 void json_add(struct json_object **whole, const char *key, struct json_object *part);
 void json_append(struct json_object **whole, struct json_object *part);
+
+/* The same for a number and for a text, which must be UTF-8. */
+void json_add_int64(struct json_object **whole, const char *key, int64_t value);
+void json_add_string(struct json_object **whole, const char *key, const char *value);
 
 /* The text of `whole` without a blank; it lives as long as that does. NULL where `whole` is, or
  * where there is no memory for all of it: json-c then leaves a piece out and goes on, and what it

@@ -2,7 +2,10 @@
  * The API: one table, and how a path finds its row. */
 #include "http/router.h"
 
+#include "api/actions.h"
 #include "api/health.h"
+#include "api/jobs.h"
+#include "api/list.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -10,25 +13,25 @@
 #include <string.h>
 
 static const struct route table[] = {
-    {"GET", "background-migrations", ACCESS_READ, migrations_list},
-    {"GET", "background-migrations/{id}", ACCESS_READ, migrations_one},
-    {"POST", "background-migrations/pause", ACCESS_WRITE, migrations_pause},
-    {"POST", "background-migrations/resume", ACCESS_WRITE, migrations_resume},
-    {"GET", "bbm/status", ACCESS_READ, migrations_list},
-    {"POST", "bbm/pause", ACCESS_WRITE, migrations_pause},
-    {"POST", "bbm/resume", ACCESS_WRITE, migrations_resume},
-    {"POST", "restart/{id}", ACCESS_WRITE, migrations_restart},
-    {"POST", "background-migrations/{id}/pause", ACCESS_WRITE, migrations_pause},
-    {"POST", "background-migrations/{id}/resume", ACCESS_WRITE, migrations_resume},
-    {"POST", "background-migrations/{id}/restart", ACCESS_WRITE, migrations_restart},
-    {"GET", "background-migrations/{id}/jobs", ACCESS_READ, migrations_jobs},
+    {"GET", "background-migrations", ACCESS_READ, list_all, true},
+    {"GET", "background-migrations/{id}", ACCESS_READ, list_one, false},
+    {"POST", "background-migrations/pause", ACCESS_WRITE, actions_pause, false},
+    {"POST", "background-migrations/resume", ACCESS_WRITE, actions_resume, false},
+    {"GET", "bbm/status", ACCESS_READ, list_all, true},
+    {"POST", "bbm/pause", ACCESS_WRITE, actions_pause, false},
+    {"POST", "bbm/resume", ACCESS_WRITE, actions_resume, false},
+    {"POST", "restart/{id}", ACCESS_WRITE, actions_restart, false},
+    {"POST", "background-migrations/{id}/pause", ACCESS_WRITE, actions_pause, false},
+    {"POST", "background-migrations/{id}/resume", ACCESS_WRITE, actions_resume, false},
+    {"POST", "background-migrations/{id}/restart", ACCESS_WRITE, actions_restart, false},
+    {"GET", "background-migrations/{id}/jobs", ACCESS_READ, jobs_page, false},
 };
 
 /* For monitoring; outside the bases, and under no prefix. */
 static const struct route operational[] = {
-    {"GET", "/-/liveness", ACCESS_NONE, health_liveness},
-    {"GET", "/-/readiness", ACCESS_NONE, health_readiness},
-    {"GET", "/-/metrics", ACCESS_NONE, health_metrics},
+    {"GET", "/-/liveness", ACCESS_NONE, health_liveness, false},
+    {"GET", "/-/readiness", ACCESS_NONE, health_readiness, false},
+    {"GET", "/-/metrics", ACCESS_NONE, health_metrics, false},
 };
 
 /* The mission's base, and the one the registry serves. */

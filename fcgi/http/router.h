@@ -7,8 +7,8 @@
 #ifndef BBM_ROUTER_H
 #define BBM_ROUTER_H
 
-#include "api/migrations.h"
 #include "auth/token.h"
+#include "http/handler.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -20,6 +20,7 @@ struct route {
     const char *pattern; /* under a base, or from the root; "{id}" stands for [1-9][0-9]* */
     enum access access;
     handler *handler;
+    bool coalesced; /* one answer of the handler serves all that wait for it (coalesce.h) */
 };
 
 enum router_verdict {

@@ -2,12 +2,12 @@
  * One request, from parameters to answer and log. */
 #include "http/service.h"
 
-#include "api/migrations.h"
 #include "auth/auth.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "http/handler.h"
 #include "http/request.h"
 #include "http/response.h"
 #include "http/router.h"
@@ -253,17 +253,26 @@ static void conclude_all(struct coalesce_waiter *waiters, bool good,
     log_write(&lines);
 }
 
+/* Gives `other` the answer, or the error, that the handler has made for `call`. */
+static void share_answer(const struct call *call, struct call *other)
+{
+    other->cached_body = cached_body_hold(call->cached_body);
+    other->body = json_object_get(call->body);
+    other->error = call->error;
+    other->error.detail = json_object_get(call->error.detail);
+}
+
 /* Reads the list for the first of a round, which has the least time left, and shares it. */
 static void run_round(struct service_thread *thread, struct coalesce_waiter *waiters,
                       const struct request_context *own, struct server *server)
 {
     struct call *call = &context_of(waiters)->call;
     call->store = thread->store;
-    bool good = migrations_list(call);
+    bool good = context_of(waiters)->match.route->handler(call);
     if (coalesce_end(thread->service->coalesce))
         server_wake(server);
     for (struct coalesce_waiter *other = waiters->next; other; other = other->next)
-        migrations_share(call, &context_of(other)->call);
+        share_answer(call, &context_of(other)->call);
     conclude_all(waiters, good, own);
 }
 
@@ -305,7 +314,7 @@ void service_look(struct service_thread *reserve, struct server *server)
 
 static bool is_for_rounds(const struct service_thread *thread, const struct request_context *x)
 {
-    return x->match.route->handler == migrations_list && x->fcgi->may_wait &&
+    return x->match.route->coalesced && x->fcgi->may_wait &&
            list_cache_len(thread->service->list_cache) <= ROUND_MOST;
 }
 

@@ -26,6 +26,13 @@ const char *store_status_name(int64_t status)
     return status >= 0 && status < 5 ? names[status] : "unknown";
 }
 
+const char *store_job_status_name(int64_t status)
+{
+    static const char *const names[] = {
+        [JOB_ACTIVE] = "active", [JOB_FINISHED] = "finished", [JOB_FAILED] = "failed"};
+    return status >= JOB_ACTIVE && status <= JOB_FAILED ? names[status] : "unknown";
+}
+
 /* From PostgreSQL's epoch, 2000-01-01, to Unix's, in microseconds. */
 #define POSTGRES_EPOCH (INT64_C(946684800) * 1000000)
 

@@ -34,6 +34,8 @@ enum job_status {
     JOB_FAILED = 3,
 };
 
+const char *store_job_status_name(int64_t status);
+
 /* A column that may be NULL, or absent on an older registry. */
 struct opt_int64 {
     bool given;

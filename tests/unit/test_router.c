@@ -2,6 +2,9 @@
  * Which row of the contract's table a request means, however the web server says it. */
 #include "unit.h"
 
+#include "api/actions.h"
+#include "api/jobs.h"
+#include "api/list.h"
 #include "http/router.h"
 
 #include <stdbool.h>
@@ -18,22 +21,21 @@ static const struct expected {
     int64_t id;
     const char *allow;
 } table[] = {
-    {"GET", "background-migrations", ACCESS_READ, migrations_list, 0, "GET, HEAD, OPTIONS"},
-    {"GET", "background-migrations/1", ACCESS_READ, migrations_one, 1, "GET, HEAD, OPTIONS"},
-    {"GET", "background-migrations/9223372036854775807", ACCESS_READ, migrations_one, INT64_MAX,
+    {"GET", "background-migrations", ACCESS_READ, list_all, 0, "GET, HEAD, OPTIONS"},
+    {"GET", "background-migrations/1", ACCESS_READ, list_one, 1, "GET, HEAD, OPTIONS"},
+    {"GET", "background-migrations/9223372036854775807", ACCESS_READ, list_one, INT64_MAX,
      "GET, HEAD, OPTIONS"},
-    {"POST", "background-migrations/pause", ACCESS_WRITE, migrations_pause, 0, "POST, OPTIONS"},
-    {"POST", "background-migrations/resume", ACCESS_WRITE, migrations_resume, 0, "POST, OPTIONS"},
-    {"GET", "bbm/status", ACCESS_READ, migrations_list, 0, "GET, HEAD, OPTIONS"},
-    {"POST", "bbm/pause", ACCESS_WRITE, migrations_pause, 0, "POST, OPTIONS"},
-    {"POST", "bbm/resume", ACCESS_WRITE, migrations_resume, 0, "POST, OPTIONS"},
-    {"POST", "restart/7", ACCESS_WRITE, migrations_restart, 7, "POST, OPTIONS"},
-    {"POST", "background-migrations/12/pause", ACCESS_WRITE, migrations_pause, 12, "POST, OPTIONS"},
-    {"POST", "background-migrations/12/resume", ACCESS_WRITE, migrations_resume, 12,
-     "POST, OPTIONS"},
-    {"POST", "background-migrations/9223372036854775807/restart", ACCESS_WRITE, migrations_restart,
+    {"POST", "background-migrations/pause", ACCESS_WRITE, actions_pause, 0, "POST, OPTIONS"},
+    {"POST", "background-migrations/resume", ACCESS_WRITE, actions_resume, 0, "POST, OPTIONS"},
+    {"GET", "bbm/status", ACCESS_READ, list_all, 0, "GET, HEAD, OPTIONS"},
+    {"POST", "bbm/pause", ACCESS_WRITE, actions_pause, 0, "POST, OPTIONS"},
+    {"POST", "bbm/resume", ACCESS_WRITE, actions_resume, 0, "POST, OPTIONS"},
+    {"POST", "restart/7", ACCESS_WRITE, actions_restart, 7, "POST, OPTIONS"},
+    {"POST", "background-migrations/12/pause", ACCESS_WRITE, actions_pause, 12, "POST, OPTIONS"},
+    {"POST", "background-migrations/12/resume", ACCESS_WRITE, actions_resume, 12, "POST, OPTIONS"},
+    {"POST", "background-migrations/9223372036854775807/restart", ACCESS_WRITE, actions_restart,
      INT64_MAX, "POST, OPTIONS"},
-    {"GET", "background-migrations/3/jobs", ACCESS_READ, migrations_jobs, 3, "GET, HEAD, OPTIONS"},
+    {"GET", "background-migrations/3/jobs", ACCESS_READ, jobs_page, 3, "GET, HEAD, OPTIONS"},
 };
 
 /* Its rows with an {id}. */

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT
+ * Migrations and jobs as JSON. */
+#include "api/row_json.h"
+
+#include "api/progress.h"
+#include "base/json.h"
+#include "base/text.h"
+
+/* The contract's word for a failure_error_code. */
+static const char *failure_name(int64_t code)
+{
+    static const char *const names[] = {
+        "unknown",       "invalid_bbm_table",        "invalid_bbm_column", "invalid_job_signature",
+        "max_job_retry", "invalid_batching_strategy"};
+    return code >= 0 && code < 6 ? names[code] : "unknown";
+}
+
+/* The text of a column, "" where it is NULL or absent. */
+static void add_str_view(struct json_object **object, const char *key, struct str_view text)
+{
+    json_add(object, key, text.at ? text_json(text.at, text.len) : json_object_new_string(""));
+}
+
+/* The number of a column, left out where it is NULL or absent. */
+static void add_opt_int64(struct json_object **object, const char *key, struct opt_int64 value)
+{
+    if (value.given)
+        json_add_int64(object, key, value.value);
+}
+
+static void add_time(struct json_object **object, const char *key, struct opt_int64 time)
+{
+    char text[32];
+    if (time.given && text_rfc3339(time.value, text))
+        json_add_string(object, key, text);
+}
+
+static void add_progress(struct json_object **object, const struct migration *migration)
+{
+    struct progress progress = progress_of(migration);
+    if (!progress.known)
+        return;
+    json_add(object, "progress", text_json_number(progress.percent));
+    json_add(object, "capped", json_object_new_boolean(progress.capped));
+    add_opt_int64(object, "estimated_seconds_remaining", progress_seconds_remaining(migration));
+}
+
+static void add_failure(struct json_object **object, struct opt_int64 code)
+{
+    add_opt_int64(object, "error_code", code);
+    if (code.given)
+        json_add_string(object, "error", failure_name(code.value));
+}
+
+struct json_object *row_json_migration(const struct migration *m)
+{
+    struct json_object *object = json_object_new_object();
+    json_add_int64(&object, "id", m->id);
+    add_str_view(&object, "name", m->name);
+    json_add_string(&object, "status", store_status_name(m->status));
+    add_str_view(&object, "job_signature_name", m->job_signature_name);
+    add_str_view(&object, "target_table", m->table_name);
+    add_str_view(&object, "target_column", m->column_name);
+    json_add_int64(&object, "batch_size", m->batch_size);
+    add_opt_int64(&object, "sub_batch_size", m->sub_batch_size);
+    json_add_int64(&object, "min_value", m->min_value);
+    json_add_int64(&object, "max_value", m->max_value);
+    add_str_view(&object, "batching_strategy", m->batching_strategy);
+    add_opt_int64(&object, "total_tuple_count", m->total_tuple_count);
+    add_failure(&object, m->failure_error_code);
+    json_add_int64(&object, "finished_jobs", m->finished_jobs);
+    json_add_int64(&object, "failed_jobs", m->failed_jobs);
+    add_progress(&object, m);
+    add_time(&object, "created_at", m->created_at);
+    add_time(&object, "updated_at", m->updated_at);
+    add_time(&object, "started_at", m->started_at);
+    add_time(&object, "finished_at", m->finished_at);
+    return object;
+}
+
+struct json_object *row_json_job(const struct job *job)
+{
+    struct json_object *object = json_object_new_object();
+    json_add_int64(&object, "id", job->id);
+    json_add_int64(&object, "min_value", job->min_value);
+    json_add_int64(&object, "max_value", job->max_value);
+    json_add_string(&object, "status", store_job_status_name(job->status));
+    json_add_int64(&object, "attempts", job->attempts);
+    add_failure(&object, job->failure_error_code);
+    add_time(&object, "created_at", job->created_at);
+    add_time(&object, "updated_at", job->updated_at);
+    add_time(&object, "started_at", job->started_at);
+    add_time(&object, "finished_at", job->finished_at);
+    return object;
+}
