@@ -9,9 +9,9 @@
 SELECT batched_background_migration_id AS migration_id,
        NULL::bigint AS open_id,
        NULL::smallint AS status,
-       count(*) AS jobs,
-       (SELECT max(id) FROM batched_background_migration_jobs) AS newest
-  FROM batched_background_migration_jobs
+       pg_catalog.count(*) AS jobs,
+       (SELECT pg_catalog.max(id) FROM public.batched_background_migration_jobs) AS newest
+  FROM public.batched_background_migration_jobs
  GROUP BY migration_id
  UNION ALL
 SELECT batched_background_migration_id,
@@ -19,5 +19,5 @@ SELECT batched_background_migration_id,
        status,
        NULL,
        NULL
-  FROM batched_background_migration_jobs
+  FROM public.batched_background_migration_jobs
  WHERE status <> 2

@@ -9,13 +9,13 @@
 -- the table analyzed from scanning it.)
 SELECT m.*,
        ARRAY (SELECT created_at
-                FROM batched_background_migration_jobs
+                FROM public.batched_background_migration_jobs
                WHERE id >= :mark::bigint
                ORDER BY id
-               LIMIT 2) = :newest::timestamptz[]
+               LIMIT 2) OPERATOR(pg_catalog.=) :newest::pg_catalog.timestamptz[]
        AND ARRAY (SELECT status
-                    FROM batched_background_migration_jobs
+                    FROM public.batched_background_migration_jobs
                    WHERE id = ANY (:open::bigint[])
-                   ORDER BY id) = :states::smallint[] AS jobs_unchanged
-  FROM batched_background_migrations AS m
+                   ORDER BY id) OPERATOR(pg_catalog.=) :states::smallint[] AS jobs_unchanged
+  FROM public.batched_background_migrations AS m
  WHERE :id::bigint IS NULL OR m.id = :id::bigint

@@ -2,9 +2,9 @@
 --   psql -v id=NULL -v mark=0 -v newest="'{}'" -f sql/glance_newest.sql
 SELECT m.*,
        ARRAY (SELECT created_at
-                FROM batched_background_migration_jobs
+                FROM public.batched_background_migration_jobs
                WHERE id >= :mark::bigint
                ORDER BY id
-               LIMIT 2) = :newest::timestamptz[] AS jobs_unchanged
-  FROM batched_background_migrations AS m
+               LIMIT 2) OPERATOR(pg_catalog.=) :newest::pg_catalog.timestamptz[] AS jobs_unchanged
+  FROM public.batched_background_migrations AS m
  WHERE :id::bigint IS NULL OR m.id = :id::bigint

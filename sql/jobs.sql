@@ -16,10 +16,10 @@
 -- One row more than the page holds is asked for, which tells whether there is more.
 WITH top AS MATERIALIZED (
     SELECT job.id
-      FROM batched_background_migrations AS m
+      FROM public.batched_background_migrations AS m
      CROSS JOIN LATERAL (
            SELECT id
-             FROM batched_background_migration_jobs
+             FROM public.batched_background_migration_jobs
             WHERE batched_background_migration_id = m.id
               AND (:last::bigint IS NULL OR id < :last::bigint)
             ORDER BY id DESC
@@ -30,11 +30,11 @@ SELECT (SELECT id - :look::bigint + 1
          WHERE :status::bigint IS NOT NULL
            AND id > :look::bigint) AS beyond,
        page.*
-  FROM batched_background_migrations AS m
+  FROM public.batched_background_migrations AS m
   LEFT JOIN (
        SELECT id, min_value, max_value, status, attempts, failure_error_code, created_at,
               updated_at, started_at, finished_at
-         FROM batched_background_migration_jobs
+         FROM public.batched_background_migration_jobs
         WHERE batched_background_migration_id = :id::bigint
           AND id <= (SELECT id FROM top)
           AND (:status::bigint IS NULL OR (status = :status::bigint

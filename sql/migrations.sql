@@ -15,10 +15,10 @@ SELECT m.*,
        job.batched_background_migration_id AS job_migration_id,
        job.status AS job_status,
        job.created_at AS job_created_at
-  FROM batched_background_migrations AS m
+  FROM public.batched_background_migrations AS m
   LEFT JOIN (
        (SELECT id, batched_background_migration_id, status, created_at
-          FROM batched_background_migration_jobs
+          FROM public.batched_background_migration_jobs
          WHERE id >= :mark::bigint
            AND (:id::bigint IS NULL
                 OR batched_background_migration_id = :id::bigint
@@ -27,7 +27,7 @@ SELECT m.*,
          LIMIT 1000)
        UNION ALL
        (SELECT id, batched_background_migration_id, status, created_at
-          FROM batched_background_migration_jobs
+          FROM public.batched_background_migration_jobs
          WHERE id = ANY (:open::bigint[]))) AS job
     ON job.batched_background_migration_id = m.id
     OR (:id::bigint IS NOT NULL AND job.id = :mark::bigint)

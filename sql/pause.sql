@@ -16,20 +16,20 @@ WITH candidate AS (
     SELECT id,
            name,
            status,
-           (status IN (1, 4) OR (status = 0 AND xmax = ANY (:worker::xid[]))) AS wanted
-      FROM batched_background_migrations
+           (status IN (1, 4) OR (status = 0 AND xmax = ANY (:worker::pg_catalog.xid[]))) AS wanted
+      FROM public.batched_background_migrations
      WHERE :id::bigint IS NULL OR id = :id::bigint),
 locked AS (
     SELECT id, status
-      FROM batched_background_migrations
+      FROM public.batched_background_migrations
      WHERE (:id::bigint IS NULL OR id = :id::bigint)
-       AND (status IN (1, 4) OR (status = 0 AND xmax = ANY (:worker::xid[])))
+       AND (status IN (1, 4) OR (status = 0 AND xmax = ANY (:worker::pg_catalog.xid[])))
      ORDER BY id
        FOR NO KEY UPDATE SKIP LOCKED),
 changed AS (
-    UPDATE batched_background_migrations AS m
+    UPDATE public.batched_background_migrations AS m
        SET status = 0,
-           updated_at = now()
+           updated_at = pg_catalog.now()
       FROM locked
      WHERE m.id = locked.id
        AND locked.status IN (1, 4)

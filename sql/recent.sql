@@ -2,10 +2,10 @@
 --   psql -v ids='{1,2}' -v mark=1000 -f sql/recent.sql
 SELECT migration_id,
        job.created_at
-  FROM unnest(:ids::bigint[]) AS migration_id
+  FROM pg_catalog.unnest(:ids::bigint[]) AS migration_id
  CROSS JOIN LATERAL (
        SELECT id, created_at
-         FROM batched_background_migration_jobs
+         FROM public.batched_background_migration_jobs
         WHERE batched_background_migration_id = migration_id
           AND id <= :mark::bigint
         ORDER BY id DESC

@@ -7,10 +7,10 @@
 SELECT id,
        name,
        status,
-       EXISTS (SELECT FROM pg_attribute
-                WHERE attrelid = 'batched_background_migrations'::regclass
+       EXISTS (SELECT FROM pg_catalog.pg_attribute
+                WHERE attrelid = 'public.batched_background_migrations'::pg_catalog.regclass::pg_catalog.oid
                   AND attname = 'failure_error_code'
                   AND NOT attisdropped
-                  AND has_column_privilege(attrelid, attnum, 'UPDATE')) AS has_error_code
-  FROM batched_background_migrations
+                  AND pg_catalog.has_column_privilege(attrelid, attnum, 'UPDATE')) AS has_error_code
+  FROM public.batched_background_migrations
  WHERE id = :id::bigint

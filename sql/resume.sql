@@ -5,19 +5,19 @@
 -- outcome: as in pause.sql
 WITH candidate AS (
     SELECT id, name, status, status = 0 AS wanted
-      FROM batched_background_migrations
+      FROM public.batched_background_migrations
      WHERE :id::bigint IS NULL OR id = :id::bigint),
 locked AS (
     SELECT id
-      FROM batched_background_migrations
+      FROM public.batched_background_migrations
      WHERE (:id::bigint IS NULL OR id = :id::bigint)
        AND status = 0
      ORDER BY id
        FOR NO KEY UPDATE SKIP LOCKED),
 changed AS (
-    UPDATE batched_background_migrations AS m
+    UPDATE public.batched_background_migrations AS m
        SET status = 1,
-           updated_at = now()
+           updated_at = pg_catalog.now()
       FROM locked
      WHERE m.id = locked.id
     RETURNING m.id)

@@ -17,6 +17,10 @@
 
 BEGIN;
 
+-- Who runs this may do much, so nothing that others can create in schema public may stand in for one of
+-- PostgreSQL's functions and operators here.
+SET LOCAL search_path TO pg_catalog, pg_temp;
+
 SELECT format('CREATE ROLE %I LOGIN', :'role')
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'role')
 \gexec
@@ -54,6 +58,9 @@ ALTER ROLE :"role" SET statement_timeout TO :'statement_timeout';
 ALTER ROLE :"role" SET lock_timeout TO :'lock_timeout';
 -- A service that hangs or is cut off amid a transaction must not hold rows that the worker needs.
 ALTER ROLE :"role" SET idle_in_transaction_session_timeout TO :'idle_in_transaction_session_timeout';
+-- Every statement of the service names the schema of what it uses. With this, no object that others
+-- create in schema public is even looked at.
+ALTER ROLE :"role" SET search_path TO pg_catalog, pg_temp;
 
 -- Only where it has been taken from PUBLIC: it is the database owner's to give.
 SELECT format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), :'role')

@@ -11,15 +11,15 @@
 -- it was read finds all that was committed before.
 WITH locks AS MATERIALIZED (
     SELECT locktype, database, classid, objid, objsubid, relation, transactionid, pid, mode
-      FROM pg_locks
+      FROM pg_catalog.pg_locks
      WHERE granted),
 worker AS (
     SELECT pid
       FROM locks
      WHERE locktype = 'advisory'
-       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-       AND classid = 0
-       AND objid = 1
+       AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+       AND classid = '0'
+       AND objid = '1'
        AND objsubid = 1
        AND mode = 'ExclusiveLock'),
 held AS (
@@ -33,12 +33,12 @@ transaction AS (
        AND mode = 'ExclusiveLock')
 SELECT EXISTS (SELECT FROM worker) AS in_run,
        EXISTS (SELECT FROM held
-                WHERE relation = 'batched_background_migrations'::regclass) AS has_chosen,
+                WHERE relation = 'public.batched_background_migrations'::pg_catalog.regclass::pg_catalog.oid) AS has_chosen,
        EXISTS (SELECT FROM held
-                WHERE relation = 'batched_background_migration_jobs'::regclass
+                WHERE relation = 'public.batched_background_migration_jobs'::pg_catalog.regclass::pg_catalog.oid
                   AND mode = 'RowExclusiveLock') AS past_choosing,
-       EXISTS (SELECT FROM batched_background_migrations AS m
+       EXISTS (SELECT FROM public.batched_background_migrations AS m
                  JOIN transaction ON m.xmax = transaction.xid) AS has_marked,
-       EXISTS (SELECT FROM batched_background_migrations
+       EXISTS (SELECT FROM public.batched_background_migrations
                 WHERE status = 4) AS one_is_running,
-       (SELECT array_agg(xid)::text FROM transaction) AS xids
+       (SELECT pg_catalog.array_agg(xid)::pg_catalog.text FROM transaction) AS xids

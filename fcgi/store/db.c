@@ -482,7 +482,8 @@ void db_free(struct db *db)
 
 bool db_begin(struct db *db, int64_t deadline, struct error *error)
 {
-    PQclear(db_run(db, "BEGIN", NULL, 0, DB_RETRY, deadline, error));
+    PQclear(db_run(db, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", NULL, 0, DB_RETRY,
+                   deadline, error));
     if (error->status)
         return false;
     db->in_transaction = true;
@@ -493,8 +494,8 @@ bool db_begin(struct db *db, int64_t deadline, struct error *error)
     int64_t left = deadline - clock_ms();
     snprintf(ms, sizeof ms, "%d", left > 200 ? (int)(left - 100) : 100);
     const char *const params[] = {ms};
-    PQclear(db_run(db, "SELECT set_config('lock_timeout', $1, true)", params, 1, DB_ONCE, deadline,
-                   error));
+    PQclear(db_run(db, "SELECT pg_catalog.set_config('lock_timeout', $1, true)", params, 1, DB_ONCE,
+                   deadline, error));
     return !error->status;
 }
 

@@ -322,7 +322,7 @@ def test_a_write_is_sent_once_and_its_outcome_said_to_be_unknown(scene):
         "-c", "CREATE TABLE seen (id bigint)",
         "-c", "GRANT INSERT ON seen TO PUBLIC",
         "-c", "CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS"
-              " $$ BEGIN INSERT INTO seen VALUES (NEW.id); RETURN NEW; END $$",
+              " $$ BEGIN INSERT INTO public.seen VALUES (NEW.id); RETURN NEW; END $$",
         "-c", "CREATE TRIGGER see AFTER UPDATE ON batched_background_migrations FOR EACH ROW EXECUTE FUNCTION see()",
     )  # fmt: skip
     scene.served()
@@ -341,7 +341,7 @@ def test_a_write_is_sent_once_and_its_outcome_said_to_be_unknown(scene):
     assert scene.ask("POST", routes.PAUSE)[0].json["migrations"] == []
 
 
-@pytest.mark.parametrize("lost, unknown", [(b"COMMIT", True), (b"UPDATE", False)])
+@pytest.mark.parametrize("lost, unknown", [(b"COMMIT\0", True), (b"UPDATE", False)])
 def test_a_restart_lost_on_the_way(scene, lost, unknown):
     """It is one transaction: lost before its end it was not done, and at its end nobody knows."""
     with contextlib.closing(scene.cluster.connect(scene.database.name)) as connection, connection.cursor() as cursor:

@@ -39,7 +39,7 @@ KEY = {"pause": "not_paused", "resume": "not_resumed", "restart": "not_restarted
 HISTORY = f"""
 CREATE TABLE history (number bigserial, id bigint, old int, new int, who text, code int, xid bigint, at timestamptz);
 CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
-    INSERT INTO history (id, old, new, who, code, xid, at) VALUES (
+    INSERT INTO public.history (id, old, new, who, code, xid, at) VALUES (
         NEW.id, CASE TG_OP WHEN 'UPDATE' THEN OLD.status END, NEW.status,
         CASE session_user WHEN '{SERVICE_ROLE}' THEN 'service' ELSE current_setting('application_name') END,
         NEW.failure_error_code, pg_current_xact_id()::text::bigint, clock_timestamp());

@@ -76,28 +76,28 @@ def test_it_has_no_attributes_memberships_or_possessions(database):
 
 
 FORBIDDEN = {
-    "insert a migration": "INSERT INTO batched_background_migrations (name) VALUES ('x')",
-    "delete migrations": "DELETE FROM batched_background_migrations",
-    "truncate": "TRUNCATE batched_background_migrations CASCADE",
-    "rename a migration": "UPDATE batched_background_migrations SET name = 'x'",
-    "another job": "UPDATE batched_background_migrations SET job_signature_name = 'x'",
-    "another batch size": "UPDATE batched_background_migrations SET batch_size = 1",
-    "insert a job": "INSERT INTO batched_background_migration_jobs (min_value, max_value) VALUES (1, 1)",
-    "delete jobs": "DELETE FROM batched_background_migration_jobs",
-    "finish a job": "UPDATE batched_background_migration_jobs SET status = 2",
-    "lock a table": "BEGIN; LOCK TABLE batched_background_migrations IN EXCLUSIVE MODE",
-    "read another table": "SELECT * FROM repositories",
+    "insert a migration": "INSERT INTO public.batched_background_migrations (name) VALUES ('x')",
+    "delete migrations": "DELETE FROM public.batched_background_migrations",
+    "truncate": "TRUNCATE public.batched_background_migrations CASCADE",
+    "rename a migration": "UPDATE public.batched_background_migrations SET name = 'x'",
+    "another job": "UPDATE public.batched_background_migrations SET job_signature_name = 'x'",
+    "another batch size": "UPDATE public.batched_background_migrations SET batch_size = 1",
+    "insert a job": "INSERT INTO public.batched_background_migration_jobs (min_value, max_value) VALUES (1, 1)",
+    "delete jobs": "DELETE FROM public.batched_background_migration_jobs",
+    "finish a job": "UPDATE public.batched_background_migration_jobs SET status = 2",
+    "lock a table": "BEGIN; LOCK TABLE public.batched_background_migrations IN EXCLUSIVE MODE",
+    "read another table": "SELECT * FROM public.repositories",
     "read another schema": "SELECT * FROM partitions.blobs",
-    "make a table": "CREATE TABLE x (id int)",
+    "make a table": "CREATE TABLE public.x (id int)",
     "make a schema": "CREATE SCHEMA x",
-    "make a function": "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
-    "change a table": "ALTER TABLE batched_background_migrations ADD COLUMN x int",
-    "drop an index": "DROP INDEX index_batched_background_migrations_on_status",
+    "make a function": "CREATE FUNCTION public.f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    "change a table": "ALTER TABLE public.batched_background_migrations ADD COLUMN x int",
+    "drop an index": "DROP INDEX public.index_batched_background_migrations_on_status",
     "make a role": "CREATE ROLE x",
     "become another": "SET ROLE postgres",
     "read a file": "SELECT pg_read_file('/etc/passwd')",
-    "write a file": "COPY batched_background_migrations TO '/tmp/x'",
-    "run a program": "COPY batched_background_migrations TO PROGRAM 'true'",
+    "write a file": "COPY public.batched_background_migrations TO '/tmp/x'",
+    "run a program": "COPY public.batched_background_migrations TO PROGRAM 'true'",
     "end the worker": "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'postgres'",
     "read passwords": "SELECT rolpassword FROM pg_authid",
 }
@@ -114,6 +114,11 @@ def test_it_does_not_see_others_statements(role):
     assert role.fetchone() == (0,)
 
 
+def test_it_looks_for_nothing_in_public(role):
+    role.execute("SHOW search_path")
+    assert role.fetchone() == ("pg_catalog, pg_temp",)
+
+
 def test_its_time_limits_hold_without_being_asked_for(role):
     """Set on the role: behind PgBouncer no client's SET would do."""
     for name, expected in (
@@ -128,14 +133,14 @@ def privileges(database):
         "SELECT relname, relacl::text, ARRAY(SELECT attname || attacl::text FROM pg_attribute"
         " WHERE attrelid = c.oid AND attacl IS NOT NULL ORDER BY attnum) AS columns FROM pg_class c"
         " WHERE relacl IS NOT NULL ORDER BY c.oid"
-    ) + database.rows("SELECT * FROM pg_roles r LEFT JOIN pg_db_role_setting s ON s.setrole = r.oid WHERE rolname = %s",
+    ) + database.rows("SELECT * FROM pg_roles r LEFT JOIN pg_db_role_setting s ON s.setrole = r.oid WHERE rolname = %s ORDER BY setdatabase",
                       (SERVICE_ROLE,))  # fmt: skip
 
 
 def test_it_cannot_give_its_rights_away(database, role):
     """PostgreSQL warns, and grants nothing."""
     before = privileges(database)
-    role.execute("GRANT SELECT, UPDATE (name, status) ON batched_background_migrations TO PUBLIC")
+    role.execute("GRANT SELECT, UPDATE (name, status) ON public.batched_background_migrations TO PUBLIC")
     assert privileges(database) == before
 
 

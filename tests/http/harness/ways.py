@@ -3,6 +3,7 @@
 import datetime
 import os
 
+import psycopg2
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -23,7 +24,7 @@ unix_socket_dir =
 auth_type = trust
 auth_file = {folder}/users
 pool_mode = transaction
-default_pool_size = 2
+default_pool_size = {pool_size}
 max_client_conn = 400
 """
 HBA_TLS = """
@@ -45,7 +46,8 @@ def cluster_by(way, workspace):
 
 
 class PgBouncer:
-    def __init__(self, workspace, name, server):
+    def __init__(self, workspace, name, server, pool_size=2):
+        self.pool_size = pool_size
         self.folder = workspace.folder(name)
         workspace.file(f"{name}/users", f'"{SERVICE_ROLE}" ""\n')
         self.workspace = workspace
@@ -54,7 +56,7 @@ class PgBouncer:
         self.server, self.port = on_free_port(self._start)
 
     def _start(self, port):
-        text = PGBOUNCER.format(server=self.behind, port=port, folder=self.folder)
+        text = PGBOUNCER.format(server=self.behind, port=port, folder=self.folder, pool_size=self.pool_size)
         file = self.workspace.file(f"{self.name}/pgbouncer.ini", text)
         server = Server("pgbouncer", ["/usr/sbin/pgbouncer", file], os.path.join(self.folder, "log"))
         try:
@@ -68,6 +70,13 @@ class PgBouncer:
     def stop(self):
         # SIGINT: it waits for queries under way, of which there are none left.
         self.server.stop()
+
+
+def connect(place, dbname, user):
+    """A client of its own on the way that a service's configuration names."""
+    connection = psycopg2.connect(host=place["host"], port=place["port"], dbname=dbname, user=user)
+    connection.autocommit = True
+    return connection
 
 
 def tls(workspace, name):
