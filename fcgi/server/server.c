@@ -152,15 +152,14 @@ static void listen_again(struct server *server)
 {
     if (server->listening || atomic_load(&server->stopping) || !has_room(server))
         return;
-    server->listening =
-        epoll_add(server->epoll, server->listener->fd, EPOLLIN | EPOLLEXCLUSIVE, EVENT_LISTENER);
+    server->listening = listener_watch(server->listener, server->epoll, EVENT_LISTENER);
 }
 
 static void listen_pause(struct server *server)
 {
     if (!server->listening)
         return;
-    epoll_ctl(server->epoll, EPOLL_CTL_DEL, server->listener->fd, NULL);
+    listener_unwatch(server->listener, server->epoll);
     server->listening = false;
 }
 
@@ -570,7 +569,7 @@ static struct connection *accept_one(struct server *server)
     struct connection *c = connection_new(server);
     if (!c)
         return NULL;
-    int fd = accept4(server->listener->fd, NULL, NULL, SOCK_CLOEXEC);
+    int fd = listener_accept(server->listener);
     if (fd < 0) {
         accept_none(server, c, errno);
         return NULL;
@@ -874,17 +873,13 @@ static void watch(struct server *server, const sigset_t *signals)
 static void stop_listening(struct server *server)
 {
     struct connection *c;
-    int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
     pthread_mutex_lock(&server->table);
     listen_pause(server);
     pthread_mutex_unlock(&server->table);
     listener_unlink(server->listener);
     while ((c = accept_one(server)))
         hand_over(server, c);
-    if (nothing < 0)
-        return; /* out of descriptors: it is let go at the end */
-    dup2(nothing, server->listener->fd);
-    close(nothing);
+    listener_replace(server->listener);
 }
 
 /* Lets the threads finish what is under way. True when all of it was. */

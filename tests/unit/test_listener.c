@@ -34,7 +34,7 @@ static void assert_not_opened(const struct conf *conf, const char *expected)
     char why[512];
     assert_false(listener_open(&listener, conf, why, sizeof why));
     assert_says(why, expected);
-    assert_int_equal(listener.fd, -1);
+    assert_int_equal(listener.count, 0);
     assert_null(listener.path);
 }
 
@@ -46,7 +46,7 @@ static struct listener opened(const struct conf *conf)
     if (!listener_open(&listener, conf, why, sizeof why))
         fail_msg("not opened: %s", why);
     /* As an epoll set shared by threads wants it. */
-    assert_true(fcntl(listener.fd, F_GETFL) & O_NONBLOCK);
+    assert_true(fcntl(listener.fds[0], F_GETFL) & O_NONBLOCK);
     return listener;
 }
 
@@ -87,10 +87,9 @@ static void test_listen_that_is_fit(void **state)
 static void test_listen_that_is_not(void **state)
 {
     static const char *const unfit[] = {
-        "",         "9000",       "localhost", "localhost:", "localhost:http",
-        "host:0",   "host:65536", "host:-1",   "host:+80",   "host: 80",
-        "host:80x", "::1:9000",   "a:b:9000",  ":",          "host:99999999999999999999",
-        "[::1]",    "host:9000 ",
+        "",         "9000",     "localhost", "localhost:", "localhost:http",
+        "host:-1",  "host:+80", "host: 80",  "host:80x",   "::1:9000",
+        "a:b:9000", ":",        "[::1]",     "host:9000 ",
     };
     char why[512];
     (void)state;
@@ -100,6 +99,19 @@ static void test_listen_that_is_not(void **state)
             fail_msg("taken: %s", unfit[i]);
         assert_says(why, "neither a path nor host:port; write /run/");
         assert_not_opened(&conf, "neither a path nor host:port");
+    }
+}
+
+static void test_port_out_of_range(void **state)
+{
+    static const char *const ports[] = {"host:0", "host:65536", "127.0.0.1:99999",
+                                        "host:99999999999999999999"};
+    char why[512];
+    (void)state;
+    for (size_t i = 0; i < COUNT(ports); i++) {
+        struct conf conf = conf_of(ports[i]);
+        assert_false(listener_check(&conf, why, sizeof why));
+        assert_says(why, "the port is not from 1 to 65535; write it as 127.0.0.1:9000");
     }
 }
 
@@ -148,7 +160,7 @@ static void test_socket_file(void **state)
     assert_int_equal(there.st_mode & 07777, 0604);
     assert_true(connects_unix(path));
     listener_close(&listener);
-    assert_int_equal(listener.fd, -1);
+    assert_int_equal(listener.count, 0);
     assert_int_equal(stat(path, &there), -1);
     listener_close(&listener); /* twice does no harm */
 }
@@ -237,7 +249,7 @@ static struct sockaddr_in address_of(const struct listener *listener)
 {
     struct sockaddr_in address;
     socklen_t len = sizeof address;
-    assert_int_equal(getsockname(listener->fd, (struct sockaddr *)&address, &len), 0);
+    assert_int_equal(getsockname(listener->fds[0], (struct sockaddr *)&address, &len), 0);
     return address;
 }
 
@@ -287,7 +299,83 @@ static void test_host_that_is_none(void **state)
     assert_not_opened(&conf, "write it as 127.0.0.1:9000");
 }
 
-/* ---- descriptor 0 ---- */
+/* All addresses of the host, in both families. */
+static void test_all_addresses(void **state)
+{
+    struct listener listener;
+    char listen[64];
+    char why[512];
+    (void)state;
+    for (int tries = 0;; tries++) {
+        char loopback[64];
+        free_port(loopback, sizeof loopback);
+        snprintf(listen, sizeof listen, ":%s", strrchr(loopback, ':') + 1);
+        struct conf conf = conf_of(listen);
+        if (listener_open(&listener, &conf, why, sizeof why))
+            break;
+        if (tries == 9)
+            fail_msg("not opened: %s", why);
+    }
+    in_port_t port = htons((in_port_t)strtol(listen + 1, NULL, 10));
+    struct sockaddr_in v4 = {AF_INET, port, {htonl(INADDR_LOOPBACK)}, {0}};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = port};
+    v6.sin6_addr = in6addr_loopback;
+    assert_true(connects((struct sockaddr *)&v4, sizeof v4));
+    int fd = listener_accept(&listener);
+    assert_true(fd >= 0);
+    close(fd);
+    if (listener.count > 1) { /* the host has IPv6 */
+        assert_true(connects((struct sockaddr *)&v6, sizeof v6));
+        fd = listener_accept(&listener);
+        assert_true(fd >= 0);
+        close(fd);
+    }
+    assert_int_equal(listener_accept(&listener), -1);
+    assert_int_equal(errno, EAGAIN);
+    listener_close(&listener);
+}
+
+static void test_address_of_another_host(void **state)
+{
+    char why[512];
+    struct conf conf = conf_of("192.0.2.1:9000");
+    (void)state;
+    assert_not_opened(&conf, "Cannot assign requested address; this host has no such address");
+    assert_false(listener_try(&conf, why, sizeof why));
+    assert_says(why, "this host has no such address");
+}
+
+/* ---- trying without opening ---- */
+
+static void test_try(void **state)
+{
+    char path[sizeof unit_folder + 64];
+    char why[512];
+    struct stat there;
+    (void)state;
+    snprintf(path, sizeof path, "%s", unit_path("try.sock"));
+    struct conf conf = conf_of(path);
+    assert_true(listener_try(&conf, why, sizeof why));
+    assert_int_equal(stat(path, &there), -1);
+
+    struct listener served = opened(&conf);
+    assert_true(listener_try(&conf, why, sizeof why));
+    assert_true(connects_unix(path));
+    listener_close(&served);
+
+    conf = conf_of(unit_path("missing/x.sock"));
+    assert_false(listener_try(&conf, why, sizeof why));
+    assert_says(why, "No such file or directory; its folder must exist");
+    conf = conf_of(unit_write("file.txt", "text"));
+    assert_false(listener_try(&conf, why, sizeof why));
+    assert_says(why, "exists and is no socket");
+    conf = conf_of("127.0.0.1:9000");
+    assert_true(listener_try(&conf, why, sizeof why));
+    conf = conf_of(NULL);
+    assert_true(listener_try(&conf, why, sizeof why));
+}
+
+/* ---- inherited ---- */
 
 /* Puts `fd` at descriptor 0; returns what was there. */
 static int put_at_0(int fd)
@@ -312,8 +400,8 @@ static void test_inherited(void **state)
     snprintf(path, sizeof path, "%s", unit_path("inherited.sock"));
     struct conf theirs = conf_of(path);
     struct listener manager = opened(&theirs);
-    assert_int_equal(fcntl(manager.fd, F_SETFL, 0), 0); /* as a manager hands it over */
-    int saved = put_at_0(manager.fd);
+    assert_int_equal(fcntl(manager.fds[0], F_SETFL, 0), 0); /* as a manager hands it over */
+    int saved = put_at_0(manager.fds[0]);
 
     struct conf conf = conf_of(NULL);
     struct listener listener;
@@ -324,13 +412,76 @@ static void test_inherited(void **state)
     put_back(saved);
 
     assert_true(good);
-    assert_int_equal(found.fd, STDIN_FILENO);
+    assert_int_equal(found.count, 1);
+    assert_int_equal(found.fds[0], STDIN_FILENO);
     assert_true(found.inherited);
     assert_null(found.path);
     assert_true(nonblocking);
     /* The file is the manager's, who still listens on it. */
     assert_true(connects_unix(path));
     listener_close(&manager);
+}
+
+/* A supervisor's socket goes before fcgi.listen. */
+static void test_inherited_goes_before_listen(void **state)
+{
+    char path[sizeof unit_folder + 64];
+    char why[512];
+    struct listener listener;
+    struct stat there;
+    (void)state;
+    snprintf(path, sizeof path, "%s", unit_path("first.sock"));
+    struct conf theirs = conf_of(path);
+    struct listener manager = opened(&theirs);
+    int saved = put_at_0(manager.fds[0]);
+    struct conf conf = conf_of(unit_path("second.sock"));
+    bool good = listener_open(&listener, &conf, why, sizeof why);
+    struct listener found = listener;
+    listener_close(&listener);
+    put_back(saved);
+    listener_close(&manager);
+    assert_true(good);
+    assert_true(found.inherited);
+    assert_int_equal(found.fds[0], STDIN_FILENO);
+    assert_int_equal(stat(unit_path("second.sock"), &there), -1);
+}
+
+/* sd_listen_fds(3): only where LISTEN_PID names this process. */
+static void test_listen_fds(void **state)
+{
+    char path[sizeof unit_folder + 64];
+    char why[512];
+    char pid[32];
+    struct listener listener;
+    (void)state;
+    snprintf(path, sizeof path, "%s", unit_path("passed.sock"));
+    struct conf theirs = conf_of(path);
+    struct listener manager = opened(&theirs);
+    int saved = dup(3);
+    assert_true(manager.fds[0] == 3 || dup2(manager.fds[0], 3) == 3);
+    struct conf conf = conf_of(NULL);
+    setenv("LISTEN_FDS", "1", 1);
+    setenv("LISTEN_PID", "1", 1);
+    bool by_another = listener_open(&listener, &conf, why, sizeof why);
+    snprintf(pid, sizeof pid, "%ld", (long)getpid());
+    setenv("LISTEN_PID", pid, 1);
+    bool good = listener_open(&listener, &conf, why, sizeof why);
+    unsetenv("LISTEN_PID");
+    unsetenv("LISTEN_FDS");
+    struct listener found = listener;
+    listener_unlink(&manager);
+    listener_close(&listener);
+    if (manager.fds[0] != 3)
+        listener_close(&manager);
+    if (saved >= 0) {
+        dup2(saved, 3);
+        close(saved);
+    }
+    assert_false(by_another);
+    assert_true(good);
+    assert_true(found.inherited);
+    assert_int_equal(found.count, 1);
+    assert_int_equal(found.fds[0], 3);
 }
 
 static void test_nothing_inherited(void **state)
@@ -358,6 +509,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_listen_that_is_fit),
         cmocka_unit_test(test_listen_that_is_not),
+        cmocka_unit_test(test_port_out_of_range),
         cmocka_unit_test(test_long_path),
         cmocka_unit_test(test_group_that_is_none),
         cmocka_unit_test(test_socket_file),
@@ -369,6 +521,11 @@ int main(void)
         cmocka_unit_test(test_folder_that_is_none),
         cmocka_unit_test(test_tcp),
         cmocka_unit_test(test_host_that_is_none),
+        cmocka_unit_test(test_all_addresses),
+        cmocka_unit_test(test_address_of_another_host),
+        cmocka_unit_test(test_try),
+        cmocka_unit_test(test_inherited_goes_before_listen),
+        cmocka_unit_test(test_listen_fds),
         cmocka_unit_test(test_inherited),
         cmocka_unit_test(test_nothing_inherited),
     };
