@@ -2,7 +2,9 @@
 #
 #   make          build/bbm-fcgi
 #   make run      installs what is missing, starts a demo on loopback
-#   make test     installs what is missing, runs all tests
+#   make test     installs what is missing, runs all tests; ARGS='-k pause': those
+#   make test-debian  make test from a clean clone in a bare Debian of each supported release;
+#                 SUITES=sid: another one, KEEP=1: keeps it, ARGS as above; see tests/debian
 #   make test SANITIZE=address,undefined
 #   make bench    installs what is missing, compares: build/bench.md; BENCH='--rounds 2'
 #   make test-slow, soak (SOAK_SECONDS=1800), coverage: what takes longer
@@ -70,8 +72,8 @@ MAN8     := $(PREFIX)/share/man/man8
 SHARE    := $(PREFIX)/share/bbm-fcgi
 DEPLOYED := $(filter-out deploy/demo/% deploy/man/%,$(wildcard deploy/*/*))
 
-.PHONY: all deps deps-test deps-bench unit fuzzers fuzz race run test test-slow test-threads soak \
-        soak-tokens cost memcheck coverage bench lint format clean install uninstall
+.PHONY: all deps deps-test deps-bench deps-debian unit fuzzers fuzz race run test test-debian test-slow \
+        test-threads soak soak-tokens cost memcheck coverage bench lint format clean install uninstall
 .DELETE_ON_ERROR:
 
 all: $(BUILD)/bbm-fcgi
@@ -155,13 +157,19 @@ deps-test:
 deps-bench:
 	deploy/demo/packages --bench
 
+deps-debian:
+	deploy/demo/packages --debian
+
 run: deps
 	$(MAKE) all
 	BBM_BUILD="$(abspath $(BUILD))" exec deploy/demo/run
 
 test: deps-test
 	$(MAKE) all unit
-	BBM_BUILD="$(abspath $(BUILD))" tests/run
+	BBM_BUILD="$(abspath $(BUILD))" tests/run $(ARGS)
+
+test-debian: deps-debian
+	SUITES="$(SUITES)" KEEP="$(KEEP)" tests/debian $(ARGS)
 
 # With the tests that have to wait, and a minute of random input.
 test-slow: deps-test
