@@ -134,10 +134,10 @@ def accesses(plan):
         if node["Node Type"] == "Bitmap Heap Scan" and node["Relation Name"] == JOBS:
             continue  # the index scan below it is what is looked at
         if node.get("Relation Name") == JOBS and node["Node Type"] not in ("ModifyTable", "LockRows") or index:
-            # An index that is read without a condition is a scan, too.
-            by = index if index is None or "Index Cond" in node else "whole index"
             rows = (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
-            yield by or "scan", rows
+            # max(id) reads an index without a condition since PostgreSQL 17, and stops at its first entry.
+            whole = "Index Cond" not in node and rows >= MANY / 2
+            yield ("scan" if index is None else "whole_index" if whole else index), rows
 
 
 def test_every_statement_has_a_line():
@@ -175,7 +175,7 @@ def test_a_scan_is_seen(database, words):
         assert sum(rows for access, rows in accesses(plan) if access == "scan") >= MANY / 10
         cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) SELECT id FROM {JOBS} ORDER BY id")
         plan = cursor.fetchone()[0][0]["Plan"]
-        assert {access for access, _ in accesses(plan)} <= {"scan", "whole index"}
+        assert {access for access, _ in accesses(plan)} <= {"scan", "whole_index"}
 
 
 def test_a_thousand_pages(house, database, words, keys, record_property):

@@ -91,7 +91,7 @@ class Holder:
         self.kid = fingerprint(self.private.public_key())
         self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self.issuer = issuer
-        now = datetime.datetime.utcnow()
+        now = datetime.datetime.now(datetime.timezone.utc)
         builder = (
             x509.CertificateBuilder()
             .subject_name(self.name)

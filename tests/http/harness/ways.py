@@ -30,6 +30,7 @@ max_client_conn = 400
 HBA_TLS = """
 local all,replication all trust
 hostssl all all 127.0.0.1/32 trust
+hostssl all all ::1/128 trust
 """
 
 
@@ -83,6 +84,7 @@ def tls(workspace, name):
     """A cluster that takes nothing but TLS, and knows itself as localhost; and where it is."""
     key, certificate = self_signed("localhost")
     files = {
+        "listen_addresses": "localhost",  # all that the name stands for, in whatever order
         "ssl": "on",
         "ssl_key_file": workspace.file(f"{name}.key", key, mode=0o600),
         "ssl_cert_file": workspace.file(f"{name}.crt", certificate),
@@ -96,7 +98,7 @@ def self_signed(host):
     """A key and a certificate for this name, and no address, in PEM."""
     private = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
-    now = datetime.datetime.utcnow()
+    now = datetime.datetime.now(datetime.timezone.utc)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
