@@ -4,11 +4,14 @@
 #include "base/clock.h"
 #include "base/conf.h"
 #include "base/log.h"
+#include "check.h"
 #include "http/service.h"
 #include "server/listener.h"
 #include "server/server.h"
 #include "store/db.h"
+#include "store/environment.h"
 
+#include <getopt.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,19 +30,28 @@ enum {
 };
 
 static const char usage[] =
-    "usage: bbm-fcgi [-c FILE] [-t] [-h] [-V]\n"
+    "usage: bbm-fcgi [-c FILE] [-t [-d]]\n"
+    "       bbm-fcgi -h | -V\n"
     "\n"
-    "Serves the status, pause and resume of the container registry's batched\n"
-    "background migrations, as a FastCGI application.\n"
+    "Serves status, pause, resume and restart of the container registry's batched\n"
+    "background migrations as a FastCGI application.\n"
     "\n"
-    "  -c FILE  the configuration, in the shape of the registry's config.yml\n"
-    "           (default: $REGISTRY_CONFIGURATION_PATH, else /etc/bbm-fcgi/config.yml)\n"
-    "  -t       check the configuration and the files it names, and exit\n"
-    "  -h       show this text and exit\n"
-    "  -V       show the version and exit\n"
+    "  -c, --config FILE  the configuration, in the shape of the registry's config.yml\n"
+    "                     (default: $REGISTRY_CONFIGURATION_PATH, else\n"
+    "                     /etc/bbm-fcgi/config.yml)\n"
+    "  -t, --test         try the configuration, the files it names and the listening\n"
+    "                     address, print what is in force, and exit\n"
+    "  -d, --database     with -t: connect to the database too, and try its tables and\n"
+    "                     this role's rights\n"
+    "  -h, --help         show this text and exit\n"
+    "  -V, --version      show the version and exit\n"
     "\n"
     "REGISTRY_* environment variables override the file, as they do for the registry.\n"
-    "SIGTERM stops after answering what is under way; SIGHUP rereads the trust bundle.\n"
+    "SIGTERM, SIGINT and SIGQUIT stop after the requests in progress are answered;\n"
+    "SIGHUP reads the trust bundle again.\n"
+    "\n"
+    "Exit status: 0 stopped, or the test passed; 64 wrong options; 71 the system denies a\n"
+    "socket, threads or memory; 78 the configuration, or a file it names, is wrong.\n"
     "See bbm-fcgi(8).\n";
 
 /* At the end, cancel requests have this long: a database that answers takes milliseconds. */
@@ -48,6 +60,7 @@ static const char usage[] =
 struct options {
     const char *file;
     bool test;
+    bool database;
 };
 
 static void *thread_new(void *shared, bool reserve)
@@ -98,16 +111,23 @@ static void rest(void *shared)
 static int read_options(int argc, char **argv, struct options *options)
 {
     const char *from_environment = getenv("REGISTRY_CONFIGURATION_PATH");
+    static const struct option long_options[] = {
+        {"config", required_argument, NULL, 'c'}, {"test", no_argument, NULL, 't'},
+        {"database", no_argument, NULL, 'd'},     {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},      {0}};
     int option;
     options->file =
         from_environment && *from_environment ? from_environment : "/etc/bbm-fcgi/config.yml";
-    while ((option = getopt(argc, argv, "c:thV")) != -1) {
+    while ((option = getopt_long(argc, argv, "c:tdhV", long_options, NULL)) != -1) {
         switch (option) {
         case 'c':
             options->file = optarg;
             break;
         case 't':
             options->test = true;
+            break;
+        case 'd':
+            options->database = true;
             break;
         case 'h':
             fputs(usage, stdout);
@@ -119,6 +139,10 @@ static int read_options(int argc, char **argv, struct options *options)
             fputs("bbm-fcgi: try bbm-fcgi -h\n", stderr);
             return EXIT_USAGE;
         }
+    }
+    if (options->database && !options->test) {
+        fputs("bbm-fcgi: -d goes with -t; try bbm-fcgi -h\n", stderr);
+        return EXIT_USAGE;
     }
     if (optind < argc) {
         fprintf(stderr, "bbm-fcgi: unexpected argument \"%s\"; try bbm-fcgi -h\n", argv[optind]);
@@ -146,8 +170,10 @@ static int serve(struct service *service, struct listener *listener)
     };
     log_setup((enum log_level)conf->log_level, (enum log_format)conf->log_format);
     log_message(LOG_INFO, "bbm-fcgi " BBM_VERSION " serving %s with %d threads",
-                conf->fcgi.listen ? conf->fcgi.listen : "the inherited socket",
+                listener->inherited ? "the inherited socket" : conf->fcgi.listen,
                 (int)conf->fcgi.threads);
+    if (listener->inherited && conf->fcgi.listen)
+        log_message(LOG_INFO, "fcgi.listen is ignored: a supervisor handed a socket over");
     if (!server_run(&conf->fcgi, listener, &calls, why, sizeof why)) {
         fprintf(stderr, "bbm-fcgi: %s\n", why);
         return EXIT_START;
@@ -182,6 +208,18 @@ static int start(const struct conf *conf, struct keys *keys, struct token_cache 
     return code;
 }
 
+/* Tries what the configuration names, and prints what is in force. */
+static int test(const struct conf *conf, struct keys *keys)
+{
+    char why[512];
+    if (!check_files(conf, why, sizeof why)) {
+        fprintf(stderr, "bbm-fcgi: %s\n", why);
+        return EXIT_CONFIG;
+    }
+    check_print(conf, keys);
+    return EXIT_SUCCESS;
+}
+
 int main(int argc, char **argv)
 {
     char why[512];
@@ -194,6 +232,7 @@ int main(int argc, char **argv)
     /* A few heaps for all threads: what one takes another gives back, and of heaps of their own
      * each would keep what it once needed; but with one alone they wait for each other. */
     mallopt(M_ARENA_MAX, 4);
+    store_clean_environment();
     server_block_signals();
     int code = read_options(argc, argv, &options);
     if (code >= 0)
@@ -219,8 +258,7 @@ int main(int argc, char **argv)
         goto out;
     }
     if (options.test) {
-        printf("%s: the configuration is fine\n", conf.file);
-        code = EXIT_SUCCESS;
+        code = test(&conf, keys);
     } else {
         code = start(&conf, keys, token_cache);
     }

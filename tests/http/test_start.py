@@ -82,6 +82,14 @@ def test_a_broken_file(attempt, house, text):
     assert_stops(attempt(path), path)
 
 
+def test_a_key_that_stands_twice(attempt, house, configured):
+    with open(configured(), encoding="utf-8") as file:
+        lines = file.read().splitlines()
+    first = lines.index("log:") + 1
+    path = house.workspace.file(house.unique("twice") + ".yml", "\n".join([*lines, "log: {}"]) + "\n")
+    assert_stops(attempt(path), f"{path}:{len(lines) + 1}", "log", f"line {first}")
+
+
 @pytest.mark.parametrize("line", [3, 11])
 def test_a_broken_line_is_named_by_its_number(attempt, house, configured, line):
     with open(configured(), encoding="utf-8") as file:
@@ -117,7 +125,8 @@ WRONG = {
     "another unknown key": ({"fcgi": {"socket": "/x"}}, "fcgi.socket"),
     "listen without port": ({"fcgi": {"listen": "127.0.0.1"}}, "fcgi.listen", "127.0.0.1"),
     "listen on port 0x": ({"fcgi": {"listen": "127.0.0.1:http0"}}, "fcgi.listen", "http0"),
-    "listen on a port too large": ({"fcgi": {"listen": "127.0.0.1:70000"}}, "fcgi.listen", "70000"),
+    "listen on a port too large": ({"fcgi": {"listen": "127.0.0.1:70000"}}, "fcgi.listen", "70000", "65535"),
+    "a host left out": ({"database": {"host": "a,,b"}}, "database.host", "a,,b"),
     "no issuer": ({"auth": {"token": {"issuer": REMOVED}}}, "auth.token.issuer"),
     "empty issuer": ({"auth": {"token": {"issuer": ""}}}, "auth.token.issuer"),
     "no service": ({"auth": {"token": {"service": REMOVED}}}, "auth.token.service"),
@@ -212,34 +221,23 @@ def test_no_address_and_no_inherited_socket(run, configured):
 # Options
 
 
-def test_check_says_that_all_is_well(run, configured):
-    path = configured()
-    done = run("-c", path, "-t")
-    assert done.returncode == 0
-    assert path in done.stdout + done.stderr
-    assert len((done.stdout + done.stderr).splitlines()) == 1
-
-
-def test_check_needs_no_database_and_no_socket(run, configured):
-    changes = {"database": {"port": free_port()}, "fcgi": {"listen": REMOVED}}
-    assert run("-c", configured(changes), "-t").returncode == 0
-
-
-def test_help(run):
-    done = run("-h")
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help(run, option):
+    done = run(option)
     assert (done.returncode, done.stderr) == (0, "")
-    for option in ("-c", "-t", "-h", "-V"):
-        assert option in done.stdout
+    for each in ("-c", "-t", "-d", "-h", "-V", "--config", "--test", "--database", "--help", "--version"):
+        assert each in done.stdout
 
 
-def test_version(run):
-    done = run("-V")
+@pytest.mark.parametrize("option", ["-V", "--version"])
+def test_version(run, option):
+    done = run(option)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("bbm-fcgi ") and len(done.stdout.splitlines()) == 1
     assert any(letter.isdigit() for letter in done.stdout)
 
 
-@pytest.mark.parametrize("arguments", [["-x"], ["--nonsense"], ["-c"], ["stray"]])
+@pytest.mark.parametrize("arguments", [["-x"], ["--nonsense"], ["-c"], ["stray"], ["-d"], ["--help=x"]])
 def test_a_wrong_option(run, arguments):
     done = run(*arguments)
     assert 0 < done.returncode < 99

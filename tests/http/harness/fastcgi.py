@@ -70,12 +70,17 @@ def parameters(method, path, token=None, **more):
     return {name: value for name, value in params.items() if value is not None}
 
 
+def family_of(address):
+    if not isinstance(address, tuple):
+        return socket.AF_UNIX
+    return socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+
+
 class Connection:
     """One connection to the service's own socket, a path or (host, port)."""
 
     def __init__(self, address, timeout=10):
-        family = socket.AF_INET if isinstance(address, tuple) else socket.AF_UNIX
-        self.socket = socket.socket(family, socket.SOCK_STREAM)
+        self.socket = socket.socket(family_of(address), socket.SOCK_STREAM)
         self.socket.settimeout(longer(timeout))
         self.socket.connect(address)
 

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT
+ * What bbm-fcgi -t tries and prints. */
+#include "check.h"
+
+#include "server/listener.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static bool fail_file(const struct conf *conf, const char *key, const char *file,
+                      const char *problem, char *why, size_t size)
+{
+    snprintf(why, size, "%s: database.%s: %s: %s", conf->file, key, file, problem);
+    return false;
+}
+
+static bool check_readable(const struct conf *conf, const char *key, const char *file, char *why,
+                           size_t size)
+{
+    struct stat status;
+    if (!file || !*file)
+        return true;
+    if (access(file, R_OK) != 0 || stat(file, &status) != 0)
+        return fail_file(conf, key, file, strerror(errno), why, size);
+    return !S_ISDIR(status.st_mode) || fail_file(conf, key, file, strerror(EISDIR), why, size);
+}
+
+/* libpq refuses a private key that others can read: 0600, or 0640 where root owns it. */
+static bool check_key_mode(const struct conf *conf, const char *file, char *why, size_t size)
+{
+    struct stat status;
+    if (!file || !*file || stat(file, &status) != 0)
+        return true;
+    mode_t forbidden = status.st_uid == 0 ? S_IWGRP | S_IXGRP | S_IRWXO : S_IRWXG | S_IRWXO;
+    return !(status.st_mode & forbidden) ||
+           fail_file(conf, "sslkey", file,
+                     "others can read it; make it 0600, or 0640 where root owns it", why, size);
+}
+
+bool check_files(const struct conf *conf, char *why, size_t why_size)
+{
+    const struct conf_database *database = &conf->database;
+    const char *root = database->sslrootcert;
+    /* "system" names OpenSSL's own store (libpq 16). */
+    bool system_store = root && strcmp(root, "system") == 0;
+    return check_readable(conf, "sslcert", database->sslcert, why, why_size) &&
+           check_readable(conf, "sslkey", database->sslkey, why, why_size) &&
+           check_key_mode(conf, database->sslkey, why, why_size) &&
+           (system_store || check_readable(conf, "sslrootcert", root, why, why_size)) &&
+           listener_try(conf, why, why_size);
+}
+
+static void print_listen(const struct conf *conf)
+{
+    const char *listen = conf->fcgi.listen;
+    if (!listen)
+        printf("  listen    the socket that a supervisor hands over (fcgi.listen is not given)\n");
+    else if (strchr(listen, '/'))
+        printf("  listen    %s, mode %04" PRIo64 "%s%s\n", listen, (uint64_t)conf->fcgi.mode,
+               conf->fcgi.group ? ", group " : "", conf->fcgi.group ? conf->fcgi.group : "");
+    else
+        printf("  listen    %s\n", listen);
+}
+
+void check_print(const struct conf *conf, struct keys *keys)
+{
+    const struct conf_database *database = &conf->database;
+    printf("%s: the configuration is good\n", conf->file);
+    print_listen(conf);
+    printf("  database  %s@%s on %s, port %" PRId64 ", sslmode %s\n", database->user,
+           database->dbname, database->primary ? database->primary : database->host, database->port,
+           database->sslmode);
+    printf("  tokens    issuer %s, service %s\n", conf->token.issuer, conf->token.service);
+    printf("  bundle    %s\n", conf->token.rootcertbundle);
+    (void)keys;
+}
