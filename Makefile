@@ -56,9 +56,10 @@ COMPILE = $(CC) $(CSTD) $(WARN) $(CFLAGS) $(HARDEN) $(CPPFLAGS) -DBBM_VERSION='"
 LINK    = $(CC) $(CFLAGS) $(HARDEN) $(HARDLD) $(LDFLAGS) -pthread
 
 SOURCES := $(wildcard fcgi/*.c fcgi/*/*.c)
-OBJECTS := $(SOURCES:fcgi/%.c=$(BUILD)/fcgi/%.o) $(BUILD)/sql.o
+OBJECTS := $(SOURCES:fcgi/%.c=$(BUILD)/fcgi/%.o) $(BUILD)/sql.o $(BUILD)/page_files.o
 SQL     := $(wildcard sql/*.sql)
 SQL     := $(filter-out sql/sample.sql sql/role.sql,$(SQL))
+PAGE    := $(wildcard fcgi/page/*.html fcgi/page/*.css fcgi/page/*.js fcgi/page/*.json)
 UNITS   := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SECONDS := 60
@@ -90,6 +91,13 @@ $(BUILD)/sql.c: $(SQL) sql/embed.awk
 	awk -f sql/embed.awk $(SQL) > $@
 
 $(BUILD)/sql.o: $(BUILD)/sql.c
+	$(COMPILE) -c -o $@ $<
+
+$(BUILD)/page_files.c: $(PAGE) fcgi/page/embed
+	@mkdir -p $(@D)
+	fcgi/page/embed $(PAGE) > $@
+
+$(BUILD)/page_files.o: $(BUILD)/page_files.c
 	$(COMPILE) -c -o $@ $<
 
 # A unit test is one file with everything but main() behind it.

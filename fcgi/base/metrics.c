@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 /* More routes than the table has; should it ever pass that, the rest count together. */
-#define ROUTES 32
+#define ROUTES 64
 
 /* Upper bounds of a histogram's buckets, in microseconds; one more takes the rest. */
 static const int64_t bounds[] = {1000,   2500,   5000,    10000,   25000,   50000,   100000,

@@ -10,6 +10,7 @@
 
 #include "api/list_cache.h"
 #include "base/error.h"
+#include "page/page_files.h"
 #include "store/store.h"
 
 #include <json-c/json.h>
@@ -19,6 +20,12 @@
 /* A path and three parameters. */
 #define HANDLER_LINK_SIZE 768
 
+/* A header of an answer; lists of them end with a NULL name. */
+struct call_header {
+    const char *name;
+    const char *value;
+};
+
 struct call {
     struct store *store; /* NULL: no thread is free that has one */
     struct list_cache *list_cache;
@@ -27,10 +34,13 @@ struct call {
     const char *query; /* the URL's */
     int64_t deadline;  /* a moment of clock_ms() */
     struct json_object *body;
-    struct cached_body *cached_body; /* in the body's place, for the list */
-    char *text;                      /* a body that is not JSON; NULL: none */
-    struct json_object *changed;     /* what a write changed, for the log; NULL: no write */
-    char link[HANDLER_LINK_SIZE];    /* the Link header; "" for none */
+    struct cached_body *cached_body;   /* in the body's place, for the list */
+    const struct page_file *file;      /* in the body's place, for the page */
+    const struct call_header *headers; /* beyond the usual ones; NULL: none */
+    const char *etag;                  /* of the body, with its quotes; NULL: none */
+    char *text;                        /* a body that is not JSON; NULL: none */
+    struct json_object *changed;       /* what a write changed, for the log; NULL: no write */
+    char link[HANDLER_LINK_SIZE];      /* the Link header; "" for none */
     struct error error;
 };
 

@@ -45,13 +45,18 @@ void request_read(struct request *request, FCGX_ParamArray params)
     const char *authorization = NULL;
     size_t authorizations = 0;
     const struct wanted wanted[] = {
-        WANTED("REQUEST_METHOD", &request->method), WANTED("SCRIPT_NAME", &request->script_name),
-        WANTED("PATH_INFO", &request->path_info),   WANTED("QUERY_STRING", &request->query),
-        WANTED("HTTP_HOST", &request->host),        WANTED("REMOTE_ADDR", &request->remote_addr),
-        WANTED("HTTP_X_REQUEST_ID", &id),           WANTED("HTTP_AUTHORIZATION", &authorization),
+        WANTED("REQUEST_METHOD", &request->method),
+        WANTED("SCRIPT_NAME", &request->script_name),
+        WANTED("PATH_INFO", &request->path_info),
+        WANTED("QUERY_STRING", &request->query),
+        WANTED("HTTP_HOST", &request->host),
+        WANTED("REMOTE_ADDR", &request->remote_addr),
+        WANTED("HTTP_X_REQUEST_ID", &id),
+        WANTED("HTTP_AUTHORIZATION", &authorization),
+        WANTED("HTTP_IF_NONE_MATCH", &request->if_none_match),
     };
 
-    *request = (struct request){"", "", "", "", "", "", NULL, ""};
+    *request = (struct request){"", "", "", "", "", "", "", NULL, ""};
     for (char **param = params; *param; param++) {
         size_t len = strcspn(*param, "=");
         for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
@@ -78,4 +83,31 @@ const char *request_bearer(const struct request *request, size_t *len)
     const char *token = header + 7;
     *len = strlen(token);
     return *len > 0 && strcspn(token, " \t\r\n,") == *len ? token : NULL;
+}
+
+/* Past W/, which a weak comparison ignores. */
+static const char *opaque(const char *etag)
+{
+    return strncmp(etag, "W/", 2) == 0 ? etag + 2 : etag;
+}
+
+bool request_has_body(const struct request *request, const char *etag)
+{
+    const char *wanted = opaque(etag);
+    size_t len = strlen(wanted);
+    const char *p = request->if_none_match + strspn(request->if_none_match, " \t");
+    if (strcmp(p, "*") == 0)
+        return true;
+    while (*p) {
+        p = opaque(p + strspn(p, " \t,"));
+        if (*p != '"')
+            return false; /* no list of entity tags */
+        const char *end = strchr(p + 1, '"');
+        if (!end)
+            return false;
+        if ((size_t)(end + 1 - p) == len && memcmp(p, wanted, len) == 0)
+            return true;
+        p = end + 1;
+    }
+    return false;
 }

@@ -16,11 +16,12 @@
 
 struct request {
     const char *method;      /* "" where the web server gave none */
-    const char *script_name; /* likewise, and so the next four */
+    const char *script_name; /* likewise, and so the next five */
     const char *path_info;
     const char *query;
     const char *host;
     const char *remote_addr;
+    const char *if_none_match;
     const char *authorization; /* NULL: no such header, or more than one */
     char id[REQUEST_ID_SIZE];  /* X-Request-Id where it is fit to be passed on; else made here */
 };
@@ -30,5 +31,9 @@ void request_read(struct request *request, FCGX_ParamArray params);
 /* The bearer token of the Authorization header and its length: the word bearer in any
  * case, one space, one token (contract, section 4). NULL for anything else. */
 const char *request_bearer(const struct request *request, size_t *len);
+
+/* True where If-None-Match names this entity tag, which has its quotes: the client has that body
+ * already, and 304 is the answer (RFC 9110, 13.1.2, by its weak comparison). */
+bool request_has_body(const struct request *request, const char *etag);
 
 #endif

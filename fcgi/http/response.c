@@ -16,6 +16,7 @@ static const char *phrase_of(int status)
     } phrases[] = {
         {200, "OK"},
         {204, "No Content"},
+        {304, "Not Modified"},
         {400, "Bad Request"},
         {401, "Unauthorized"},
         {404, "Not Found"},
@@ -46,15 +47,24 @@ void response_header(struct response *response, const char *name, const char *va
         response->headers[response->headers_len] = '\0';
 }
 
-/* The body, "" of a 204; NULL: there is none, for want of memory. */
+/* RFC 9110, 8.6 and 15.4.5: no body, and no Content-Length. */
+static bool is_bodiless(const struct response *response)
+{
+    return response->status == 204 || response->status == 304;
+}
+
+/* The body, "" where the status has none; NULL: there is none, for want of memory. */
 static const char *body_of(const struct response *response, size_t *len)
 {
+    *len = 0;
+    if (is_bodiless(response))
+        return "";
     *len = response->text ? strlen(response->text) : response->json_len;
     if (response->json)
         return response->json;
     if (response->body)
         return json_text(response->body, len);
-    return response->status == 204 ? "" : response->text;
+    return response->text;
 }
 
 bool response_send(struct response *response, FCGX_Stream *out, bool head)
@@ -63,8 +73,9 @@ bool response_send(struct response *response, FCGX_Stream *out, bool head)
         "{\"errors\":[{\"code\":\"UNAVAILABLE\",\"message\":\"service unavailable\","
         "\"detail\":\"out of memory; whether a change took effect is not known\"}]}";
     char start[256];
-    const char *type =
-        response->text ? "text/plain; version=0.0.4; charset=utf-8" : "application/json";
+    const char *type = response->type   ? response->type
+                       : response->text ? "text/plain; version=0.0.4; charset=utf-8"
+                                        : "application/json";
     size_t body_len;
     const char *body = body_of(response, &body_len);
     if (!body) {
@@ -75,12 +86,12 @@ bool response_send(struct response *response, FCGX_Stream *out, bool head)
         response->status = 503;
     }
 
-    int len = snprintf(start, sizeof start, "Status: %d %s\r\nCache-Control: no-store\r\n",
-                       response->status, phrase_of(response->status));
+    int len =
+        snprintf(start, sizeof start, "Status: %d %s\r\nCache-Control: %s\r\n", response->status,
+                 phrase_of(response->status), response->cache ? response->cache : "no-store");
     FCGX_PutStr(start, len, out);
     FCGX_PutStr(response->headers, (int)response->headers_len, out);
-    /* RFC 9110, 8.6: a 204 has no Content-Length. */
-    len = response->status != 204
+    len = !is_bodiless(response)
               ? snprintf(start, sizeof start, "Content-Type: %s\r\nContent-Length: %zu\r\n\r\n",
                          type, body_len)
               : snprintf(start, sizeof start, "\r\n");

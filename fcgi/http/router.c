@@ -6,6 +6,7 @@
 #include "api/health.h"
 #include "api/jobs.h"
 #include "api/list.h"
+#include "api/page.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -25,6 +26,16 @@ static const struct route table[] = {
     {"POST", "background-migrations/{id}/resume", ACCESS_WRITE, actions_resume, false},
     {"POST", "background-migrations/{id}/restart", ACCESS_WRITE, actions_restart, false},
     {"GET", "background-migrations/{id}/jobs", ACCESS_READ, jobs_page, false},
+    {"GET", "bbm", ACCESS_NONE, page_get, false},
+    {"GET", "bbm/page.css", ACCESS_NONE, page_get, false},
+    {"GET", "bbm/page.js", ACCESS_NONE, page_get, false},
+    {"GET", "bbm/client.js", ACCESS_NONE, page_get, false},
+    {"GET", "bbm/text.js", ACCESS_NONE, page_get, false},
+    {"GET", "bbm/list.js", ACCESS_NONE, page_get, false},
+    {"GET", "bbm/one.js", ACCESS_NONE, page_get, false},
+    {"GET", "bbm/panels.js", ACCESS_NONE, page_get, false},
+    {"GET", "bbm/act.js", ACCESS_NONE, page_get, false},
+    {"GET", "bbm/openapi.json", ACCESS_NONE, page_get, false},
 };
 
 /* For monitoring; outside the bases, and under no prefix. */

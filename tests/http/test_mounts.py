@@ -100,7 +100,7 @@ def test_route(client, database, token, base, method, path):
 
 
 @pytest.mark.parametrize(
-    "path", ["/nonsense", "/", "/background-migrations/07", "/background-migrations/0/pause", "/bbm", "/v1/gitlab/bbm/status"]
+    "path", ["/nonsense", "/", "/background-migrations/07", "/background-migrations/0/pause", "/bbm/page.html", "/v1/gitlab/bbm/status"]
 )  # fmt: skip
 def test_no_such_route_is_the_services_own_404(client, token, path):
     for base in routes.BASES:

@@ -21,7 +21,7 @@ NO_ROUTES = (
     "/background-migrations/status", "/background-migrations/7/nonsense", "/background-migrations/0/pause",
     "/background-migrations/paus", "/background-migrations/pause/x", "/background-migrations/pause//",
     "/background-migrations/PAUSE", "/background-migrations/restart",
-    "/bbm", "/bbm/", "/bbm/7", "/bbm/list", "/bbm/status/7", "/bbm/statuses", "/bbm/stat", "/bbm//status",
+    "/bbm/7", "/bbm/page.html", "/bbm/bare.html", "/bbm/page.js/x", "/bbm/page", "/page.js", "/bbm/list", "/bbm/status/7", "/bbm/statuses", "/bbm/stat", "/bbm//status",
     "/bbm/restart", "/restart", "/restart/0", "/restart/x",
     "/background-migrations/.", "/background-migrations/..", "/bbm/../bbm/status", "/./bbm/status",
     "/background-migrations?n=1", "/background-migrations/7?", "/background-migrations;x", "/bbm/status#x",

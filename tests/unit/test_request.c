@@ -209,6 +209,46 @@ static void test_id_made(void **state)
     assert_string_not_equal(one.id, two.id);
 }
 
+/* ---- If-None-Match ---- */
+
+static void test_if_none_match(void **state)
+{
+    static const struct {
+        const char *header;
+        bool names_it;
+    } cases[] = {
+        {"\"a\"", true},
+        {"W/\"a\"", true},
+        {" \"b\" ,\t\"a\"", true},
+        {"\"x,y\", W/\"a\", \"z\"", true},
+        {"*", true},
+        {"", false},
+        {"a", false},
+        {"\"a", false},
+        {"\"", false},
+        {"\"b\"", false},
+        {"\"aa\"", false},
+        {"\"\"", false},
+        {"\"b\" \"", false},
+        {"w/\"a\"", false},
+        {"*, \"a\"", false},
+        {"b, \"a\"", false},
+        {",", false},
+    };
+    char param[64];
+    struct request request;
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        snprintf(param, sizeof param, "HTTP_IF_NONE_MATCH=%s", cases[i].header);
+        READ(&request, param);
+        if (request_has_body(&request, "\"a\"") != cases[i].names_it ||
+            request_has_body(&request, "W/\"a\"") != cases[i].names_it)
+            fail_msg("If-None-Match: %s", cases[i].header);
+    }
+    READ(&request, "PATH_INFO=/");
+    assert_false(request_has_body(&request, "\"a\""));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -216,7 +256,7 @@ int main(void)
         cmocka_unit_test(test_other_names),   cmocka_unit_test(test_bearer),
         cmocka_unit_test(test_no_bearer),     cmocka_unit_test(test_two_authorizations),
         cmocka_unit_test(test_id_taken),      cmocka_unit_test(test_id_not_fit),
-        cmocka_unit_test(test_id_made),
+        cmocka_unit_test(test_id_made),       cmocka_unit_test(test_if_none_match),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

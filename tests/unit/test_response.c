@@ -98,6 +98,26 @@ static void test_no_body(void **state)
     assert_sent(&response, false, "Status: 204 No Content\r\nCache-Control: no-store\r\n\r\n");
 }
 
+/* RFC 9110, 15.4.5: what describes the body is sent, the body is not. */
+static void test_not_modified(void **state)
+{
+    struct response response = {.status = 304, .type = "text/css", .cache = "no-cache"};
+    (void)state;
+    response_header(&response, "ETag", "\"a\"");
+    assert_sent(&response, false,
+                "Status: 304 Not Modified\r\nCache-Control: no-cache\r\nETag: \"a\"\r\n\r\n");
+}
+
+static void test_other_type(void **state)
+{
+    struct response response = {
+        .status = 200, .type = "text/css", .cache = "no-cache", .json = "a{}", .json_len = 3};
+    (void)state;
+    assert_sent(&response, false,
+                "Status: 200 OK\r\nCache-Control: no-cache\r\nContent-Type: text/css\r\n"
+                "Content-Length: 3\r\n\r\na{}");
+}
+
 /* A body that could not be made: the answer says so, and says it once. */
 static void test_lost_body(void **state)
 {
@@ -117,7 +137,7 @@ static void test_lost_body(void **state)
 
 static void test_phrases(void **state)
 {
-    static const int statuses[] = {200, 204, 400, 401, 404, 405, 409, 413, 500, 503};
+    static const int statuses[] = {200, 204, 304, 400, 401, 404, 405, 409, 413, 500, 503};
     (void)state;
     for (size_t i = 0; i < COUNT(statuses); i++) {
         struct response response = with_body(statuses[i]);
@@ -202,6 +222,8 @@ int main(void)
         cmocka_unit_test(test_body),
         cmocka_unit_test(test_head),
         cmocka_unit_test(test_no_body),
+        cmocka_unit_test(test_not_modified),
+        cmocka_unit_test(test_other_type),
         cmocka_unit_test(test_lost_body),
         cmocka_unit_test(test_phrases),
         cmocka_unit_test(test_no_header_within_a_header),
