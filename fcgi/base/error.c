@@ -3,10 +3,13 @@
 #include "base/error.h"
 
 #include "base/json.h"
+#include "base/text.h"
 
 #include <inttypes.h>
+#include <json-c/json.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 static bool fill(struct error *error, int status, const char *code, const char *message)
 {
@@ -57,10 +60,38 @@ bool error_state_conflict(struct error *error, int64_t id, const char *state)
 static bool fill_parameter(struct error *error, const char *code, const char *message,
                            const char *name, const char *expected)
 {
-    char detail[160];
+    char detail[224];
     fill(error, 400, code, message);
     snprintf(detail, sizeof detail, "the '%s' query parameter must be %s", name, expected);
     error_set_detail(error, json_object_new_string(detail));
+    return false;
+}
+
+/* Gives the error a detail in which bytes from outside may stand. */
+static void set_detail(struct error *error, const char *fmt, va_list args)
+{
+    char detail[320];
+    vsnprintf(detail, sizeof detail, fmt, args);
+    error_set_detail(error, text_json(detail, strlen(detail)));
+}
+
+bool error_parameter_name(struct error *error, const char *fmt, ...)
+{
+    va_list args;
+    fill(error, 400, "INVALID_QUERY_PARAMETER_NAME", "invalid query parameter name");
+    va_start(args, fmt);
+    set_detail(error, fmt, args);
+    va_end(args);
+    return false;
+}
+
+bool error_invalid_body(struct error *error, const char *fmt, ...)
+{
+    va_list args;
+    fill(error, 400, "INVALID_BODY", "invalid request body");
+    va_start(args, fmt);
+    set_detail(error, fmt, args);
+    va_end(args);
     return false;
 }
 

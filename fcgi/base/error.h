@@ -9,9 +9,10 @@
 #ifndef BBM_ERROR_H
 #define BBM_ERROR_H
 
-#include <json-c/json.h>
 #include <stdbool.h>
 #include <stdint.h>
+
+struct json_object; /* json-c */
 
 struct error {
     int status;                 /* HTTP status; 0: no error */
@@ -33,6 +34,12 @@ bool error_id_not_found(struct error *error, int64_t id);
 bool error_state_conflict(struct error *error, int64_t id, const char *state);
 bool error_unauthorized(struct error *error, struct json_object *detail);
 bool error_too_large(struct error *error);
+/* A query parameter that the route does not take, or takes once; `fmt` gives the detail, in which
+ * a client's bytes may stand. Likewise a body. */
+bool error_parameter_name(struct error *error, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+bool error_invalid_body(struct error *error, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 /* A query parameter of the wrong type, or beyond what is allowed. */
 bool error_parameter_type(struct error *error, const char *name, const char *expected);
 bool error_parameter_value(struct error *error, const char *name, const char *expected);

@@ -7,10 +7,11 @@
 #ifndef BBM_TEXT_H
 #define BBM_TEXT_H
 
-#include <json-c/json.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+struct json_object; /* json-c */
 
 #define TEXT_REPLACEMENT 0xFFFDu
 

@@ -10,6 +10,7 @@
 
 #include "api/list_cache.h"
 #include "base/error.h"
+#include "http/params.h"
 #include "page/page_files.h"
 #include "store/store.h"
 
@@ -29,10 +30,10 @@ struct call_header {
 struct call {
     struct store *store; /* NULL: no thread is free that has one */
     struct list_cache *list_cache;
-    int64_t id;        /* the path's {id}; 0 where the route has none */
-    const char *path;  /* as the client asked, for links */
-    const char *query; /* the URL's */
-    int64_t deadline;  /* a moment of clock_ms() */
+    int64_t id;       /* the path's {id}; 0 where the route has none */
+    const char *path; /* as the client asked, for links */
+    struct params params;
+    int64_t deadline; /* a moment of clock_ms() */
     struct json_object *body;
     struct cached_body *cached_body;   /* in the body's place, for the list */
     const struct page_file *file;      /* in the body's place, for the page */

@@ -20,7 +20,8 @@ struct route {
     const char *pattern; /* under a base, or from the root; "{id}" stands for [1-9][0-9]* */
     enum access access;
     handler *handler;
-    bool coalesced; /* one answer of the handler serves all that wait for it (coalesce.h) */
+    unsigned params; /* that it takes: PARAM(…) of each */
+    bool coalesced;  /* one answer of the handler serves all that wait for it (coalesce.h) */
 };
 
 enum router_verdict {

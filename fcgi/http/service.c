@@ -90,6 +90,8 @@ static bool judge(struct service_thread *thread, struct request_context *x)
         return error_too_large(error);
     if (x->match.verdict == ROUTER_ID_INVALID)
         return error_id_invalid(error);
+    if (!params_read_query(&x->call.params, x->match.route->params, x->request.query, error))
+        return false;
 
     if (!thread->store && access != ACCESS_NONE)
         return shed(error);
@@ -97,7 +99,6 @@ static bool judge(struct service_thread *thread, struct request_context *x)
     x->call.list_cache = thread->service->list_cache;
     x->call.id = x->match.id;
     x->call.path = x->match.path;
-    x->call.query = x->request.query;
     x->call.deadline = x->started / 1000 + thread->service->conf->fcgi.timeout_ms;
     return true;
 }
@@ -239,6 +240,7 @@ static void conclude(struct request_context *x, bool good, struct log_lines *lin
     cached_body_drop(x->call.cached_body);
     json_object_put(x->call.changed);
     free(x->call.text);
+    params_free(&x->call.params);
     error_free(&x->call.error);
     response_free(response);
 }

@@ -302,14 +302,14 @@ def integer(name):
     "query, kind, detail",
     [
         *((f"n={value}", TYPE, integer("n")) for value in ("x", "", "1x", "1.5", "1e2", "0x1", "+5", "%205", "5%20", "-", "--1",
-                                                           "%00", "1%00", "%D9%A1", "9" * 30 + "x", "1" + "%30" * 80)),
+                                                           "%00", "1%00", "%D9%A1", "9" * 30 + "x")),
         *((f"last={value}", TYPE, integer("last")) for value in ("x", "", "1.0", "null")),
-        *((f"n={value}", VALUE, N) for value in ("0", "-1", "1001", "-0", "9223372036854775808", "9" * 40)),
+        *((f"n={value}", VALUE, N) for value in ("0", "-1", "1001", "-0", "9223372036854775808", "9" * 40, "1" + "%30" * 80)),
         *((f"last={value}", VALUE, LAST) for value in ("0", "-1", "9223372036854775808", "-9223372036854775809")),
         *((f"status={value}", VALUE, STATUS) for value in ("nope", "", "FAILED", "failed%20", "2", "paused", "failed,active")),
         ("n", TYPE, integer("n")),
         ("n=x&status=nope", TYPE, integer("n")),
-        ("x=1&&status=nope&n=5", VALUE, STATUS),
+        ("&&status=nope&n=5", VALUE, STATUS),
     ],
 )  # fmt: skip
 def test_a_bad_parameter(site, seven, ask, query, kind, detail):
@@ -322,7 +322,7 @@ def test_a_bad_parameter(site, seven, ask, query, kind, detail):
 
 def test_good_ones_in_unusual_dress(site, seven, ask):
     add_many(site.database, 7, 3)
-    for query in ("n=02", "%6e=2", "n=%32", "x=y&n=2&z", "n=2&unknown=%%%", "&&n=2&&"):
+    for query in ("n=02", "%6e=2", "n=%32", "&&n=2&&"):
         assert ids(ask(query)) == [4, 3], query
 
 

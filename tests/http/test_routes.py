@@ -103,6 +103,9 @@ def test_a_route_is_answered_where_it_is_and_not_redirected(site, token):
 def test_a_query_does_not_change_the_route(ask):
     for query in ("x=1", "n=5&last=2", "?&=%%%", "\xff" * 10):
         answer = ask("GET", routes.one(7), QUERY_STRING=query)
+        assert (answer.status, answer.json["errors"][0]["code"]) == (400, "INVALID_QUERY_PARAMETER_NAME")
+    for query in ("", "&", "&&"):
+        answer = ask("GET", routes.one(7), QUERY_STRING=query)
         assert (answer.status, answer.json["migration"]["id"]) == (200, 7)
 
 

@@ -4,6 +4,8 @@
 
 #include "base/error.h"
 
+#include <json-c/json.h>
+
 /* The answer's body is exactly this text; the error is released. */
 static void assert_error(struct error *error, int status, const char *body)
 {

@@ -4,6 +4,8 @@
 
 #include "base/text.h"
 
+#include <json-c/json.h>
+
 #include <float.h>
 
 /* ---- UTF-8 ---- */
