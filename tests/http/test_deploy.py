@@ -1,6 +1,8 @@
 """What an operator copies onto a host: the init script, the units, make install."""
 
+import grp
 import os
+import pwd
 import re
 import signal
 import subprocess
@@ -11,6 +13,8 @@ from harness.fastcgi import parameters
 from harness.mounts import InitScript, deployed, unit_line
 from harness.postgres import REPOSITORY
 from harness.process import wait_until
+from harness.service import listening_socket
+from harness.workspace import UNPRIVILEGED
 
 EXPOSURE = 2.0
 
@@ -72,7 +76,7 @@ def test_a_start_after_a_crash(house, database, listing):
         (pid,) = script.processes()
         os.kill(pid, signal.SIGKILL)
         assert wait_until(lambda: script.processes() == [])
-        with open(os.path.join(script.folder, "run", "bbm-fcgi.pid"), "w", encoding="ascii") as file:
+        with open(script.pid_file, "w", encoding="ascii") as file:
             file.write(str(os.getpid()))
         assert script.run("status").returncode == 1
         script.must("stop")
@@ -89,11 +93,71 @@ def test_a_restart_with_a_wrong_configuration_leaves_the_old_processes(house, da
         with open(script.configuration, "w", encoding="utf-8") as file:
             file.write(good.replace("threads: 4", "threads: many"))
         done = script.run("restart")
-        assert done.returncode != 0 and "fcgi.threads" in done.stderr
+        assert done.returncode == 6 and "fcgi.threads" in done.stderr
         assert script.processes() == before
         assert fastcgi.ask(script.listen, listing).status == 200
         with open(script.configuration, "w", encoding="utf-8") as file:
             file.write(good)
+
+
+def test_exit_codes_of_the_linux_standard_base(house, database):
+    script = InitScript(house, database, 1)
+    assert script.run("reload").returncode == 7
+    assert script.run("force-reload").returncode == 7
+    assert script.run("try-restart").returncode == 0
+    assert script.processes() == []
+    assert script.run("stop").returncode == 0
+    assert script.run("nonsense").returncode == 2
+    with script:
+        before = script.processes()
+        script.must("try-restart")
+        script.wait_started(2)
+        assert script.processes() and script.processes() != before
+    os.rename(script.settings, script.settings + ".away")
+    assert script.run("status").returncode == 4
+    assert script.run("start").returncode == 6
+
+
+def test_start_on_a_socket_in_use(house, database):
+    script = InitScript(house, database, 1)
+    os.mkdir(os.path.dirname(script.listen))
+    with listening_socket(script.listen):
+        assert script.run("start").returncode == 1
+        assert not os.path.exists(script.pid_file)
+    assert script.run("status").returncode == 3
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root could be misled")
+def test_root_follows_no_link_of_the_services_user(house, database, tmp_path):
+    """The folder of an older version belongs to that user: its links are not followed, and it becomes root's."""
+    script = InitScript(house, database, 1)
+    folder = os.path.dirname(script.listen)
+    os.mkdir(folder)
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    victim.chmod(0o600)
+    before = victim.stat()
+    os.symlink(victim, script.listen)
+    os.symlink(victim, script.pid_file)
+    os.chown(script.pid_file, *servers_ids(), follow_symlinks=False)
+    os.chown(folder, *servers_ids())
+    with script:
+        after = victim.stat()
+        assert victim.read_text() == "precious"
+        assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
+        assert os.stat(folder).st_uid == 0, "the service's user may still make links there"
+        assert os.lstat(script.pid_file).st_uid == 0
+        assert house.mode_of(script.listen) == 0o660
+
+
+def test_the_log_is_closed_to_others(house, database):
+    with InitScript(house, database, 1) as script:
+        assert house.mode_of(os.path.join(script.folder, "log", "bbm-fcgi.log")) & 0o007 == 0
+
+
+def servers_ids():
+    user, group = UNPRIVILEGED
+    return pwd.getpwnam(user).pw_uid, grp.getgrnam(group).gr_gid
 
 
 # systemd
@@ -196,7 +260,7 @@ def test_the_manual_page_tells_of_every_key(house):
     """The program's own words for what it knows: an unknown key's message lists fcgi's."""
     with open(os.path.join(REPOSITORY, "deploy/man/bbm-fcgi.8"), encoding="utf-8") as file:
         page = file.read()
-    with open(os.path.join(REPOSITORY, "fcgi/base/conf.c"), encoding="utf-8") as file:
+    with open(os.path.join(REPOSITORY, "fcgi/base/conf_settings.c"), encoding="utf-8") as file:
         keys = re.findall(r'\.path = "([a-z.]+)"', file.read())
     assert len(keys) > 25
     missing = [key for key in keys if key not in page]

@@ -112,3 +112,12 @@ def test_it_starts_fast(house, database, token):
                 assert fastcgi.ask(path, fastcgi.parameters("GET", routes.LIST, token)).status == 200
                 times.append(time.monotonic() - started)
     assert min(times) < longer(0.5), times
+
+
+def test_closed_document_root_is_not_asked(house, database, token):
+    """With a PATH_INFO, Apache looked below DocumentRoot too, and logged AH01630 for each good answer."""
+    closed = "DocumentRoot /\n"  # closed by the main file, as any folder that is not granted
+    with apache_fcgid(house, database, more=closed) as mounted:
+        for path in (routes.LIST, routes.one(1) + "jobs/", "/-/liveness"):
+            assert mounted.client.get(path, token).status in (200, 404)
+        assert "AH01630" not in mounted.written()

@@ -104,11 +104,17 @@ def test_route(client, database, token, base, method, path):
 )  # fmt: skip
 def test_no_such_route_is_the_services_own_404(client, token, path):
     for base in routes.BASES:
+        if base == "/gitlab/v1" and not path.startswith(("/background-migrations", "/bbm")):
+            continue  # the registry's own
         answer = client.get(base + path, token)
         assert (answer.status, answer.json) == (404, error_body("NOT_FOUND", "no such route"))
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/gitlabx/bbm/status", "/v2/gitlab/bbm/status", "/background-migrations/"])
+@pytest.mark.parametrize("path", [
+    "/", "/v1", "/v1/gitlabx/bbm/status", "/v2/gitlab/bbm/status", "/background-migrations/",
+    # The registry's own, which GitLab needs where both stand behind one server.
+    "/gitlab/v1/", "/gitlab/v1/repositories/a/b/tags/list/", "/gitlab/v1/statistics/", "/gitlab/v1/import/x/",
+])  # fmt: skip
 def test_outside_the_mount_the_service_is_not_asked(client, token, path):
     """A 404 (or 403, for a folder) of the web server's own, which has no id of ours."""
     answer = client.get(path, token, headers={"X-Request-Id": "outside-the-mount"})
@@ -123,8 +129,7 @@ def test_operational_routes_are_open_to_this_host(client, request, path):
         assert answer.status == 404, "each process counts for itself there, so it is left out"
     else:
         assert answer.status == 200, answer
-    for base in routes.BASES:
-        assert client.get(base + path).json == error_body("NOT_FOUND", "no such route")
+    assert client.get(routes.ONE_BASE + path).json == error_body("NOT_FOUND", "no such route")
 
 
 def test_the_path_is_decoded_once(client, token):

@@ -353,13 +353,16 @@ class InitScript:
         self.program = install_program(self.folder)
         self.listen = listen or os.path.join(self.folder, "run", "bbm-fcgi.sock")
         self.configuration = configuration_without_listen(house, database)
+        self.pid_file = os.path.join(self.folder, "bbm-fcgi.pid")
+        # Root's, as /run and /var/log are.
+        os.mkdir(os.path.join(self.folder, "log"), 0o755)
         user, group = UNPRIVILEGED
         settings = {
             PROGRAM: self.program,
             CONFIGURATION: self.configuration,
             f"LISTEN={SOCKET}": "LISTEN={}".format(self.listen if listen is None else "{}:{}".format(*listen)),
-            "/run/bbm-fcgi/bbm-fcgi.pid": f"{self.folder}/run/bbm-fcgi.pid",
-            "/var/log/": f"{self.folder}/",
+            "/run/bbm-fcgi.pid": self.pid_file,
+            "/var/log/": f"{self.folder}/log/",
             "SOCKET_GROUP=www-data": f"SOCKET_GROUP={group}",
             "RUN_AS=bbm-fcgi": f"RUN_AS={user}",
             "RUN_AS_GROUP=bbm-fcgi": f"RUN_AS_GROUP={group}",
@@ -367,7 +370,8 @@ class InitScript:
         }
         file = install(self.folder, "default", "spawn-fcgi/bbm-fcgi.default", settings)
         spawn = install(self.folder, "bbm-fcgi-spawn", "spawn-fcgi/bbm-fcgi-spawn", {}, 0o755)
-        places = {"/etc/default/bbm-fcgi\n": f"{file}\n", "/usr/local/sbin/bbm-fcgi-spawn\n": f"{spawn}\n"}
+        self.settings = file
+        places = {"settings=/etc/default/bbm-fcgi\n": f"settings={file}\n", "/usr/local/sbin/bbm-fcgi-spawn\n": f"{spawn}\n"}
         self.script = install(self.folder, "init", "spawn-fcgi/bbm-fcgi.init", places, 0o755)
 
     def run(self, action):
@@ -385,7 +389,7 @@ class InitScript:
         return processes_of(self.program)
 
     def written(self):
-        return read_log(self.folder, "bbm-fcgi.log")
+        return read_log(os.path.join(self.folder, "log"), "bbm-fcgi.log")
 
     def wait_started(self, number):
         """Until so many processes in all have come to serve: the socket is there before they are."""
