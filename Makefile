@@ -58,7 +58,7 @@ LINK    = $(CC) $(CFLAGS) $(HARDEN) $(HARDLD) $(LDFLAGS) -pthread
 SOURCES := $(wildcard fcgi/*.c fcgi/*/*.c)
 OBJECTS := $(SOURCES:fcgi/%.c=$(BUILD)/fcgi/%.o) $(BUILD)/sql.o $(BUILD)/page_files.o
 SQL     := $(wildcard sql/*.sql)
-SQL     := $(filter-out sql/sample.sql sql/role.sql,$(SQL))
+SQL     := $(filter-out sql/sample.sql sql/role.sql,$(SQL)) $(BUILD)/sql/restart_first.sql
 PAGE    := $(wildcard fcgi/page/*.html fcgi/page/*.css fcgi/page/*.js fcgi/page/*.json)
 UNITS   := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -85,6 +85,11 @@ $(BUILD)/bbm-fcgi: $(OBJECTS)
 $(BUILD)/fcgi/%.o: fcgi/%.c
 	@mkdir -p $(@D)
 	$(COMPILE) -c -o $@ $<
+
+# The same on the first schema.
+$(BUILD)/sql/restart_first.sql: sql/restart.sql
+	@mkdir -p $(@D)
+	sed '/failure_error_code = NULL/d' $< > $@
 
 $(BUILD)/sql.c: $(SQL) sql/embed.awk
 	@mkdir -p $(@D)

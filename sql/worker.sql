@@ -9,6 +9,10 @@
 --   on the jobs table, to write        that is behind it
 -- pg_locks is read once. It is no snapshot, but that does no harm: a run that began while
 -- it was read finds all that was committed before.
+--
+-- And whether there is an error code that a restart may clear: not on the oldest schema, and not
+-- where the registry has been upgraded from it and sql/role.sql not been run again since (the
+-- worker clears it, too, when it begins).
 WITH locks AS MATERIALIZED (
     SELECT locktype, database, classid, objid, objsubid, relation, transactionid, pid, mode
       FROM pg_catalog.pg_locks
@@ -41,4 +45,9 @@ SELECT EXISTS (SELECT FROM worker) AS in_run,
                  JOIN transaction ON m.xmax = transaction.xid) AS has_marked,
        EXISTS (SELECT FROM public.batched_background_migrations
                 WHERE status = 4) AS one_is_running,
-       (SELECT pg_catalog.array_agg(xid)::pg_catalog.text FROM transaction) AS xids
+       (SELECT pg_catalog.array_agg(xid)::pg_catalog.text FROM transaction) AS xids,
+       EXISTS (SELECT FROM pg_catalog.pg_attribute
+                WHERE attrelid = 'public.batched_background_migrations'::pg_catalog.regclass::pg_catalog.oid
+                  AND attname = 'failure_error_code'
+                  AND NOT attisdropped
+                  AND pg_catalog.has_column_privilege(attrelid, attnum, 'UPDATE')) AS has_error_code

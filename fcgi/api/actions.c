@@ -8,19 +8,14 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-enum kind {
-    PAUSE,
-    RESUME,
-    RESTART,
-};
-
 static const struct {
     const char *participle;
-    int64_t status; /* that it leads to */
+    const char *undone; /* the member that lists what was not done */
+    int64_t status;     /* that it leads to */
 } kinds[] = {
-    [PAUSE] = {"paused", MIGRATION_PAUSED},
-    [RESUME] = {"resumed", MIGRATION_ACTIVE},
-    [RESTART] = {"restarted", MIGRATION_ACTIVE},
+    [ACTION_PAUSE] = {"paused", "not_paused", MIGRATION_PAUSED},
+    [ACTION_RESUME] = {"resumed", "not_resumed", MIGRATION_ACTIVE},
+    [ACTION_RESTART] = {"restarted", "not_restarted", MIGRATION_ACTIVE},
 };
 
 static bool has_id(const struct change_list *list, int64_t id)
@@ -62,17 +57,26 @@ static struct json_object *held_json(const struct change_list *held)
     return list;
 }
 
-/* The answer to an action on one migration, or on all; and its changes for the log. */
-static void answer_action(struct call *call, enum kind kind, const struct changes *changes)
+/* The registry's messages (contract, section 2), and ours for one that had no need of it. */
+static void write_message(const struct call *call, enum action_kind kind,
+                          const struct changes *changes, char *out, size_t size)
 {
-    char message[96];
     const char *participle = kinds[kind].participle;
-    if (call->id)
-        snprintf(message, sizeof message, "Background migration %" PRId64 " has been %s", call->id,
-                 participle);
+    if (!call->id)
+        snprintf(out, size, "All eligible background migrations have been %s", participle);
+    else if (changes->done.count > 0 || !changes->left.given)
+        snprintf(out, size, "Background migration %" PRId64 " has been %s", call->id, participle);
     else
-        snprintf(message, sizeof message, "All eligible background migrations have been %s",
-                 participle);
+        snprintf(out, size,
+                 "Background migration %" PRId64 " is %s already; nothing had to be changed",
+                 call->id, store_status_name(changes->left.value));
+}
+
+/* The answer to an action on one migration, or on all; and its changes for the log. */
+static void answer_action(struct call *call, enum action_kind kind, const struct changes *changes)
+{
+    char message[112];
+    write_message(call, kind, changes, message, sizeof message);
     call->body = json_object_new_object();
     json_add(&call->body, "success", json_object_new_boolean(true));
     json_add_string(&call->body, "message", message);
@@ -81,16 +85,17 @@ static void answer_action(struct call *call, enum kind kind, const struct change
 }
 
 /* What an action that was not done in time had done by then, and what not. */
-static void detail_unfinished(struct call *call, enum kind kind, const struct changes *changes)
+static void detail_unfinished(struct call *call, enum action_kind kind,
+                              const struct changes *changes)
 {
-    static const char *const undone[] = {
-        [PAUSE] = "not_paused", [RESUME] = "not_resumed", [RESTART] = "not_restarted"};
-    const char *reason = "the database did not answer";
+    const char *reason;
     if (changes->done.count == 0 && changes->held.count == 0 && !changes->unsettled)
         return;
-    if (changes->held.count > 0)
+    if (call->error.retry_after == 0)
+        reason = "the database did not answer";
+    else if (changes->held.count > 0)
         reason = "some migrations are held by another transaction, such as a worker's run";
-    else if (changes->unsettled)
+    else
         reason = "a worker that chose its migration before the pause may still set it running";
     struct json_object *detail = json_object_new_object();
     /* One that is there already says that the outcome of the last step is not known. */
@@ -98,27 +103,16 @@ static void detail_unfinished(struct call *call, enum kind kind, const struct ch
              call->error.has_detail ? json_object_get(call->error.detail)
                                     : json_object_new_string(reason));
     json_add(&detail, "migrations", json_object_get(call->changed));
-    json_add(&detail, undone[kind], held_json(&changes->held));
+    json_add(&detail, kinds[kind].undone, held_json(&changes->held));
     json_add(&detail, "job_in_flight", json_object_new_boolean(changes->job_in_flight));
     error_set_detail(&call->error, detail);
 }
 
-static bool run_action(struct call *call, enum kind kind)
+static bool run_action(struct call *call, enum action_kind kind)
 {
     struct changes changes;
     const int64_t *id = call->id ? &call->id : NULL;
-    bool good = false;
-    switch (kind) {
-    case PAUSE:
-        good = store_pause(call->store, id, call->deadline, &changes, &call->error);
-        break;
-    case RESUME:
-        good = store_resume(call->store, id, call->deadline, &changes, &call->error);
-        break;
-    case RESTART:
-        good = store_restart(call->store, call->id, call->deadline, &changes, &call->error);
-        break;
-    }
+    bool good = store_act(call->store, kind, id, call->deadline, &changes, &call->error);
     call->changed = changes_json(&changes, kinds[kind].status);
     if (good)
         answer_action(call, kind, &changes);
@@ -130,15 +124,15 @@ static bool run_action(struct call *call, enum kind kind)
 
 bool actions_pause(struct call *call)
 {
-    return run_action(call, PAUSE);
+    return run_action(call, ACTION_PAUSE);
 }
 
 bool actions_resume(struct call *call)
 {
-    return run_action(call, RESUME);
+    return run_action(call, ACTION_RESUME);
 }
 
 bool actions_restart(struct call *call)
 {
-    return run_action(call, RESTART);
+    return run_action(call, ACTION_RESTART);
 }

@@ -48,12 +48,26 @@ bool error_id_not_found(struct error *error, int64_t id)
     return false;
 }
 
-bool error_state_conflict(struct error *error, int64_t id, const char *state)
+bool error_state_conflict(struct error *error, int64_t id, const char *state, const char *allowed)
 {
-    char detail[96];
+    char detail[128];
     fill(error, 409, "BBM_STATE_CONFLICT", "the migration's state does not allow this");
-    snprintf(detail, sizeof detail, "BBM with ID %" PRId64 " is %s", id, state);
+    snprintf(detail, sizeof detail, "BBM with ID %" PRId64 " is %s; %s", id, state, allowed);
     error_set_detail(error, json_object_new_string(detail));
+    return false;
+}
+
+/* A run of the worker lasts up to three minutes; most last seconds. */
+#define HELD_RETRY_AFTER 30
+
+bool error_held(struct error *error, const char *fmt, ...)
+{
+    va_list args;
+    fill(error, 503, "BBM_HELD", "a worker's run holds the migration");
+    error->retry_after = HELD_RETRY_AFTER;
+    va_start(args, fmt);
+    vsnprintf(error->reason, sizeof error->reason, fmt, args);
+    va_end(args);
     return false;
 }
 

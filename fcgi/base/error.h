@@ -19,6 +19,7 @@ struct error {
     const char *code;           /* the registry's code; static storage */
     const char *message;        /* the registry's message; static storage */
     bool outcome_unknown;       /* of a change: it may have been made, or not */
+    int retry_after;            /* of a 503: seconds until it may help; 0: the usual */
     bool has_detail;            /* without which the answer would not be whole */
     struct json_object *detail; /* owned; NULL: there is none, or no memory for it */
     char reason[256];           /* for the log alone; "" where there is nothing to add */
@@ -30,8 +31,10 @@ bool error_not_found(struct error *error);
 bool error_method(struct error *error);
 bool error_id_invalid(struct error *error);
 bool error_id_not_found(struct error *error, int64_t id);
-/* The migration's state forbids the action; `state` is its name. */
-bool error_state_conflict(struct error *error, int64_t id, const char *state);
+/* The migration's state forbids the action; `state` is its name, and `allowed` what it allows. */
+bool error_state_conflict(struct error *error, int64_t id, const char *state, const char *allowed);
+/* A transaction of another holds the migration, as a worker's run does. */
+bool error_held(struct error *error, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 bool error_unauthorized(struct error *error, struct json_object *detail);
 bool error_too_large(struct error *error);
 /* A query parameter that the route does not take, or takes once; `fmt` gives the detail, in which

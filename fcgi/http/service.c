@@ -116,13 +116,21 @@ static void describe(const struct call *call, struct response *response)
     response->cache = "no-cache"; /* kept, and asked about each time: an upgrade shows at once */
 }
 
+static void add_retry_after(const struct error *error, struct response *response)
+{
+    char seconds[16];
+    snprintf(seconds, sizeof seconds, "%d", error->retry_after);
+    response_header(response, "Retry-After",
+                    error->retry_after > 0 ? seconds : RESPONSE_RETRY_AFTER);
+}
+
 static void respond(struct request_context *x, bool good)
 {
     struct response *response = &x->reply->response;
     if (x->match.verdict == ROUTER_METHOD || x->match.verdict == ROUTER_OPTIONS)
         response_header(response, "Allow", x->match.allow);
     if (!good && x->call.error.status == 503)
-        response_header(response, "Retry-After", RESPONSE_RETRY_AFTER);
+        add_retry_after(&x->call.error, response);
     if (x->call.link[0])
         response_header(response, "Link", x->call.link);
     response_header(response, "X-Request-Id", x->request.id);

@@ -15,8 +15,6 @@ extern const char SQL_READY[];
 extern const char SQL_RECENT[];
 extern const char SQL_RESTART[];
 extern const char SQL_RESTART_FIRST[];
-extern const char SQL_RESTART_JOBS[];
-extern const char SQL_RESTART_LOOK[];
 extern const char SQL_RESUME[];
 extern const char SQL_WORKER[];
 

@@ -548,6 +548,7 @@ struct worker {
     bool past_choosing;
     bool has_marked;
     bool one_is_running;
+    bool has_error_code; /* of the registry's: there is one that a restart may clear */
     char *xids; /* owned: its transactions as an array's text; NULL where it has none yet */
 };
 
@@ -564,6 +565,7 @@ static bool look(struct store *store, int64_t deadline, struct worker *worker, s
         .past_choosing = integer_at(result, 0, 2) != 0,
         .has_marked = integer_at(result, 0, 3) != 0,
         .one_is_running = integer_at(result, 0, 4) != 0,
+        .has_error_code = integer_at(result, 0, 6) != 0,
         .xids = has_xids ? strdup(PQgetvalue(result, 0, 5)) : NULL,
     };
     PQclear(result);
@@ -585,7 +587,7 @@ static bool may_undo(const struct worker *worker)
 
 /* ---- actions ---- */
 
-/* The outcomes of sql/pause.sql and sql/resume.sql. */
+/* The outcomes of sql/pause.sql, resume.sql and restart.sql. */
 enum {
     UNTOUCHED,
     CHANGED,
@@ -594,7 +596,7 @@ enum {
 
 /* An action under way. */
 struct action {
-    bool pausing;
+    enum action_kind kind;
     const int64_t *id; /* NULL: all */
     int64_t deadline;
     struct worker worker; /* as last looked */
@@ -602,17 +604,30 @@ struct action {
     size_t changed;       /* by the last pass */
 };
 
+/* What a state allows, for those that allow less than was asked. */
+static bool refuse_state(int64_t id, int64_t status, struct error *error)
+{
+    const char *allowed = "no action is possible";
+    if (status == MIGRATION_PAUSED)
+        allowed = "it can only be resumed";
+    else if (status == MIGRATION_FAILED)
+        allowed = "it can only be restarted";
+    return error_state_conflict(error, id, store_status_name(status), allowed);
+}
+
 /* A row of a single migration that the pass had nothing to do with: right or wrong? */
 static bool judge_untouched(const struct action *action, const PGresult *result, int row,
-                            const struct changes *changes, struct error *error)
+                            struct changes *changes, struct error *error)
 {
     int64_t status = integer_at(result, row, 2);
-    bool there =
-        status == MIGRATION_PAUSED || status == MIGRATION_ACTIVE || status == MIGRATION_RUNNING;
+    bool there = status == MIGRATION_ACTIVE || status == MIGRATION_RUNNING ||
+                 (status == MIGRATION_PAUSED && action->kind != ACTION_RESTART);
     /* Paused by us just now, and then finished or failed by a run that had come to that. */
     if (!action->id || there || changes->done.count > 0)
-        return true;
-    return error_state_conflict(error, *action->id, store_status_name(status));
+        changes->left = (struct opt_int64){true, status};
+    else
+        return refuse_state(*action->id, status, error);
+    return true;
 }
 
 static bool read_pass(struct action *action, const PGresult *result, struct changes *changes,
@@ -644,17 +659,25 @@ static bool read_pass(struct action *action, const PGresult *result, struct chan
     return true;
 }
 
-/* One statement that changes what can be had now, and tells what cannot. */
+static PGresult *send_pass(struct store *store, const struct action *action, struct error *error)
+{
+    struct number number_of_id;
+    const char *id = action->id ? number(&number_of_id, *action->id) : NULL;
+    const char *const pause[] = {action->worker.xids, id};
+    const char *const others[] = {id};
+    if (action->kind == ACTION_PAUSE)
+        return db_run(store->db, SQL_PAUSE, pause, 2, DB_ONCE, action->deadline, error);
+    const char *sql = SQL_RESUME;
+    if (action->kind == ACTION_RESTART)
+        sql = action->worker.has_error_code ? SQL_RESTART : SQL_RESTART_FIRST;
+    return db_run(store->db, sql, others, 1, DB_ONCE, action->deadline, error);
+}
+
+/* One statement that changes what can be had now, and reports what cannot. */
 static bool pass(struct store *store, struct action *action, struct changes *changes,
                  struct error *error)
 {
-    struct number id;
-    const char *const params[] = {action->worker.xids,
-                                  action->id ? number(&id, *action->id) : NULL};
-    PGresult *result =
-        action->pausing
-            ? db_run(store->db, SQL_PAUSE, params, 2, DB_ONCE, action->deadline, error)
-            : db_run(store->db, SQL_RESUME, params + 1, 1, DB_ONCE, action->deadline, error);
+    PGresult *result = send_pass(store, action, error);
     bool good = result && read_pass(action, result, changes, error);
     PQclear(result);
     /* It has run: without memory to note what it changed, nobody can say. */
@@ -686,32 +709,37 @@ static bool settle(struct store *store, struct action *action, struct changes *c
         if (!look(store, action->deadline, &action->worker, error))
             return false;
         changes->job_in_flight = action->worker.in_run;
-        changes->unsettled = action->pausing && !action->was_running && may_undo(&action->worker);
+        changes->unsettled =
+            action->kind == ACTION_PAUSE && !action->was_running && may_undo(&action->worker);
         if (!changes->unsettled)
             return true;
     } while (wait_a_moment(action, &ms));
-    return error_unavailable(error, "a worker in a run may set a paused migration running");
+    return error_held(error, "a worker in a run may set a paused migration running");
 }
 
-/* Changes what is meant, pass by pass. It is done when a pass finds nothing left to do, and
- * between it and the pass before, the worker was seen to be able to undo nothing: no later
- * run can either, as it finds them paused. The look before the first pass does not count:
- * what that pass finds paused, another caller may have paused after it. */
+/* Changes what is meant, pass by pass, until a pass leaves nothing out.
+ *
+ * A pause is done when a pass finds nothing left to do, and between it and the pass before, the
+ * worker was seen to be able to undo nothing: no later run can either, as it finds them paused.
+ * The look before the first pass does not count: what that pass finds paused, another caller may
+ * have paused after it. */
 static bool act(struct store *store, struct action *action, struct changes *changes,
                 struct error *error)
 {
     int64_t ms = 2;
-    bool settled = false;
+    bool settled = action->kind != ACTION_PAUSE;
     *changes = (struct changes){0};
     if (!look(store, action->deadline, &action->worker, error))
         return false;
+    changes->job_in_flight = action->worker.in_run;
     for (;;) {
         if (!pass(store, action, changes, error))
             return false;
         if (changes->held.count > 0 && !wait_a_moment(action, &ms))
-            return error_unavailable(error, "%zu migrations are held by another transaction",
-                                     changes->held.count);
-        if (settled && action->changed == 0 && changes->held.count == 0)
+            return error_held(error, "%zu migrations are held by another transaction",
+                              changes->held.count);
+        bool complete = action->kind != ACTION_PAUSE || action->changed == 0;
+        if (settled && complete && changes->held.count == 0)
             return true;
         if (!settle(store, action, changes, error))
             return false;
@@ -719,104 +747,12 @@ static bool act(struct store *store, struct action *action, struct changes *chan
     }
 }
 
-bool store_pause(struct store *store, const int64_t *id, int64_t deadline, struct changes *changes,
-                 struct error *error)
+bool store_act(struct store *store, enum action_kind kind, const int64_t *id, int64_t deadline,
+               struct changes *changes, struct error *error)
 {
-    struct action action = {.pausing = true, .id = id, .deadline = deadline};
+    struct action action = {.kind = kind, .id = id, .deadline = deadline};
     bool good = act(store, &action, changes, error);
     free(action.worker.xids);
-    return good;
-}
-
-bool store_resume(struct store *store, const int64_t *id, int64_t deadline, struct changes *changes,
-                  struct error *error)
-{
-    struct action action = {.pausing = false, .id = id, .deadline = deadline};
-    bool good = act(store, &action, changes, error);
-    free(action.worker.xids);
-    return good;
-}
-
-/* ---- restart ---- */
-
-/* Reads the migration's state, as it is committed: `*failed` says whether there is
- * something to restart, which is then in changes->held until it is done. */
-static bool restart_look(struct store *store, const char *id, int64_t deadline,
-                         bool *has_error_code, struct changes *changes, struct error *error)
-{
-    const char *const params[] = {id};
-    PGresult *result = db_run(store->db, SQL_RESTART_LOOK, params, 1, DB_ONCE, deadline, error);
-    if (!result)
-        return false;
-    bool good = true;
-    int64_t status = PQntuples(result) > 0 ? integer_at(result, 0, 2) : -1;
-    list_clear(&changes->held);
-    if (PQntuples(result) == 0)
-        good = error_id_not_found(error, strtoll(id, NULL, 10));
-    else if (status == MIGRATION_FAILED)
-        good = list_add(&changes->held, result, 0, error);
-    else if (status != MIGRATION_ACTIVE && status != MIGRATION_RUNNING)
-        good = error_state_conflict(error, integer_at(result, 0, 0), store_status_name(status));
-    if (good)
-        *has_error_code = integer_at(result, 0, 3) != 0;
-    PQclear(result);
-    return good;
-}
-
-/* Makes it active if it is still failed; waits for its row if somebody holds it. */
-static bool restart_one(struct store *store, const char *id, bool has_error_code, int64_t deadline,
-                        bool *restarted, struct error *error)
-{
-    const char *const params[] = {id};
-    PGresult *result = db_run(store->db, has_error_code ? SQL_RESTART : SQL_RESTART_FIRST, params,
-                              1, DB_ONCE, deadline, error);
-    *restarted = result && strcmp(PQcmdTuples(result), "0") != 0;
-    PQclear(result);
-    if (!*restarted)
-        return !error->status;
-    PQclear(db_run(store->db, SQL_RESTART_JOBS, params, 1, DB_ONCE, deadline, error));
-    return !error->status;
-}
-
-/* What stands in the transaction. The look at the worker too: after the commit it could
- * fail, and the answer deny a restart that was done. */
-static bool restart(struct store *store, const char *id, int64_t deadline, struct changes *changes,
-                    struct error *error)
-{
-    struct worker worker = {0};
-    bool has_error_code = false;
-    bool restarted = false;
-    do {
-        if (!restart_look(store, id, deadline, &has_error_code, changes, error))
-            return false;
-        /* Not restarted after all: someone else did, and that is looked at. */
-        if (changes->held.count > 0 &&
-            !restart_one(store, id, has_error_code, deadline, &restarted, error))
-            return false;
-    } while (changes->held.count > 0 && !restarted);
-    bool good = look(store, deadline, &worker, error);
-    changes->job_in_flight = worker.in_run;
-    free(worker.xids);
-    return good;
-}
-
-bool store_restart(struct store *store, int64_t id, int64_t deadline, struct changes *changes,
-                   struct error *error)
-{
-    struct number text;
-    *changes = (struct changes){0};
-    bool good = db_begin(store->db, deadline, error) &&
-                restart(store, number(&text, id), deadline, changes, error);
-    if (good) {
-        struct change_list restarted = changes->held;
-        changes->held = (struct change_list){0};
-        good = db_commit(store->db, deadline, error);
-        if (good)
-            changes->done = restarted;
-        else
-            list_clear(&restarted); /* neither done nor not done */
-    }
-    db_abandon(store->db);
     return good;
 }
 

@@ -353,7 +353,7 @@ def test_a_200_to_a_resume_or_restart_was_true(played):
 def test_a_409_was_true(played):
     for ask in actions(played):
         if ask.status == 409:
-            named = NUMBER[detail(ask).rsplit(" ", 1)[1]]
+            named = NUMBER[detail(ask).split(";")[0].rsplit(" ", 1)[1]]
             assert named in CONFLICTS[ask.action] & played.history.states(ask.id, ask), why(played, ask, ask.id)
 
 

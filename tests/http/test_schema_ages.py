@@ -7,7 +7,7 @@ import threading
 
 import pytest
 from harness import fastcgi, routes, rows
-from harness.answer import error_body
+from harness.answer import conflict_body
 from harness.fastcgi import parameters
 from harness.postgres import SERVICE_ROLE, schema_files
 from harness.worker import WORK, worker
@@ -142,9 +142,7 @@ def assert_actions(database, asker, age):
 
     for action, identity in (("pause", FINISHED), ("resume", FAILED), ("restart", FINISHED)):
         state = rows.STATUS[before[identity]]
-        conflict = error_body(
-            "BBM_STATE_CONFLICT", "the migration's state does not allow this", f"BBM with ID {identity} is {state}"
-        )
+        conflict = conflict_body(identity, state)
         answer = asker.post(routes.action(action, identity))
         assert (answer.status, answer.json) == (409, conflict)
 

@@ -69,11 +69,40 @@ static void test_state_conflict(void **state)
 {
     struct error error;
     (void)state;
-    assert_false(error_state_conflict(&error, INT64_MAX, "finished"));
+    assert_false(error_state_conflict(&error, INT64_MAX, "finished", "no action is possible"));
     assert_error(&error, 409,
                  "{\"errors\":[{\"code\":\"BBM_STATE_CONFLICT\","
                  "\"message\":\"the migration's state does not allow this\","
-                 "\"detail\":\"BBM with ID 9223372036854775807 is finished\"}]}");
+                 "\"detail\":\"BBM with ID 9223372036854775807 is finished; no action is possible\"}]}");
+}
+
+/* The reason is for the log alone. */
+static void test_held(void **state)
+{
+    struct error error;
+    (void)state;
+    assert_false(error_held(&error, "%d migrations", 3));
+    assert_int_equal(error.retry_after, 30);
+    assert_string_equal(error.reason, "3 migrations");
+    assert_error(&error, 503,
+                 "{\"errors\":[{\"code\":\"BBM_HELD\","
+                 "\"message\":\"a worker's run holds the migration\"}]}");
+}
+
+/* Bytes of a client may stand in the detail. */
+static void test_names_and_bodies(void **state)
+{
+    struct error error;
+    (void)state;
+    assert_false(error_parameter_name(&error, "no '%s'", "a\xFF"));
+    assert_error(&error, 400,
+                 "{\"errors\":[{\"code\":\"INVALID_QUERY_PARAMETER_NAME\","
+                 "\"message\":\"invalid query parameter name\","
+                 "\"detail\":\"no 'a\xEF\xBF\xBD'\"}]}");
+    assert_false(error_invalid_body(&error, "no %s", "object"));
+    assert_error(&error, 400,
+                 "{\"errors\":[{\"code\":\"INVALID_BODY\","
+                 "\"message\":\"invalid request body\",\"detail\":\"no object\"}]}");
 }
 
 /* The detail names the parameter and says what is allowed. */
@@ -184,7 +213,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_not_found),          cmocka_unit_test(test_method),
         cmocka_unit_test(test_id_invalid),         cmocka_unit_test(test_id_not_found),
-        cmocka_unit_test(test_state_conflict),     cmocka_unit_test(test_parameters),
+        cmocka_unit_test(test_state_conflict),
+        cmocka_unit_test(test_held),
+        cmocka_unit_test(test_names_and_bodies),     cmocka_unit_test(test_parameters),
         cmocka_unit_test(test_unauthorized),       cmocka_unit_test(test_too_large),
         cmocka_unit_test(test_unavailable),        cmocka_unit_test(test_unknown),
         cmocka_unit_test(test_long_reason_is_cut), cmocka_unit_test(test_lost_detail),

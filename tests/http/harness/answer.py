@@ -56,3 +56,12 @@ def error_body(code, message, detail=None):
     if detail is not None:
         error["detail"] = detail
     return {"errors": [error]}
+
+
+ALLOWED = {"paused": "it can only be resumed", "failed": "it can only be restarted"}
+
+
+def conflict_body(identity, state):
+    """A 409's: it names the migration and its state, and says what that allows."""
+    detail = f"BBM with ID {identity} is {state}; {ALLOWED.get(state, 'no action is possible')}"
+    return error_body("BBM_STATE_CONFLICT", "the migration's state does not allow this", detail)
