@@ -69,6 +69,9 @@ BENCH_PROGRAMS := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/b
 
 PREFIX   ?= /usr/local
 SBIN     := $(PREFIX)/sbin
+BIN      := $(PREFIX)/bin
+MAN1     := $(PREFIX)/share/man/man1
+COMPLETE := $(PREFIX)/share/bash-completion/completions
 MAN8     := $(PREFIX)/share/man/man8
 SHARE    := $(PREFIX)/share/bbm-fcgi
 DEPLOYED := $(filter-out deploy/demo/% deploy/man/%,$(wildcard deploy/*/*))
@@ -208,6 +211,7 @@ bench: deps-bench
 
 lint:
 	clang-format --dry-run --Werror $(SOURCES) $(wildcard fcgi/*/*.h) tests/*.[ch] tests/*/*.[ch]
+	shellcheck deploy/chatops/bbm deploy/chatops/mint-token deploy/chatops/bbm.bash-completion
 	clang-tidy --quiet $(SOURCES) tests/bench/*.c -- $(CSTD) -Ifcgi -DBBM_VERSION='"$(VERSION)"' $(PKG_CFLAGS)
 
 format:
@@ -217,6 +221,10 @@ format:
 install: all
 	install -D -m 755 $(BUILD)/bbm-fcgi $(DESTDIR)$(SBIN)/bbm-fcgi
 	install -D -m 644 deploy/man/bbm-fcgi.8 $(DESTDIR)$(MAN8)/bbm-fcgi.8
+	install -D -m 755 deploy/chatops/bbm $(DESTDIR)$(BIN)/bbm
+	install -D -m 755 deploy/chatops/mint-token $(DESTDIR)$(BIN)/mint-token
+	install -D -m 644 deploy/man/bbm.1 $(DESTDIR)$(MAN1)/bbm.1
+	install -D -m 644 deploy/chatops/bbm.bash-completion $(DESTDIR)$(COMPLETE)/bbm
 	install -D -m 644 conf/config.yml $(DESTDIR)$(SHARE)/config.yml
 	install -D -m 644 sql/role.sql $(DESTDIR)$(SHARE)/role.sql
 	for file in $(DEPLOYED); do \
@@ -227,6 +235,7 @@ install: all
 
 uninstall:
 	rm -f $(DESTDIR)$(SBIN)/bbm-fcgi $(DESTDIR)$(MAN8)/bbm-fcgi.8
+	rm -f $(DESTDIR)$(BIN)/bbm $(DESTDIR)$(BIN)/mint-token $(DESTDIR)$(MAN1)/bbm.1 $(DESTDIR)$(COMPLETE)/bbm
 	rm -rf $(DESTDIR)$(SHARE)
 
 clean:

@@ -230,6 +230,8 @@ def test_install_and_uninstall(installed, prefix):
     files = installed("install", *more)
     share = f"{place}/share/bbm-fcgi"
     expected = {f"{place}/sbin/bbm-fcgi", f"{place}/share/man/man8/bbm-fcgi.8", f"{share}/config.yml", f"{share}/role.sql"}
+    expected |= {f"{place}/bin/bbm", f"{place}/bin/mint-token", f"{place}/share/man/man1/bbm.1"}
+    expected.add(f"{place}/share/bash-completion/completions/bbm")
     for path in files_under(os.path.join(REPOSITORY, "deploy")):
         if not path.startswith(("demo/", "man/")):
             expected.add(f"{share}/deploy/{path}")
@@ -249,8 +251,9 @@ def test_install_and_uninstall(installed, prefix):
     assert installed("uninstall", *more) == {f"{place}/sbin/another"}, "a second time"
 
 
-def test_the_manual_page_is_in_order():
-    done = subprocess.run(["groff", "-man", "-Tutf8", "-ww", os.path.join(REPOSITORY, "deploy/man/bbm-fcgi.8")],
+@pytest.mark.parametrize("page", ["bbm-fcgi.8", "bbm.1"])
+def test_the_manual_pages_are_in_order(page):
+    done = subprocess.run(["groff", "-man", "-Tutf8", "-ww", os.path.join(REPOSITORY, "deploy/man", page)],
                           capture_output=True, text=True, check=False)  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert len(done.stdout.splitlines()) > 100
