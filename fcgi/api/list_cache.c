@@ -2,6 +2,8 @@
  * The last list's text, and the rows it was made from. */
 #include "api/list_cache.h"
 
+#include "base/etag.h"
+
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -10,6 +12,7 @@
 struct cached_body {
     atomic_uint holders;
     struct migrations migrations;
+    char etag[ETAG_SIZE];
     size_t len;
     char text[];
 };
@@ -87,6 +90,7 @@ struct cached_body *list_cache_keep(struct list_cache *list_cache, struct migrat
     *migrations = (struct migrations){0};
     fresh->len = len;
     memcpy(fresh->text, text, len);
+    etag_of(text, len, fresh->etag);
 
     pthread_mutex_lock(&list_cache->lock);
     struct cached_body *old = list_cache->last;
@@ -100,6 +104,11 @@ const char *cached_body_text(const struct cached_body *cached_body, size_t *len)
 {
     *len = cached_body->len;
     return cached_body->text;
+}
+
+const char *cached_body_etag(const struct cached_body *cached_body)
+{
+    return cached_body->etag[0] ? cached_body->etag : NULL;
 }
 
 struct cached_body *cached_body_hold(struct cached_body *cached_body)

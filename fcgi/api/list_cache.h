@@ -39,6 +39,9 @@ struct cached_body *list_cache_keep(struct list_cache *list_cache, struct migrat
 /* Lives as long as the rendering is held. */
 const char *cached_body_text(const struct cached_body *cached_body, size_t *len);
 
+/* Likewise; NULL: it has none. */
+const char *cached_body_etag(const struct cached_body *cached_body);
+
 /* One holder more; returns the cached_body, which may be NULL. */
 struct cached_body *cached_body_hold(struct cached_body *cached_body);
 

@@ -10,6 +10,7 @@
 
 #include "api/list_cache.h"
 #include "base/error.h"
+#include "base/etag.h"
 #include "http/params.h"
 #include "page/page_files.h"
 #include "store/store.h"
@@ -42,6 +43,7 @@ struct call {
     char *text;                        /* a body that is not JSON; NULL: none */
     struct json_object *changed;       /* what a write changed, for the log; NULL: no write */
     char link[HANDLER_LINK_SIZE];      /* the Link header; "" for none */
+    char own_etag[ETAG_SIZE];          /* where `etag` may point */
     struct error error;
 };
 

@@ -14,7 +14,7 @@
 #include <string.h>
 
 /* What the routes take besides the path. */
-#define LIST_PARAMS   0
+#define LIST_PARAMS   PARAM(PARAM_STATES)
 #define JOBS_PARAMS   (PARAM(PARAM_N) | PARAM(PARAM_LAST_JOB) | PARAM(PARAM_JOB_STATUS))
 #define ACTION_PARAMS 0
 

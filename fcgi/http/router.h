@@ -21,7 +21,8 @@ struct route {
     enum access access;
     handler *handler;
     unsigned params; /* that it takes: PARAM(…) of each */
-    bool coalesced;  /* one answer of the handler serves all that wait for it (coalesce.h) */
+    bool coalesced;  /* without parameters, one answer of the handler serves all that wait for it
+                        (coalesce.h) */
 };
 
 enum router_verdict {

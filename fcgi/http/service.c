@@ -288,6 +288,7 @@ static void conclude_all(struct coalesce_waiter *waiters, bool good,
 static void share_answer(const struct call *call, struct call *other)
 {
     other->cached_body = cached_body_hold(call->cached_body);
+    other->etag = call->cached_body ? call->etag : NULL; /* else it lives in `call` */
     other->body = json_object_get(call->body);
     other->error = call->error;
     other->error.detail = json_object_get(call->error.detail);
@@ -345,7 +346,7 @@ void service_look(struct service_thread *reserve, struct server *server)
 
 static bool is_for_rounds(const struct service_thread *thread, const struct request_context *x)
 {
-    return x->match.route->coalesced && x->fcgi->may_wait &&
+    return x->match.route->coalesced && !x->call.params.given && x->fcgi->may_wait &&
            list_cache_len(thread->service->list_cache) <= ROUND_MOST;
 }
 

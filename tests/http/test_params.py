@@ -5,7 +5,7 @@ from harness import fastcgi, routes
 from harness.answer import error_body
 from harness.fastcgi import parameters
 
-LIST, JOBS, ACTION = "none", "n, last, status", "none"
+LIST, JOBS, ACTION = "status", "n, last, status", "none"
 TAKES = {
     ("GET", "/background-migrations/"): LIST,
     ("GET", "/bbm/status/"): LIST,
