@@ -5,7 +5,6 @@
 #include "base/conf.h"
 #include "base/log.h"
 #include "check.h"
-#include "http/params.h"
 #include "http/service.h"
 #include "server/listener.h"
 #include "server/server.h"
@@ -74,7 +73,7 @@ static void thread_free(void *thread)
     service_thread_free(thread);
 }
 
-static enum server_outcome answer(void *thread, struct server_request *request)
+static bool answer(void *thread, struct server_request *request)
 {
     return service_answer(thread, request);
 }
@@ -159,7 +158,6 @@ static int serve(struct service *service, struct listener *listener)
     const struct conf *conf = service->conf;
     const struct server_calls calls = {
         .own_size = service_request_size(),
-        .body_most = PARAMS_BODY_SIZE,
         .shared = service,
         .thread_new = thread_new,
         .thread_free = thread_free,
@@ -197,14 +195,14 @@ static int start(const struct conf *conf, struct keys *keys, struct token_cache 
         conf,          keys, token_cache, job_counters_new(conf->fcgi.recount_ms), list_cache_new(),
         coalesce_new()};
     int code = EXIT_START;
-    if (service.counts && service.list_cache && service.coalesce &&
+    if (service.counters && service.list_cache && service.coalesce &&
         listener_open(&listener, conf, why, sizeof why)) {
         code = serve(&service, &listener);
         listener_close(&listener);
     } else {
         fprintf(stderr, "bbm-fcgi: %s\n", why);
     }
-    job_counters_free(service.counts);
+    job_counters_free(service.counters);
     list_cache_free(service.list_cache);
     coalesce_free(service.coalesce);
     return code;

@@ -1,22 +1,25 @@
 -- The migrations, all or the one with this id, and what has changed among their jobs
 -- since they were last counted (fcgi/store/job_counters.h).
---   psql -v id=NULL -v mark=0 -v open='{}' -f sql/migrations.sql
+--   psql -v id=NULL -v mark=0 -v unfinished="'{}'" -v new=1000 -f sql/migrations.sql
 --
 -- Jobs are only ever added, with ascending ids, and one that is finished stays so. Hence
 -- what can have changed are the jobs above :mark, the highest id counted, and those among
--- the counted that were not finished, :open. Both are found by the jobs' primary key,
--- however many jobs there are. 1000 are read at a time. The job at the mark itself comes
--- along: where it is gone, or another, the table is not the one that was counted.
+-- the counted that were not finished, :unfinished. Both are found by the jobs' primary key,
+-- however many jobs there are. :new of them are read at a time, the job at the mark included:
+-- where it is gone, or another, the table is not the one that was counted.
 --
--- All columns of the migration, by name: which there are depends on the registry's age.
--- A migration with several such jobs has several rows.
+-- A row for each migration, without a job, and a row for each such job, without a migration:
+-- so no job is lost whose migration is unknown or hidden. A job may come twice. All columns of
+-- the migration, by name: which there are depends on the registry's age.
 SELECT m.*,
        job.id AS job_id,
        job.batched_background_migration_id AS job_migration_id,
        job.status AS job_status,
        job.created_at AS job_created_at
-  FROM public.batched_background_migrations AS m
-  LEFT JOIN (
+  FROM (SELECT *
+          FROM public.batched_background_migrations
+         WHERE :id::bigint IS NULL OR id = :id::bigint) AS m
+  FULL JOIN (
        (SELECT id, batched_background_migration_id, status, created_at
           FROM public.batched_background_migration_jobs
          WHERE id >= :mark::bigint
@@ -24,12 +27,9 @@ SELECT m.*,
                 OR batched_background_migration_id = :id::bigint
                 OR id = :mark::bigint)
          ORDER BY id
-         LIMIT 1000)
+         LIMIT :new::bigint)
        UNION ALL
        (SELECT id, batched_background_migration_id, status, created_at
           FROM public.batched_background_migration_jobs
-         WHERE id = ANY (:open::bigint[]))) AS job
-    ON job.batched_background_migration_id = m.id
-    OR (:id::bigint IS NOT NULL AND job.id = :mark::bigint)
- WHERE :id::bigint IS NULL OR m.id = :id::bigint
- ORDER BY m.id, job.id
+         WHERE id = ANY (:unfinished::bigint[]))) AS job
+    ON false

@@ -1,5 +1,5 @@
--- When the latest 21 jobs of each migration among :ids began, up to the job :mark.
---   psql -v ids='{1,2}' -v mark=1000 -f sql/recent.sql
+-- When the latest :recent jobs of each migration among :ids were created, up to the job :mark.
+--   psql -v ids="'{1,2}'" -v mark=1000 -v recent=21 -f sql/recent.sql
 SELECT migration_id,
        job.created_at
   FROM pg_catalog.unnest(:ids::bigint[]) AS migration_id
@@ -9,5 +9,5 @@ SELECT migration_id,
         WHERE batched_background_migration_id = migration_id
           AND id <= :mark::bigint
         ORDER BY id DESC
-        LIMIT 21) AS job
+        LIMIT :recent::bigint) AS job
  ORDER BY migration_id, job.id

@@ -23,7 +23,7 @@ struct service {
     const struct conf *conf;
     struct keys *keys;
     struct token_cache *token_cache;
-    struct job_counters *counts;
+    struct job_counters *counters;
     struct list_cache *list_cache;
     struct coalesce *coalesce;
 };
@@ -39,7 +39,7 @@ void service_thread_free(struct service_thread *thread);
 size_t service_request_size(void);
 
 /* server_calls' answer, wake and look. */
-enum server_outcome service_answer(struct service_thread *thread, struct server_request *fcgi);
+bool service_answer(struct service_thread *thread, struct server_request *fcgi);
 void service_wake(struct service_thread *thread, struct server *server);
 void service_look(struct service_thread *reserve, struct server *server);
 

@@ -1,110 +1,108 @@
 /* SPDX-License-Identifier: MIT
  *
- * counts: how many jobs of each migration are finished and failed, and how fast they
- * follow each other, without counting them anew each time.
+ * job_counters: how many jobs of each migration are finished and failed, and how fast they
+ * follow each other, without a full count at each request.
  *
- * What is kept is the exact state of the jobs table at some past moment: a mark, the
- * highest job id then, the counts of the jobs up to it, and which of those were not
- * finished. From there the state at a statement's own snapshot follows from few rows
- * (sql/migrations.sql), because of what a worker does (contract, section 7): jobs are
- * added one at a time with ascending ids, a finished job stays finished, and of the
- * failed ones it takes up the lowest first. So what is told equals a fresh count at the
- * statement's moment, in every process. What a hand at psql does otherwise (rows deleted,
- * a finished job set back) is seen at the latest when all is counted anew: after a
- * hundred times the time that counting takes, and at the most `recount_ms`.
+ * The counters hold the exact counts at some past moment (job_tally.h). A request looks up what
+ * they need to know (job_lookup), its statement reads that together with the migrations
+ * (sql/glance.sql, sql/migrations.sql), and the counters follow what it found. So the counts
+ * equal a fresh count at the statement's snapshot, in every process.
  *
- * One object for all threads of a process, behind its own lock. No I/O.
+ * What nobody but a person with psql does (rows deleted, a finished job set back) may stay
+ * unseen until the next full count: due after a hundred times the time that the last one took,
+ * and after `recount_ms` if that is sooner.
+ *
+ * One object for all threads of a process, with its own locks. No I/O. Times named `now` and
+ * deadlines are moments of clock_ms().
  */
 #ifndef BBM_JOB_COUNTERS_H
 #define BBM_JOB_COUNTERS_H
+
+#include "store/job_tally.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/* How many new jobs sql/migrations.sql reads at a time, beside the one at the mark, and
- * how many of the latest jobs tell a migration's pace. */
-#define JOB_COUNTERS_NEW_MOST 999
-#define JOB_COUNTERS_RECENT   21
+/* How many rows above the mark a statement reads at a time; one that reads this many may have
+ * missed more. */
+#define JOB_COUNTERS_NEW_MAX 999
 
-struct job_counters_job {
-    int64_t id;
-    int64_t migration_id;
-    int64_t status;
-    int64_t created_at; /* microseconds since the epoch */
-};
+struct job_counters;
 
-/* What is told of one migration. */
-struct job_counters_of {
+/* The counts of one migration. */
+struct job_counts {
     int64_t finished;
     int64_t failed;
     int64_t pace; /* microseconds from one job to the next; 0: not known */
 };
 
-/* The state that a statement's rows will be set against; released by job_counters_base_free. */
-struct job_counters_base {
-    uint64_t generation;
-    int64_t mark;
-    char newest[40]; /* when the job at the mark was created, as PostgreSQL's array text */
-    bool may_glance; /* that is known, so that sql/glance.sql can tell */
-    char *open;      /* the ids to ask for, as array text; owned, as is the next */
-    char *states;    /* and the states they have */
-    bool has_open;   /* there are any */
-    size_t expected; /* how many jobs up to the mark sql/migrations.sql must find */
+/* What a statement has to read; released by job_lookup_free. */
+struct job_lookup {
+    uint64_t generation;     /* which state of the counters this is; 0: there is none */
+    int64_t mark;            /* the highest job id counted, or JOB_TALLY_NO_MARK */
+    int64_t mark_created_at; /* of that job, or JOB_TALLY_NO_TIME */
+    int64_t *unfinished;     /* ids of the unfinished jobs to read, ascending; owned */
+    size_t unfinished_count;
+    bool all_failed; /* all of those are failed jobs */
+    size_t expected; /* how many rows up to the mark the statement must find */
 };
 
 enum job_counters_verdict {
-    JOB_COUNTERS_EXACT, /* the counts told are those of the statement's moment */
+    JOB_COUNTERS_EXACT, /* the counts are those of the statement's snapshot */
     JOB_COUNTERS_AGAIN, /* another thread was faster, or there are more new jobs: ask again */
-    JOB_COUNTERS_LOST,  /* something no worker does: count anew */
+    JOB_COUNTERS_LOST,  /* no worker does what was found: a full count is needed */
 };
 
-struct job_counters;
-
-/* NULL when out of memory. */
+/* NULL when out of memory; job_counters_free(NULL) does nothing. */
 struct job_counters *job_counters_new(int64_t recount_ms);
-void job_counters_free(struct job_counters *counts);
+void job_counters_free(struct job_counters *counters);
 
-/* The base for a statement about one migration, or with `id` NULL all. False where there
- * is none yet; or when out of memory, and then the base has a generation. */
-bool job_counters_base(struct job_counters *counts, const int64_t *id,
-                       struct job_counters_base *base);
+/* What a statement about one migration, or with NULL about all, has to read. False where there
+ * is no state yet (generation 0), or when out of memory. */
+bool job_counters_look_up(struct job_counters *counters, const int64_t *migration_id,
+                          struct job_lookup *lookup);
+void job_lookup_free(struct job_lookup *lookup);
 
-void job_counters_base_free(struct job_counters_base *base);
+/* The counts of the migrations `ids` after sql/glance.sql has found that nothing changed. False
+ * where the counters have another state by now. */
+bool job_counters_unchanged(struct job_counters *counters, const struct job_lookup *lookup,
+                            const int64_t *ids, struct job_counts *counts, size_t count);
 
-/* Tells the counts after sql/glance.sql has found all as it was. False where the state is
- * another by now. */
-bool job_counters_unchanged(struct job_counters *counts, const struct job_counters_base *base,
-                            const int64_t *ids, struct job_counters_of *told, size_t id_count);
+/* The counts of the migrations `ids` after sql/migrations.sql has read `rows`, ascending by id,
+ * each once. `migration_id` is what job_counters_look_up was given. */
+enum job_counters_verdict
+job_counters_follow(struct job_counters *counters, const struct job_lookup *lookup,
+                    const int64_t *migration_id, const struct job_row *rows, size_t row_count,
+                    const int64_t *ids, struct job_counts *counts, size_t count);
 
-/* Takes the jobs that the statement read, ascending by id, each once, and tells the counts of the
- * migrations `ids` in `told`. With `id` as given to job_counters_base. */
-enum job_counters_verdict job_counters_apply(struct job_counters *counts,
-                                             const struct job_counters_base *base,
-                                             const int64_t *id, const struct job_counters_job *jobs,
-                                             size_t job_count, const int64_t *ids,
-                                             struct job_counters_of *told, size_t id_count);
+/* The counts as they were last known, for whom no exact ones are to be had. */
+void job_counters_last(struct job_counters *counters, const int64_t *ids, struct job_counts *counts,
+                       size_t count);
 
-/* Counting anew is for one thread at a time. True where it is the caller's turn, who must
- * call job_counters_end_turn: because there is no state (waiting, until the deadline in
- * clock_ms(), while another thread counts) or because it is due and nobody else is at it. `*late`:
- * the deadline passed first. */
-bool job_counters_my_turn(struct job_counters *counts, int64_t deadline, bool *late);
-void job_counters_end_turn(struct job_counters *counts);
+/* ---- full counts, for one thread at a time ---- */
 
-/* A new state, built by the one whose turn it is: begin before counting; add all jobs of each
- * migration, counted, and each one that is not finished, in any order; then the recent jobs'
- * times in ascending order; commit. `newest` is the highest id of all jobs. The adders return
- * false when out of memory. Between begin and commit the old state goes on serving. */
-void job_counters_begin(struct job_counters *counts);
-bool job_counters_add_jobs(struct job_counters *counts, int64_t migration_id, int64_t jobs,
-                           int64_t newest);
-bool job_counters_add_open(struct job_counters *counts, const struct job_counters_job *job);
-bool job_counters_add_recent(struct job_counters *counts, int64_t migration_id, int64_t created_at);
-int64_t job_counters_new_mark(const struct job_counters *counts);
-void job_counters_commit(struct job_counters *counts);
+enum job_counters_turn {
+    JOB_COUNTERS_NO_TURN, /* there are counts to serve from */
+    JOB_COUNTERS_DUE,     /* the caller counts; there are counts to serve from if that fails */
+    JOB_COUNTERS_NEEDED,  /* the caller counts; there is nothing to serve from */
+    JOB_COUNTERS_LATE,    /* another thread was still counting at the deadline */
+};
 
-/* The state with this generation is of no use. */
-void job_counters_forget(struct job_counters *counts, uint64_t generation);
+/* Says whether the caller is to count all jobs. Where there is no state it waits, until the
+ * deadline, for another thread that counts. After DUE and NEEDED the caller fills the tally that
+ * job_counters_fresh returns, and then calls job_counters_commit or job_counters_failed. */
+enum job_counters_turn job_counters_take_turn(struct job_counters *counters, int64_t now,
+                                              int64_t deadline);
+
+/* An empty tally for the full count, owned by the counters. */
+struct job_tally *job_counters_fresh(struct job_counters *counters);
+
+/* Puts the fresh tally into force and ends the turn. True where counts had failed before. */
+bool job_counters_commit(struct job_counters *counters, int64_t now);
+
+/* Ends the turn with nothing changed. The next try is due after a pause that doubles with each
+ * failure, up to `recount_ms`. True for the first failure after a success. */
+bool job_counters_failed(struct job_counters *counters, int64_t now);
 
 #endif

@@ -10,6 +10,7 @@
 
 #include "base/conf.h"
 #include "base/error.h"
+#include "store/job_status.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -27,13 +28,7 @@ enum migration_status {
 /* The contract's word for it; "unknown" for a number that is none. Static storage. */
 const char *store_status_name(int64_t status);
 
-/* Likewise for jobs. */
-enum job_status {
-    JOB_ACTIVE = 1,
-    JOB_FINISHED = 2,
-    JOB_FAILED = 3,
-};
-
+/* Likewise for enum job_status. */
 const char *store_job_status_name(int64_t status);
 
 /* A column that may be NULL, or absent on an older registry. */
@@ -133,8 +128,8 @@ struct changes {
 struct job_counters;
 struct store;
 
-/* `counts` is shared by all stores of the process, and outlives them. */
-struct store *store_new(const struct conf_database *conf, struct job_counters *counts);
+/* `counters` is shared by all stores of the process, and outlives them. */
+struct store *store_new(const struct conf_database *conf, struct job_counters *counters);
 void store_free(struct store *store);
 
 /* A round trip to the database, and no more. */

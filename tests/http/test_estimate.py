@@ -142,6 +142,20 @@ def test_a_clock_that_went_back_once(estimate):
     assert estimate([MINUTE] * 5 + [-DAY] + [MINUTE] * 5) == 88 * MINUTE
 
 
+FAR_APART = ["4713-01-01 BC", "145000-01-01", "294246-01-01"]
+
+
+@pytest.mark.parametrize("times", [FAR_APART, FAR_APART[::-1], FAR_APART * 7, ["-infinity", "infinity", *FAR_APART]])
+def test_times_at_the_ends_of_the_calendar(site, token, estimate, times):
+    """Sane or absent; a sanitizer finds the overflow that would lead elsewhere."""
+    estimate(None, total_tuple_count=INT64_MAX, batch_size=1)
+    identity = site.database.rows("SELECT max(id) AS id FROM batched_background_migrations")[0]["id"]
+    for number, created_at in enumerate(times, start=1):
+        site.database.add_jobs(identity, JOB_FINISHED, 1, created_at=created_at)
+        seconds = said_of(site, token, identity)
+        assert seconds is None or 0 < seconds <= 10**15
+
+
 def test_failed_jobs_are_work_that_is_left(estimate):
     assert estimate([MINUTE] * 9, [JOB_FINISHED] * 5 + [JOB_FAILED] * 5) == 95 * MINUTE
 

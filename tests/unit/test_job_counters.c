@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT
- * counts: against a table kept in memory and counted afresh at every step. The statement
- * sql/migrations.sql is played by `ask`. */
+ * job_counters: against a table kept in memory and counted afresh at every step. `ask` plays the
+ * statement sql/migrations.sql, `count_all` plays sql/counts.sql and sql/recent.sql. */
 #include "base/clock.h"
 #include "store/job_counters.h"
-#include "store/store.h"
+#include "store/job_status.h"
 
 #include "unit.h"
 
 #define MIGRATIONS 5
-#define JOBS_MOST  8000
+#define JOBS_MAX   8000
+#define HOUR_MS    3600000
 
 /* The jobs table, ascending by id. */
-static struct job_counters_job table[JOBS_MOST];
+static struct job_row table[JOBS_MAX];
 static size_t table_count;
 static int64_t next_id;
 static int64_t now = 1000000;
@@ -25,7 +26,7 @@ static void table_reset(void)
 static void table_add(int64_t migration_id, int64_t status)
 {
     now += 60000000;
-    table[table_count++] = (struct job_counters_job){next_id++, migration_id, status, now};
+    table[table_count++] = (struct job_row){next_id++, migration_id, status, now};
 }
 
 static void table_remove(size_t at)
@@ -35,7 +36,7 @@ static void table_remove(size_t at)
 }
 
 /* What a worker retries: the failed job of lowest id. NULL: none failed. */
-static struct job_counters_job *lowest_failed(int64_t migration_id)
+static struct job_row *lowest_failed(int64_t migration_id)
 {
     for (size_t i = 0; i < table_count; i++) {
         if (table[i].migration_id == migration_id && table[i].status == JOB_FAILED)
@@ -54,89 +55,114 @@ static int64_t fresh_count(int64_t migration_id, int64_t status)
 
 /* ---- the statements ---- */
 
-static void count_anew(struct job_counters *counts)
+static int64_t unfinished_count(int64_t migration_id)
 {
-    job_counters_begin(counts);
-    for (size_t i = 0; i < table_count; i++) {
-        const struct job_counters_job *job = &table[i];
-        assert_true(job_counters_add_jobs(counts, job->migration_id, 1, job->id));
-        assert_true(job->status == JOB_FINISHED || job_counters_add_open(counts, job));
-    }
+    int64_t count = 0;
     for (size_t i = 0; i < table_count; i++)
-        assert_true(job_counters_add_recent(counts, table[i].migration_id, table[i].created_at));
-    job_counters_commit(counts);
+        count += table[i].status != JOB_FINISHED &&
+                 (migration_id == 0 || table[i].migration_id == migration_id);
+    return count;
 }
 
-static bool is_asked_for(const char *open, int64_t id)
+/* How many unfinished jobs of the same kind stand before this one. */
+static int64_t place_of(size_t at)
 {
-    char text[32];
-    const char *at = open;
-    snprintf(text, sizeof text, "%lld", (long long)id);
-    while ((at = strstr(at, text))) {
-        char after = at[strlen(text)];
-        if ((at[-1] == '{' || at[-1] == ',') && (after == '}' || after == ','))
+    int64_t place = 0;
+    for (size_t i = 0; i < at; i++)
+        place += table[i].migration_id == table[at].migration_id &&
+                 table[i].status != JOB_FINISHED &&
+                 (table[i].status == JOB_FAILED) == (table[at].status == JOB_FAILED);
+    return place;
+}
+
+static void count_all(struct job_counters *counters)
+{
+    struct job_tally *tally = job_counters_fresh(counters);
+    int64_t unfinished = unfinished_count(0);
+    for (size_t i = 0; i < table_count; i++) {
+        const struct job_row *job = &table[i];
+        assert_true(job_tally_add_jobs(tally, job->migration_id, 1, job->id));
+        if (job->status == JOB_FINISHED ||
+            (unfinished > UNFINISHED_ALL_MAX &&
+             place_of(i) >= (job->status == JOB_FAILED ? UNFINISHED_KEPT : 1)))
+            continue;
+        const struct unfinished_job open = {job->id, job->migration_id, job->status};
+        assert_true(job_tally_add_unfinished(tally, &open, unfinished_count(job->migration_id),
+                                             fresh_count(job->migration_id, JOB_FAILED)));
+    }
+    for (size_t i = 0; i < table_count; i++)
+        assert_true(job_tally_add_recent(tally, table[i].migration_id, table[i].created_at));
+}
+
+static bool is_read(const struct job_lookup *lookup, int64_t id)
+{
+    for (size_t i = 0; i < lookup->unfinished_count; i++) {
+        if (lookup->unfinished[i] == id)
             return true;
-        at++;
     }
     return false;
 }
 
-static enum job_counters_verdict ask(struct job_counters *counts, const int64_t *id,
-                                     const int64_t *ids, struct job_counters_of *told,
-                                     size_t id_count)
+static enum job_counters_verdict ask(struct job_counters *counters, const int64_t *id,
+                                     const int64_t *ids, struct job_counts *counts, size_t id_count)
 {
-    static struct job_counters_job seen[JOBS_MOST];
-    struct job_counters_base base;
+    static struct job_row seen[JOBS_MAX];
+    struct job_lookup lookup;
     size_t count = 0;
     size_t new = 0;
-    assert_true(job_counters_base(counts, id, &base));
+    assert_true(job_counters_look_up(counters, id, &lookup));
     for (size_t i = 0; i < table_count; i++) {
-        const struct job_counters_job *job = &table[i];
-        bool ours = !id || job->migration_id == *id || job->id == base.mark;
-        if (ours && (job->id >= base.mark ? new ++ <= JOB_COUNTERS_NEW_MOST
-                                          : is_asked_for(base.open, job->id)))
+        const struct job_row *job = &table[i];
+        bool ours = !id || job->migration_id == *id || job->id == lookup.mark;
+        if (ours &&
+            (job->id >= lookup.mark ? new ++ <= JOB_COUNTERS_NEW_MAX : is_read(&lookup, job->id)))
             seen[count++] = *job;
     }
     enum job_counters_verdict verdict =
-        job_counters_apply(counts, &base, id, seen, count, ids, told, id_count);
-    if (verdict == JOB_COUNTERS_LOST)
-        job_counters_forget(counts, base.generation);
-    job_counters_base_free(&base);
+        job_counters_follow(counters, &lookup, id, seen, count, ids, counts, id_count);
+    job_lookup_free(&lookup);
     return verdict;
 }
 
-/* Asks as store_migrations does; returns how often all had to be counted. */
-static int ask_until_exact(struct job_counters *counts, const int64_t *id, const int64_t *ids,
-                           struct job_counters_of *told, size_t id_count)
+/* Asks as store_migrations does, at the time `ms`; returns how often all had to be counted. */
+static int ask_at(int64_t ms, struct job_counters *counters, const int64_t *id, const int64_t *ids,
+                  struct job_counts *counts, size_t id_count)
 {
     int counted = 0;
     for (int tries = 0; tries < 20; tries++) {
-        bool late;
-        if (job_counters_my_turn(counts, clock_ms() + 1000, &late)) {
-            count_anew(counts);
-            job_counters_end_turn(counts);
+        enum job_counters_turn turn = job_counters_take_turn(counters, ms, ms + 1000);
+        assert_int_not_equal(turn, JOB_COUNTERS_LATE);
+        if (turn != JOB_COUNTERS_NO_TURN) {
+            count_all(counters);
+            job_counters_commit(counters, ms);
             counted++;
         }
-        if (ask(counts, id, ids, told, id_count) == JOB_COUNTERS_EXACT)
+        if (ask(counters, id, ids, counts, id_count) == JOB_COUNTERS_EXACT)
             return counted;
     }
     fail_msg("never exact");
     return -1;
 }
 
-static void assert_fresh(struct job_counters *counts)
+static int ask_until_exact(struct job_counters *counters, const int64_t *id, const int64_t *ids,
+                           struct job_counts *counts, size_t id_count)
+{
+    return ask_at(0, counters, id, ids, counts, id_count);
+}
+
+static void assert_fresh(struct job_counters *counters)
 {
     int64_t ids[MIGRATIONS];
-    struct job_counters_of told[MIGRATIONS];
+    struct job_counts counts[MIGRATIONS];
     for (int64_t i = 0; i < MIGRATIONS; i++)
         ids[i] = i + 1;
-    ask_until_exact(counts, NULL, ids, told, MIGRATIONS);
+    ask_until_exact(counters, NULL, ids, counts, MIGRATIONS);
     for (size_t i = 0; i < MIGRATIONS; i++) {
-        struct job_counters_of one;
-        assert_int_equal(told[i].finished, fresh_count(ids[i], JOB_FINISHED));
-        assert_int_equal(told[i].failed, fresh_count(ids[i], JOB_FAILED));
-        ask_until_exact(counts, &ids[i], &ids[i], &one, 1);
-        assert_memory_equal(&one, &told[i], sizeof one);
+        struct job_counts one;
+        assert_int_equal(counts[i].finished, fresh_count(ids[i], JOB_FINISHED));
+        assert_int_equal(counts[i].failed, fresh_count(ids[i], JOB_FAILED));
+        ask_until_exact(counters, &ids[i], &ids[i], &one, 1);
+        assert_memory_equal(&one, &counts[i], sizeof one);
     }
 }
 
@@ -146,7 +172,7 @@ static void assert_fresh(struct job_counters *counts)
 static void work(unsigned random)
 {
     int64_t migration_id = 1 + random % MIGRATIONS;
-    struct job_counters_job *failed = lowest_failed(migration_id);
+    struct job_row *failed = lowest_failed(migration_id);
     switch (random / MIGRATIONS % 6) {
     case 0:
     case 1:
@@ -166,7 +192,7 @@ static void work(unsigned random)
 
 static void test_random_work(void **state)
 {
-    struct job_counters *counts = job_counters_new(3600000);
+    struct job_counters *counters = job_counters_new(HOUR_MS);
     unsigned seed = (unsigned)clock_us();
     (void)state;
     print_message("seed %u\n", seed);
@@ -175,175 +201,247 @@ static void test_random_work(void **state)
     for (int step = 0; step < 1500; step++) {
         for (int n = rand() % 4; n > 0; n--)
             work((unsigned)rand());
-        assert_fresh(counts);
+        assert_fresh(counters);
     }
-    job_counters_free(counts);
+    job_counters_free(counters);
 }
 
 /* After the first count a worker's doing never makes all be counted again. */
 static void test_work_needs_no_new_count(void **state)
 {
-    struct job_counters *counts = job_counters_new(3600000);
+    struct job_counters *counters = job_counters_new(HOUR_MS);
     int64_t id = 1;
-    struct job_counters_of told;
+    struct job_counts counts;
     (void)state;
     table_reset();
     table_add(1, JOB_FAILED);
-    assert_int_equal(ask_until_exact(counts, NULL, &id, &told, 1), 1);
+    assert_int_equal(ask_until_exact(counters, NULL, &id, &counts, 1), 1);
     for (int i = 0; i < 100; i++) {
         table_add(1, i % 3 ? JOB_FINISHED : JOB_FAILED);
         if (i % 5 == 0)
             lowest_failed(1)->status = JOB_FINISHED;
-        assert_int_equal(ask(counts, NULL, &id, &told, 1), JOB_COUNTERS_EXACT);
-        assert_int_equal(told.finished, fresh_count(1, JOB_FINISHED));
+        assert_int_equal(ask(counters, NULL, &id, &counts, 1), JOB_COUNTERS_EXACT);
+        assert_int_equal(counts.finished, fresh_count(1, JOB_FINISHED));
     }
-    job_counters_free(counts);
+    job_counters_free(counters);
 }
 
-/* More unfinished jobs than are asked for one by one. */
+static struct job_lookup look_up(struct job_counters *counters)
+{
+    struct job_lookup lookup;
+    assert_true(job_counters_look_up(counters, NULL, &lookup));
+    return lookup;
+}
+
+/* More unfinished jobs than are read one by one: a few of each migration are, and the rest is
+ * counted again when they are used up. */
 static void test_many_failed(void **state)
 {
-    struct job_counters *counts = job_counters_new(3600000);
+    struct job_counters *counters = job_counters_new(HOUR_MS);
     int64_t ids[] = {1, 2};
-    struct job_counters_of told[2];
+    struct job_counts counts[2];
+    int counted = 0;
     (void)state;
     table_reset();
     for (int i = 0; i < 2000; i++)
         table_add(1 + i % 2, JOB_FAILED);
-    assert_int_equal(ask_until_exact(counts, NULL, ids, told, 2), 1);
+    assert_int_equal(ask_until_exact(counters, NULL, ids, counts, 2), 1);
+    struct job_lookup lookup = look_up(counters);
+    assert_int_equal(lookup.unfinished_count, 2 * UNFINISHED_READ);
+    job_lookup_free(&lookup);
     for (int retried = 1; retried < 40; retried++) {
         for (int n = 0; n < retried % 20; n++)
             lowest_failed(1)->status = JOB_FINISHED;
-        ask_until_exact(counts, NULL, ids, told, 2);
-        assert_int_equal(told[0].finished, fresh_count(1, JOB_FINISHED));
-        assert_int_equal(told[0].failed, fresh_count(1, JOB_FAILED));
-        assert_int_equal(told[1].failed, 1000);
+        ask_until_exact(counters, NULL, ids, counts, 2);
+        assert_int_equal(counts[0].finished, fresh_count(1, JOB_FINISHED));
+        assert_int_equal(counts[0].failed, fresh_count(1, JOB_FAILED));
+        assert_int_equal(counts[1].failed, 1000);
     }
-    job_counters_free(counts);
+    for (int retried = 0; retried < 2 * UNFINISHED_KEPT; retried++) {
+        lowest_failed(2)->status = JOB_FINISHED;
+        counted += ask_until_exact(counters, NULL, ids, counts, 2);
+        assert_int_equal(counts[1].failed, fresh_count(2, JOB_FAILED));
+    }
+    assert_in_range(counted, 1, 2);
+    job_counters_free(counters);
+}
+
+/* Failed jobs become many only while they are followed. */
+static void test_failed_become_many(void **state)
+{
+    struct job_counters *counters = job_counters_new(HOUR_MS);
+    int64_t ids[] = {1, 2};
+    struct job_counts counts[2];
+    (void)state;
+    table_reset();
+    table_add(1, JOB_FINISHED);
+    assert_int_equal(ask_until_exact(counters, NULL, ids, counts, 2), 1);
+    for (int i = 0; i < 600; i++) {
+        table_add(1, JOB_FAILED);
+        if (i % 7 == 0)
+            table_add(1 + i % 2, JOB_ACTIVE);
+        assert_int_equal(ask_until_exact(counters, NULL, ids, counts, 2), 0);
+        assert_int_equal(counts[0].failed, i + 1);
+    }
+    struct job_lookup lookup = look_up(counters);
+    assert_int_equal(lookup.unfinished_count, UNFINISHED_READ);
+    assert_true(lookup.all_failed);
+    job_lookup_free(&lookup);
+    /* A migration without failed jobs before has all of its own kept. */
+    table_add(2, JOB_FAILED);
+    assert_int_equal(ask_until_exact(counters, NULL, ids, counts, 2), 0);
+    lowest_failed(2)->status = JOB_FINISHED;
+    assert_int_equal(ask_until_exact(counters, NULL, ids, counts, 2), 0);
+    assert_int_equal(counts[1].finished, 1);
+    job_counters_free(counters);
 }
 
 /* More new jobs than are read at a time. */
 static void test_many_new(void **state)
 {
-    struct job_counters *counts = job_counters_new(3600000);
+    struct job_counters *counters = job_counters_new(HOUR_MS);
     int64_t id = 1;
-    struct job_counters_of told;
+    struct job_counts counts;
     (void)state;
     table_reset();
     table_add(1, JOB_FINISHED);
-    assert_int_equal(ask_until_exact(counts, NULL, &id, &told, 1), 1);
+    assert_int_equal(ask_until_exact(counters, NULL, &id, &counts, 1), 1);
     for (int i = 0; i < 5000; i++)
         table_add(1 + i % 2, i % 7 ? JOB_FINISHED : JOB_FAILED);
-    assert_int_equal(ask_until_exact(counts, NULL, &id, &told, 1), 0);
-    assert_int_equal(told.finished, fresh_count(1, JOB_FINISHED));
-    job_counters_free(counts);
+    assert_int_equal(ask_until_exact(counters, NULL, &id, &counts, 1), 0);
+    assert_int_equal(counts.finished, fresh_count(1, JOB_FINISHED));
+    job_counters_free(counters);
 }
 
 /* What no worker does, and shows at once: the newest job gone, or another in its place;
  * an unfinished one gone. */
 static void test_another_table(void **state)
 {
-    struct job_counters *counts = job_counters_new(3600000);
+    struct job_counters *counters = job_counters_new(HOUR_MS);
     int64_t id = 1;
-    struct job_counters_of told;
+    struct job_counts counts;
     (void)state;
     table_reset();
     for (int i = 0; i < 10; i++)
         table_add(1, i == 4 ? JOB_FAILED : JOB_FINISHED);
-    ask_until_exact(counts, NULL, &id, &told, 1);
+    ask_until_exact(counters, NULL, &id, &counts, 1);
 
     table_remove(9);
-    assert_int_equal(ask(counts, NULL, &id, &told, 1), JOB_COUNTERS_LOST);
-    ask_until_exact(counts, NULL, &id, &told, 1);
-    assert_int_equal(told.finished, 8);
+    assert_int_equal(ask(counters, NULL, &id, &counts, 1), JOB_COUNTERS_LOST);
+    ask_until_exact(counters, NULL, &id, &counts, 1);
+    assert_int_equal(counts.finished, 8);
     table_remove(4);
-    assert_int_equal(ask(counts, &id, &id, &told, 1), JOB_COUNTERS_LOST);
-    ask_until_exact(counts, &id, &id, &told, 1);
-    assert_int_equal(told.failed, 0);
+    assert_int_equal(ask(counters, &id, &id, &counts, 1), JOB_COUNTERS_LOST);
+    ask_until_exact(counters, &id, &id, &counts, 1);
+    assert_int_equal(counts.failed, 0);
 
-    ask_until_exact(counts, NULL, &id, &told, 1);
+    ask_until_exact(counters, NULL, &id, &counts, 1);
     table_reset();
     for (int i = 0; i < 12; i++)
         table_add(1, JOB_FINISHED);
-    assert_int_equal(ask(counts, NULL, &id, &told, 1), JOB_COUNTERS_LOST);
+    assert_int_equal(ask(counters, NULL, &id, &counts, 1), JOB_COUNTERS_LOST);
     table_reset();
-    ask_until_exact(counts, NULL, &id, &told, 1);
-    assert_int_equal(told.finished, 0);
-    job_counters_free(counts);
+    ask_until_exact(counters, NULL, &id, &counts, 1);
+    assert_int_equal(counts.finished, 0);
+    job_counters_free(counters);
 }
 
-/* What shows only when all is counted anew: that it is, and when. */
-static void test_counted_anew_when_due(void **state)
+/* What only a full count shows, and when that comes. */
+static void test_full_count_when_due(void **state)
 {
-    struct job_counters *counts = job_counters_new(1);
+    struct job_counters *counters = job_counters_new(1000);
     int64_t id = 1;
-    struct job_counters_of told;
+    struct job_counts counts;
     (void)state;
     table_reset();
     for (int i = 0; i < 10; i++)
         table_add(1, JOB_FINISHED);
-    ask_until_exact(counts, NULL, &id, &told, 1);
+    assert_int_equal(ask_at(5000, counters, NULL, &id, &counts, 1), 1);
     table[3].status = JOB_FAILED;
-    usleep(5000);
-    assert_int_equal(ask_until_exact(counts, NULL, &id, &told, 1), 1);
-    assert_int_equal(told.finished, 9);
-    job_counters_free(counts);
+    assert_int_equal(ask_at(5199, counters, NULL, &id, &counts, 1), 0);
+    assert_int_equal(counts.finished, 10);
+    assert_int_equal(ask_at(5200, counters, NULL, &id, &counts, 1), 1);
+    assert_int_equal(counts.finished, 9);
+    job_counters_free(counters);
 }
 
-/* Another thread's changes between the statement and its rows: they are not mixed. */
-static void test_base_out_of_date(void **state)
+/* Counts, which takes `took` ms and is the first of a row of failures if `first`. */
+static void fail_at(struct job_counters *counters, int64_t ms, int64_t took, bool first)
 {
-    struct job_counters *counts = job_counters_new(3600000);
-    struct job_counters_base base;
-    struct job_counters_of told;
+    assert_int_equal(job_counters_take_turn(counters, ms - 1, ms), JOB_COUNTERS_NO_TURN);
+    assert_int_equal(job_counters_take_turn(counters, ms, ms), JOB_COUNTERS_DUE);
+    job_counters_fresh(counters)->mark = 77;
+    assert_int_equal(job_counters_failed(counters, ms + took), first);
+}
+
+/* The counts that are there serve on, and the next try comes after a pause that doubles. */
+static void test_full_count_that_fails(void **state)
+{
+    struct job_counters *counters = job_counters_new(2500);
+    int64_t id = 1;
+    struct job_counts counts;
+    (void)state;
+    table_reset();
+    table_add(1, JOB_FINISHED);
+    ask_at(0, counters, NULL, &id, &counts, 1);
+    fail_at(counters, 200, 0, true);
+    table_add(1, JOB_FINISHED);
+    assert_int_equal(ask_at(300, counters, NULL, &id, &counts, 1), 0);
+    assert_int_equal(counts.finished, 2);
+    fail_at(counters, 600, 0, false);  /* after 2 × 200 */
+    fail_at(counters, 1400, 0, false); /* after 4 × 200 */
+    fail_at(counters, 3000, 0, false); /* after 8 × 200 */
+    fail_at(counters, 5500, 0, false); /* after recount_ms */
+    assert_int_equal(job_counters_take_turn(counters, 8000, 8000), JOB_COUNTERS_DUE);
+    count_all(counters);
+    assert_true(job_counters_commit(counters, 8000));
+    fail_at(counters, 8200, 30, true);
+    fail_at(counters, 8830, 0, false); /* after 2 × 10 × 30 */
+    job_counters_free(counters);
+}
+
+/* Without counts to serve from, each request tries. */
+static void test_first_count_that_fails(void **state)
+{
+    struct job_counters *counters = job_counters_new(1000);
+    (void)state;
+    assert_int_equal(job_counters_take_turn(counters, 0, 10), JOB_COUNTERS_NEEDED);
+    job_counters_failed(counters, 5);
+    assert_int_equal(job_counters_take_turn(counters, 6, 10), JOB_COUNTERS_NEEDED);
+    job_counters_failed(counters, 7);
+    assert_int_equal(job_counters_take_turn(counters, 11, 10), JOB_COUNTERS_LATE);
+    job_counters_free(counters);
+}
+
+/* Another thread's changes between a statement and its rows: the two are not mixed. */
+static void test_lookup_out_of_date(void **state)
+{
+    struct job_counters *counters = job_counters_new(HOUR_MS);
+    struct job_counts counts;
     int64_t id = 1;
     (void)state;
     table_reset();
     table_add(1, JOB_FINISHED);
-    ask_until_exact(counts, NULL, &id, &told, 1);
-    assert_true(job_counters_base(counts, NULL, &base));
+    ask_until_exact(counters, NULL, &id, &counts, 1);
+    struct job_lookup lookup = look_up(counters);
+    assert_true(job_counters_unchanged(counters, &lookup, &id, &counts, 1));
     table_add(1, JOB_FINISHED);
-    ask_until_exact(counts, NULL, &id, &told, 1);
-    assert_int_equal(job_counters_apply(counts, &base, NULL, table, 2, &id, &told, 1),
+    ask_until_exact(counters, NULL, &id, &counts, 1);
+    assert_int_equal(job_counters_follow(counters, &lookup, NULL, table, 2, &id, &counts, 1),
                      JOB_COUNTERS_AGAIN);
-    job_counters_base_free(&base);
-    job_counters_free(counts);
+    assert_false(job_counters_unchanged(counters, &lookup, &id, &counts, 1));
+    job_lookup_free(&lookup);
+    job_counters_free(counters);
 }
 
-static void test_no_base_before_counting(void **state)
+static void test_no_lookup_before_counting(void **state)
 {
-    struct job_counters *counts = job_counters_new(1000);
-    struct job_counters_base base;
+    struct job_counters *counters = job_counters_new(1000);
+    struct job_lookup lookup;
     (void)state;
-    assert_false(job_counters_base(counts, NULL, &base));
-    job_counters_free(counts);
-}
-
-static int64_t pace_of_gaps(const int64_t *gaps, size_t count)
-{
-    struct job_counters *counts = job_counters_new(3600000);
-    int64_t id = 1;
-    struct job_counters_of told;
-    table_reset();
-    table_add(1, JOB_FINISHED);
-    for (size_t i = 0; i < count; i++) {
-        table_add(1, JOB_FINISHED);
-        table[i + 1].created_at = table[i].created_at + gaps[i];
-    }
-    ask_until_exact(counts, NULL, &id, &told, 1);
-    job_counters_free(counts);
-    return told.pace;
-}
-
-static void test_pace(void **state)
-{
-    (void)state;
-    assert_int_equal(pace_of_gaps((int64_t[]){60}, 0), 0);
-    assert_int_equal(pace_of_gaps((int64_t[]){60}, 1), 0);
-    assert_int_equal(pace_of_gaps((int64_t[]){60, 70}, 2), 65);
-    assert_int_equal(pace_of_gaps((int64_t[]){60, 999999, 61}, 3), 61);
-    assert_int_equal(pace_of_gaps((int64_t[]){0, 0, 0, 80}, 4), 20);
-    assert_int_equal(pace_of_gaps((int64_t[]){0, 0, 0}, 3), 0);
+    assert_false(job_counters_look_up(counters, NULL, &lookup));
+    assert_int_equal(lookup.generation, 0);
+    job_counters_free(counters);
 }
 
 int main(void)
@@ -352,12 +450,14 @@ int main(void)
         cmocka_unit_test(test_random_work),
         cmocka_unit_test(test_work_needs_no_new_count),
         cmocka_unit_test(test_many_failed),
+        cmocka_unit_test(test_failed_become_many),
         cmocka_unit_test(test_many_new),
         cmocka_unit_test(test_another_table),
-        cmocka_unit_test(test_counted_anew_when_due),
-        cmocka_unit_test(test_base_out_of_date),
-        cmocka_unit_test(test_no_base_before_counting),
-        cmocka_unit_test(test_pace),
+        cmocka_unit_test(test_full_count_when_due),
+        cmocka_unit_test(test_full_count_that_fails),
+        cmocka_unit_test(test_first_count_that_fails),
+        cmocka_unit_test(test_lookup_out_of_date),
+        cmocka_unit_test(test_no_lookup_before_counting),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT
+ * The full count of the jobs. */
+#include "store/count_jobs.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "store/db.h"
+#include "store/job_counters.h"
+#include "store/row.h"
+#include "store/sql.h"
+#include "store/store_private.h"
+
+#include <libpq-fe.h>
+#include <stdlib.h>
+
+/* The columns of sql/counts.sql. */
+enum {
+    COUNTS_MIGRATION_ID,
+    COUNTS_JOB_ID,
+    COUNTS_STATUS,
+    COUNTS_JOBS,
+    COUNTS_FAILED,
+    COUNTS_NEWEST,
+};
+
+static bool add_row(struct job_tally *tally, const PGresult *result, int row)
+{
+    int64_t migration_id = integer_at(result, row, COUNTS_MIGRATION_ID);
+    struct opt_int64 job_id = opt_int64_at(result, row, COUNTS_JOB_ID);
+    int64_t jobs = integer_at(result, row, COUNTS_JOBS);
+    if (!job_id.given)
+        return job_tally_add_jobs(tally, migration_id, jobs,
+                                  integer_at(result, row, COUNTS_NEWEST));
+    const struct unfinished_job job = {job_id.value, migration_id,
+                                       integer_at(result, row, COUNTS_STATUS)};
+    return job_tally_add_unfinished(tally, &job, jobs, integer_at(result, row, COUNTS_FAILED));
+}
+
+/* Reads how many jobs there are, and which are not finished. */
+static bool read_counts(struct store *store, struct job_tally *tally, int64_t deadline,
+                        struct error *error)
+{
+    struct number numbers[2];
+    /* In the order in which sql/counts.sql first names them. */
+    const char *const params[] = {number(&numbers[0], UNFINISHED_ALL_MAX),
+                                  number(&numbers[1], UNFINISHED_KEPT)};
+    PGresult *result = db_run(store->db, SQL_COUNTS, params, 2, DB_RETRY, deadline, error);
+    if (!result)
+        return false;
+    bool good = true;
+    for (int row = 0; good && row < PQntuples(result); row++)
+        good = add_row(tally, result, row);
+    PQclear(result);
+    return good || error_unavailable(error, "out of memory");
+}
+
+/* The migrations that have jobs, as an array parameter; NULL when out of memory. */
+static char *migration_ids(const struct job_tally *tally)
+{
+    int64_t *ids = calloc(tally->count + 1, sizeof *ids);
+    if (!ids)
+        return NULL;
+    for (size_t i = 0; i < tally->count; i++)
+        ids[i] = tally->rows[i].migration_id;
+    char *text = array_text(ids, tally->count);
+    free(ids);
+    return text;
+}
+
+/* Reads when the latest jobs of each migration were created. */
+static bool read_recent(struct store *store, struct job_tally *tally, int64_t deadline,
+                        struct error *error)
+{
+    struct number numbers[2];
+    char *ids = migration_ids(tally);
+    if (!ids)
+        return error_unavailable(error, "out of memory");
+    /* In the order in which sql/recent.sql first names them. */
+    const char *const params[] = {ids, number(&numbers[0], tally->mark),
+                                  number(&numbers[1], JOB_PACE_RECENT)};
+    PGresult *result = db_run(store->db, SQL_RECENT, params, 3, DB_RETRY, deadline, error);
+    free(ids);
+    if (!result)
+        return false;
+    bool good = true;
+    for (int row = 0; good && row < PQntuples(result); row++) {
+        struct opt_int64 created_at = time_at(result, row, 1);
+        good = job_tally_add_recent(tally, integer_at(result, row, 0),
+                                    created_at.given ? created_at.value : JOB_TALLY_NO_TIME);
+    }
+    PQclear(result);
+    return good || error_unavailable(error, "out of memory");
+}
+
+bool count_jobs(struct store *store, int64_t deadline, bool *counted, struct error *error)
+{
+    int64_t now = clock_ms();
+    enum job_counters_turn turn = job_counters_take_turn(store->counters, now, deadline);
+    *counted = false;
+    if (turn == JOB_COUNTERS_NO_TURN)
+        return true;
+    if (turn == JOB_COUNTERS_LATE)
+        return error_unavailable(error, "jobs not counted in time");
+    bool due = turn == JOB_COUNTERS_DUE;
+    int64_t end = due ? now + (deadline - now) / 4 * 3 : deadline;
+    struct job_tally *tally = job_counters_fresh(store->counters);
+    if (read_counts(store, tally, end, error) && read_recent(store, tally, end, error)) {
+        *counted = true;
+        if (job_counters_commit(store->counters, clock_ms()))
+            log_message(LOG_INFO, "all jobs have been counted again");
+        return true;
+    }
+    bool first = job_counters_failed(store->counters, clock_ms());
+    if (!due)
+        return false;
+    if (first)
+        log_message(LOG_WARN, "counting all jobs failed; the counts kept so far are served: %s",
+                    error->reason);
+    error_free(error);
+    return true;
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT
+ * Columns of a result, and parameters of a statement. */
+#include "store/row.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* From PostgreSQL's epoch, 2000-01-01, to Unix's, in microseconds. */
+#define POSTGRES_EPOCH (INT64_C(946684800) * 1000000)
+
+/* The longest integer, "-9223372036854775808", and a comma. */
+#define ELEMENT_SIZE 21
+
+/* In network byte order. */
+int64_t integer_at(const PGresult *result, int row, int column)
+{
+    const unsigned char *p = (const unsigned char *)PQgetvalue(result, row, column);
+    int len = PQgetlength(result, row, column);
+    uint64_t value = len > 0 && p[0] & 0x80 ? UINT64_MAX : 0;
+    for (int i = 0; i < len; i++)
+        value = value << 8 | p[i];
+    return (int64_t)value;
+}
+
+struct opt_int64 opt_int64_at(const PGresult *result, int row, int column)
+{
+    if (column < 0 || PQgetisnull(result, row, column))
+        return (struct opt_int64){0};
+    return (struct opt_int64){true, integer_at(result, row, column)};
+}
+
+struct opt_int64 time_at(const PGresult *result, int row, int column)
+{
+    struct opt_int64 time = opt_int64_at(result, row, column);
+    if (time.value == INT64_MIN || time.value > INT64_MAX - POSTGRES_EPOCH)
+        return (struct opt_int64){0};
+    time.value += POSTGRES_EPOCH;
+    return time;
+}
+
+struct str_view str_view_at(const PGresult *result, int row, int column)
+{
+    if (column < 0 || PQgetisnull(result, row, column))
+        return (struct str_view){0};
+    return (struct str_view){PQgetvalue(result, row, column),
+                             (size_t)PQgetlength(result, row, column)};
+}
+
+const char *number(struct number *number, int64_t value)
+{
+    snprintf(number->text, sizeof number->text, "%" PRId64, value);
+    return number->text;
+}
+
+/* Writes the digits, as snprintf takes ten times as long; returns the end. */
+static char *write_integer(char *at, int64_t value)
+{
+    char digits[ELEMENT_SIZE];
+    size_t count = 0;
+    uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    do {
+        digits[count++] = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest > 0);
+    if (value < 0)
+        *at++ = '-';
+    while (count > 0)
+        *at++ = digits[--count];
+    return at;
+}
+
+char *array_text(const int64_t *values, size_t count)
+{
+    char *text = malloc(count * ELEMENT_SIZE + sizeof "{}");
+    if (!text)
+        return NULL;
+    char *at = text;
+    *at++ = '{';
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0)
+            *at++ = ',';
+        at = write_integer(at, values[i]);
+    }
+    *at++ = '}';
+    *at = '\0';
+    return text;
+}
