@@ -5,6 +5,7 @@
 #include "base/conf.h"
 #include "base/log.h"
 #include "check.h"
+#include "http/params.h"
 #include "http/service.h"
 #include "server/listener.h"
 #include "server/server.h"
@@ -73,7 +74,7 @@ static void thread_free(void *thread)
     service_thread_free(thread);
 }
 
-static bool answer(void *thread, struct server_request *request)
+static enum server_outcome answer(void *thread, struct server_request *request)
 {
     return service_answer(thread, request);
 }
@@ -158,6 +159,7 @@ static int serve(struct service *service, struct listener *listener)
     const struct conf *conf = service->conf;
     const struct server_calls calls = {
         .own_size = service_request_size(),
+        .body_most = PARAMS_BODY_SIZE,
         .shared = service,
         .thread_new = thread_new,
         .thread_free = thread_free,

@@ -142,10 +142,8 @@ static const char *judge(const struct auth *auth, const struct request *request,
     return "insufficient_scope";
 }
 
-static enum metrics_token verdict_of(const char *fault, const char *reason)
+static enum metrics_token verdict_of(const char *fault)
 {
-    if (!reason)
-        return METRICS_TOKEN_ACCEPTED;
     if (!fault)
         return METRICS_TOKEN_NONE;
     return strcmp(fault, "invalid_token") == 0 ? METRICS_TOKEN_INVALID : METRICS_TOKEN_INSUFFICIENT;
@@ -161,9 +159,9 @@ bool auth_check(const struct auth *auth, const struct request *request, enum acc
      * failed malloc has left its mark. */
     if (refusal->reason && errno == ENOMEM)
         return error_unavailable(error, "out of memory for judging a token");
-    metrics_token(verdict_of(fault, refusal->reason));
     if (!refusal->reason)
         return true;
+    metrics_token(verdict_of(fault));
     challenge(auth, request, access, fault, response);
     error_unauthorized(error, asked(auth, access));
     snprintf(error->reason, sizeof error->reason, "%s", refusal->reason);

@@ -133,6 +133,11 @@ bool error_too_large(struct error *error)
     return fill(error, 413, "SIZE_INVALID", "the request body is larger than any route takes");
 }
 
+bool error_body_late(struct error *error)
+{
+    return fill(error, 408, "REQUEST_TIMEOUT", "the request body did not come in time");
+}
+
 bool error_unavailable(struct error *error, const char *fmt, ...)
 {
     va_list args;

@@ -37,6 +37,7 @@ bool error_state_conflict(struct error *error, int64_t id, const char *state, co
 bool error_held(struct error *error, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 bool error_unauthorized(struct error *error, struct json_object *detail);
 bool error_too_large(struct error *error);
+bool error_body_late(struct error *error);
 /* A query parameter that the route does not take, or takes once; `fmt` gives the detail, in which
  * a client's bytes may stand. Likewise a body. */
 bool error_parameter_name(struct error *error, const char *fmt, ...)

@@ -23,8 +23,8 @@ static const int64_t bounds[] = {1000,   2500,   5000,    10000,   25000,   5000
 static const char *const methods[] = {"GET", "HEAD", "POST", "OPTIONS", "other"};
 #define METHODS (sizeof methods / sizeof methods[0])
 
-static const char *const statuses[] = {"200", "204", "400", "401", "404",  "405",
-                                       "409", "413", "500", "503", "other"};
+static const char *const statuses[] = {"200", "204", "400", "401", "404", "405",
+                                       "408", "409", "413", "500", "503", "other"};
 #define STATUSES (sizeof statuses / sizeof statuses[0])
 
 typedef _Atomic uint64_t counter_t;

@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/random.h>
@@ -27,6 +28,15 @@ static void id_make(char out[REQUEST_ID_SIZE])
              (unsigned long long)random[1]);
 }
 
+/* CONTENT_LENGTH, which is empty or left out where the length is not known (RFC 3875, section
+ * 4.1.2). What is no number says as little. */
+static int64_t read_length(const char *text)
+{
+    if (!*text || text[strspn(text, "0123456789")])
+        return -1;
+    return strtoll(text, NULL, 10); /* LLONG_MAX where it is more */
+}
+
 /* A parameter that is of interest, and where its value goes. */
 struct wanted {
     const char *name;
@@ -42,6 +52,7 @@ struct wanted {
 void request_read(struct request *request, FCGX_ParamArray params)
 {
     const char *id = "";
+    const char *content_length = "";
     const char *authorization = NULL;
     size_t authorizations = 0;
     const struct wanted wanted[] = {
@@ -53,10 +64,11 @@ void request_read(struct request *request, FCGX_ParamArray params)
         WANTED("REMOTE_ADDR", &request->remote_addr),
         WANTED("HTTP_X_REQUEST_ID", &id),
         WANTED("HTTP_AUTHORIZATION", &authorization),
+        WANTED("CONTENT_LENGTH", &content_length),
         WANTED("HTTP_IF_NONE_MATCH", &request->if_none_match),
     };
 
-    *request = (struct request){"", "", "", "", "", "", "", NULL, ""};
+    *request = (struct request){"", "", "", "", "", "", "", NULL, 0, ""};
     for (char **param = params; *param; param++) {
         size_t len = strcspn(*param, "=");
         for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
@@ -66,6 +78,7 @@ void request_read(struct request *request, FCGX_ParamArray params)
             authorizations += wanted[i].slot == &authorization;
         }
     }
+    request->content_length = read_length(content_length);
     /* Which of two would be meant is not ours to guess. */
     if (authorizations == 1)
         request->authorization = authorization;

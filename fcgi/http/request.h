@@ -11,6 +11,7 @@
 #include <fcgiapp.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define REQUEST_ID_SIZE 129
 
@@ -23,6 +24,7 @@ struct request {
     const char *remote_addr;
     const char *if_none_match;
     const char *authorization; /* NULL: no such header, or more than one */
+    int64_t content_length;    /* of the body, in bytes; -1: not known */
     char id[REQUEST_ID_SIZE];  /* X-Request-Id where it is fit to be passed on; else made here */
 };
 

@@ -21,6 +21,7 @@ static const char *phrase_of(int status)
         {401, "Unauthorized"},
         {404, "Not Found"},
         {405, "Method Not Allowed"},
+        {408, "Request Timeout"},
         {409, "Conflict"},
         {413, "Content Too Large"},
         {500, "Internal Server Error"},

@@ -39,6 +39,7 @@ struct request_context {
     struct request request;
     struct router_match match;
     struct token token;
+    bool accepted; /* the token, which is judged twice where the body comes late */
     struct call call;
 };
 
@@ -86,8 +87,7 @@ static bool judge(struct service_thread *thread, struct request_context *x)
     if (access != ACCESS_NONE && !auth_check(&thread->auth, &x->request, access, &x->token,
                                              &x->reply->refusal, &x->reply->response, error))
         return false;
-    if (x->fcgi->body_long)
-        return error_too_large(error);
+    x->accepted = access != ACCESS_NONE;
     if (x->match.verdict == ROUTER_ID_INVALID)
         return error_id_invalid(error);
     if (!params_read_query(&x->call.params, x->match.route->params, x->request.query, error))
@@ -122,6 +122,37 @@ static void add_retry_after(const struct error *error, struct response *response
     snprintf(seconds, sizeof seconds, "%d", error->retry_after);
     response_header(response, "Retry-After",
                     error->retry_after > 0 ? seconds : RESPONSE_RETRY_AFTER);
+}
+
+/* Reads the body of a request that may have one. False with an error, or, with none, where
+ * more of the body must come first. */
+static bool read_body(struct request_context *x)
+{
+    struct server_request *fcgi = x->fcgi;
+    struct error *error = &x->call.error;
+    int64_t length = x->request.content_length;
+    if (length > PARAMS_BODY_SIZE || (length < 0 && fcgi->body_len > PARAMS_BODY_SIZE))
+        return error_too_large(error);
+    bool whole =
+        length >= 0 ? fcgi->body_len >= (size_t)length : fcgi->body_state == SERVER_BODY_WHOLE;
+    if (whole)
+        return params_read_body(&x->call.params, x->match.route->params, fcgi->body,
+                                length >= 0 ? (size_t)length : fcgi->body_len, error);
+    switch (fcgi->body_state) {
+    case SERVER_BODY_MORE:
+        fcgi->body_wanted = length >= 0 ? (size_t)length : PARAMS_BODY_SIZE + 1;
+        break;
+    case SERVER_BODY_LATE:
+        error_body_late(error);
+        break;
+    case SERVER_BODY_LONG:
+        error_too_large(error);
+        break;
+    case SERVER_BODY_WHOLE:
+        error_invalid_body(error, "the body is shorter than its Content-Length says");
+        break;
+    }
+    return false;
 }
 
 static void respond(struct request_context *x, bool good)
@@ -241,6 +272,8 @@ static void conclude(struct request_context *x, bool good, struct log_lines *lin
     respond(x, good);
     response_send(response, x->fcgi->fcgx.out, strcmp(x->request.method, "HEAD") == 0);
     note_unsaid(x);
+    if (x->accepted)
+        metrics_token(METRICS_TOKEN_ACCEPTED);
     metrics_request(x->match.pattern, x->request.method, response->status, clock_us() - x->started);
     log_request(x, lines);
 
@@ -357,7 +390,7 @@ size_t service_request_size(void)
     return sizeof(struct request_context);
 }
 
-bool service_answer(struct service_thread *thread, struct server_request *fcgi)
+enum server_outcome service_answer(struct service_thread *thread, struct server_request *fcgi)
 {
     struct reply reply = {0};
     struct request_context *x = (struct request_context *)fcgi->own;
@@ -367,11 +400,19 @@ bool service_answer(struct service_thread *thread, struct server_request *fcgi)
                  x->request.path_info, &x->match);
     bool good = judge(thread, x);
     if (good && x->match.verdict == ROUTER_FOUND) {
-        if (is_for_rounds(thread, x))
-            return list_in_round(thread, x);
-        server_step_down(fcgi);
-        good = x->match.route->handler(&x->call);
+        if (is_write(x) && !read_body(x)) {
+            if (!x->call.error.status) {
+                params_free(&x->call.params);
+                return SERVER_NEEDS_BODY;
+            }
+            good = false;
+        } else if (is_for_rounds(thread, x)) {
+            return list_in_round(thread, x) ? SERVER_ANSWERED : SERVER_KEPT;
+        } else {
+            server_step_down(fcgi);
+            good = x->match.route->handler(&x->call);
+        }
     }
     conclude(x, good, NULL);
-    return true;
+    return SERVER_ANSWERED;
 }

@@ -39,7 +39,7 @@ void service_thread_free(struct service_thread *thread);
 size_t service_request_size(void);
 
 /* server_calls' answer, wake and look. */
-bool service_answer(struct service_thread *thread, struct server_request *fcgi);
+enum server_outcome service_answer(struct service_thread *thread, struct server_request *fcgi);
 void service_wake(struct service_thread *thread, struct server *server);
 void service_look(struct service_thread *reserve, struct server *server);
 

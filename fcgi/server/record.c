@@ -2,6 +2,7 @@
  * FastCGI records, judged before they are believed. */
 #include "server/record.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* FastCGI 1.0, section 8: the values used here. */
@@ -9,10 +10,15 @@ enum {
     VERSION = 1,
     HEADER_LEN = 8,
     BEGIN_REQUEST = 1,
+    ABORT_REQUEST = 2,
     END_REQUEST = 3,
     PARAMS = 4,
     STDIN = 5,
     STDOUT = 6,
+    DATA = 8,
+    GET_VALUES = 9,
+    GET_VALUES_RESULT = 10,
+    UNKNOWN_TYPE = 11,
     RESPONDER = 1,
 };
 
@@ -110,16 +116,26 @@ static enum record_verdict scan_begin(struct scan *scan, const struct header *he
     return RECORD_PARTIAL;
 }
 
-/* Judges one record by its header and as much of its content as is there. */
+/* True for what an application must answer whatever it knows of it (section 4.2). The
+ * types up to DATA are a request's, and two are answers to such records. */
+static bool is_management(const struct header *header)
+{
+    return header->id == 0 && (header->type == 0 || header->type > DATA) &&
+           header->type != GET_VALUES_RESULT && header->type != UNKNOWN_TYPE;
+}
+
+/* Judges one record of a request by its header and as much of its content as is there. */
 static enum record_verdict scan_record(struct scan *scan, const struct header *header,
                                        const unsigned char *content, size_t there)
 {
-    if (header->version != VERSION)
-        return RECORD_BAD;
     if (scan->expected == BEGIN_REQUEST)
         return scan_begin(scan, header, content, there);
+    if (header->type == ABORT_REQUEST && header->id == scan->request.id)
+        return RECORD_ABORTED;
     if (header->type != scan->expected || header->id != scan->request.id)
         return RECORD_BAD;
+    if (scan->expected == STDIN)
+        scan->request.body_len += there;
     if (scan->expected == PARAMS) {
         pairs_feed(&scan->pairs, content, there);
         if (pairs_too_large(&scan->pairs))
@@ -138,6 +154,7 @@ static enum record_verdict scan_next(struct scan *scan, const struct header *hea
         if (scan->pairs.left > 0 || scan->pairs.have > 0)
             return RECORD_BAD;
         scan->request.params_len = end - header->padding;
+        scan->request.body_at = end;
         scan->expected = STDIN;
     } else if (empty) {
         scan->request.len = end;
@@ -146,27 +163,92 @@ static enum record_verdict scan_next(struct scan *scan, const struct header *hea
     return RECORD_PARTIAL;
 }
 
+/* The verdict where the request needs more room than there is. */
+static enum record_verdict scan_no_room(const struct scan *scan)
+{
+    return scan->expected == STDIN ? RECORD_BODY_LONG : RECORD_TOO_LARGE;
+}
+
+/* The record at `at`, whose header has come. `*next` is where the record after it starts. */
+static enum record_verdict scan_at(struct scan *scan, const unsigned char *bytes, size_t len,
+                                   size_t at, size_t *next)
+{
+    struct header header = header_at(bytes + at);
+    const unsigned char *content = bytes + at + HEADER_LEN;
+    size_t there = len - at - HEADER_LEN;
+    enum record_verdict verdict = RECORD_PARTIAL;
+    bool management = is_management(&header);
+    *next = at + HEADER_LEN + header.content + header.padding;
+    if (header.version != VERSION)
+        return RECORD_BAD;
+    if (!management)
+        verdict =
+            scan_record(scan, &header, content, there < header.content ? there : header.content);
+    if (verdict == RECORD_PARTIAL && *next > RECORD_REQUEST_MOST)
+        return scan_no_room(scan);
+    if (verdict != RECORD_PARTIAL || *next > len)
+        return verdict;
+    if (!management)
+        return scan_next(scan, &header, *next);
+    scan->request.management_at = at;
+    scan->request.management_len = *next - at;
+    return RECORD_MANAGEMENT;
+}
+
 struct record_request record_scan(const unsigned char *bytes, size_t len)
 {
     struct scan scan = {.expected = BEGIN_REQUEST};
     enum record_verdict verdict = RECORD_PARTIAL;
-    size_t at = 0;
+    size_t next = 0;
 
-    while (verdict == RECORD_PARTIAL && len - at >= HEADER_LEN) {
-        struct header header = header_at(bytes + at);
-        size_t end = at + HEADER_LEN + header.content + header.padding;
-        size_t there = len - at - HEADER_LEN;
-        verdict = scan_record(&scan, &header, bytes + at + HEADER_LEN,
-                              there < header.content ? there : header.content);
-        if (verdict == RECORD_PARTIAL && end > RECORD_REQUEST_MOST)
-            verdict = scan.expected == STDIN ? RECORD_BODY_LONG : RECORD_TOO_LARGE;
-        if (verdict != RECORD_PARTIAL || end > len)
-            break;
-        verdict = scan_next(&scan, &header, end);
-        at = end;
-    }
+    while (verdict == RECORD_PARTIAL && next <= len && len - next >= HEADER_LEN)
+        verdict = scan_at(&scan, bytes, len, next, &next);
+    /* Not even the next record's header would fit. */
+    if (verdict == RECORD_PARTIAL && next <= len && next + HEADER_LEN > RECORD_REQUEST_MOST)
+        verdict = scan_no_room(&scan);
+    if (verdict == RECORD_PARTIAL && scan.expected == STDIN)
+        verdict = RECORD_PARAMS;
     scan.request.verdict = verdict;
     return scan.request;
+}
+
+size_t record_body(const unsigned char *bytes, const struct record_request *request, char *out,
+                   size_t size)
+{
+    size_t at = request->body_at;
+    size_t left = request->body_len; /* what the scan has seen, and so what is there */
+    size_t done = 0;
+    while (left > 0 && done < size) {
+        struct header header = header_at(bytes + at);
+        size_t there = header.content < left ? header.content : left;
+        size_t take = there < size - done ? there : size - done;
+        memcpy(out + done, bytes + at + HEADER_LEN, take);
+        done += take;
+        left -= there;
+        at += HEADER_LEN + header.content + header.padding;
+    }
+    return done;
+}
+
+size_t record_skip(struct record_rest *rest, const unsigned char *bytes, size_t len)
+{
+    size_t at = 0;
+    for (;;) {
+        size_t take = rest->left < len - at ? rest->left : len - at;
+        at += take;
+        rest->left -= take;
+        if (rest->id == 0 || len - at < HEADER_LEN)
+            return at;
+        struct header header = header_at(bytes + at);
+        bool request = header.type == STDIN || header.type == DATA || header.type == PARAMS ||
+                       header.type == ABORT_REQUEST;
+        if (header.version != VERSION || header.id != rest->id || !request)
+            return at;
+        if (header.type == ABORT_REQUEST || header.content == 0)
+            rest->ended = true;
+        at += HEADER_LEN;
+        rest->left = header.content + header.padding;
+    }
 }
 
 static size_t put_header(unsigned char *out, unsigned type, uint16_t id, size_t content)
@@ -193,4 +275,73 @@ size_t record_answer(uint16_t id, const char *text, unsigned char *out)
     at += put_header(out + at, END_REQUEST, id, 8);
     memset(out + at, 0, 8); /* appStatus 0, FCGI_REQUEST_COMPLETE */
     return at + 8;
+}
+
+/* The values that GET_VALUES may ask for. */
+static const char *const value_names[] = {"FCGI_MAX_CONNS", "FCGI_MAX_REQS", "FCGI_MPXS_CONNS"};
+
+/* Adds a name and its value to GET_VALUES_RESULT; both are shorter than 128 bytes. */
+static size_t put_value(unsigned char *out, const char *name, int value)
+{
+    char text[16];
+    size_t name_len = strlen(name);
+    size_t len = (size_t)snprintf(text, sizeof text, "%d", value);
+    out[0] = (unsigned char)name_len;
+    out[1] = (unsigned char)len;
+    memcpy(out + 2, name, name_len);
+    memcpy(out + 2 + name_len, text, len);
+    return 2 + name_len + len;
+}
+
+/* Reads the lengths of the pair at `p`. Returns how many bytes they take; 0 where the pair is
+ * cut short. */
+static size_t pair_lengths(const unsigned char *p, size_t len, uint64_t *name, uint64_t *value)
+{
+    size_t first = len > 0 ? length_size(p) : 1;
+    if (len <= first || len < first + length_size(p + first))
+        return 0;
+    size_t used = first + length_size(p + first);
+    *name = length_value(p);
+    *value = length_value(p + first);
+    return *name + *value <= len - used ? used : 0;
+}
+
+/* Which of the values are asked for, each by a bit; names without a meaning are left out. */
+static unsigned values_asked(const unsigned char *p, size_t len)
+{
+    unsigned asked = 0;
+    uint64_t name;
+    uint64_t value;
+    size_t used;
+    while ((used = pair_lengths(p, len, &name, &value)) > 0) {
+        for (unsigned i = 0; i < sizeof value_names / sizeof value_names[0]; i++) {
+            if (name == strlen(value_names[i]) && memcmp(p + used, value_names[i], name) == 0)
+                asked |= 1U << i;
+        }
+        used += name + value;
+        p += used;
+        len -= used;
+    }
+    return asked;
+}
+
+size_t record_management_answer(const unsigned char *record, int connections, unsigned char *out)
+{
+    struct header header = header_at(record);
+    /* A connection carries one request at a time: as many requests as connections. */
+    const int values[] = {connections, connections, 0};
+    if (header.type != GET_VALUES) {
+        size_t at = put_header(out, UNKNOWN_TYPE, 0, 8);
+        memset(out + at, 0, 8);
+        out[at] = (unsigned char)header.type;
+        return at + 8;
+    }
+    unsigned asked = values_asked(record + HEADER_LEN, header.content);
+    size_t at = HEADER_LEN;
+    for (unsigned i = 0; i < sizeof values / sizeof values[0]; i++) {
+        if (asked & 1U << i)
+            at += put_value(out + at, value_names[i], values[i]);
+    }
+    put_header(out, GET_VALUES_RESULT, 0, at - HEADER_LEN);
+    return at;
 }

@@ -70,9 +70,14 @@ struct connection {
     _Atomic int64_t touched;  /* when it was last let go of */
     int fd;                   /* from here on the owner's alone; set and closed under `table` */
     bool in_epoll;
-    bool linger;         /* answered for good; what still comes is thrown away */
-    size_t thrown;       /* bytes so far */
-    unsigned char *held; /* the part of a request that has come; NULL: none */
+    bool served;             /* a request has been answered */
+    bool begun;              /* a part of a request is held, and its time runs */
+    bool linger;             /* answered for good; what still comes is discarded */
+    size_t discarded;        /* bytes so far */
+    struct record_rest rest; /* what may still come of the request that was answered last */
+    size_t body_wanted;      /* bytes that the held request's answer needs; 0: not asked yet */
+    bool body_late;          /* and they have not come in time */
+    unsigned char *held;     /* the part of a request that has come; NULL: none */
     size_t held_len;
     uint32_t next_free;
 };
@@ -107,6 +112,7 @@ struct worker {
     int feed[2]; /* a pipe through which libfcgi is given a request that has come whole */
     pthread_t id;
     _Atomic int64_t since; /* clock_ms() when it took up what it is at; 0: it is free */
+    char *body;            /* server_calls.body_most + 1 bytes */
     unsigned char bytes[RECORD_REQUEST_MOST];
 };
 
@@ -174,8 +180,13 @@ static struct connection *connection_new(struct server *server)
         server->open++;
         metrics_connections(1);
         c->in_epoll = false;
+        c->served = false;
+        c->begun = false;
         c->linger = false;
-        c->thrown = 0;
+        c->discarded = 0;
+        c->rest = (struct record_rest){0};
+        c->body_wanted = 0;
+        c->body_late = false;
         /* What has come whole may still have to wait for a thread. */
         atomic_store(&c->deadline,
                      clock_ms() + server->conf->read_timeout_ms + server->conf->queue_timeout_ms);
@@ -253,6 +264,9 @@ static void hand_over(struct server *server, struct connection *c)
 {
     struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET,
                                 .data.u64 = event_of(server, c)};
+    /* A body that is late is answered without input. */
+    if (c->body_late)
+        event.events |= EPOLLOUT;
     int operation = c->in_epoll ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
     int fd = c->fd;
     c->in_epoll = true;
@@ -291,12 +305,12 @@ static void start_linger(struct connection *c)
 }
 
 /* False when the connection is done for. */
-static bool throw_away(struct worker *worker, struct connection *c)
+static bool discard(struct worker *worker, struct connection *c)
 {
     ssize_t got;
     while ((got = recv(c->fd, worker->bytes, sizeof worker->bytes, MSG_DONTWAIT)) > 0) {
-        c->thrown += (size_t)got;
-        if (c->thrown > LINGER_BYTES)
+        c->discarded += (size_t)got;
+        if (c->discarded > LINGER_BYTES)
             return false;
     }
     return got < 0 && (errno == EAGAIN || errno == EINTR);
@@ -341,26 +355,22 @@ static bool parse(struct worker *worker, const unsigned char *bytes, size_t len)
 }
 
 /* Sends what is left of the answer, in libfcgi's own order: the last stream closed ends the
- * request. Closing the descriptor stays with us. False when the connection cannot be used
- * further. */
+ * request. Closing the descriptor stays with us. False where it could not be sent. */
 static bool finish(struct server_request *request)
 {
     FCGX_Request *fcgx = &request->fcgx;
-    bool keep = fcgx->keepConnection != 0;
     int failed = FCGX_FClose(fcgx->err);
     failed |= FCGX_FClose(fcgx->out);
     FCGX_Free(fcgx, 0);
-    return !failed && (keep || request->body_long);
+    return !failed;
 }
 
-/* Whether nothing the peer sent or left unread stands in the way of an answer that comes
- * later, from a thread that must not be held up by this peer. */
-static bool may_wait(const struct worker *worker, const struct connection *c,
-                     const unsigned char *end)
+/* True where nothing that the peer left unread delays an answer that comes later, from a
+ * thread that other requests wait for. */
+static bool may_wait(const struct worker *worker, const struct connection *c)
 {
     int unread = 0;
-    return worker->spare && end < worker->bytes + sizeof worker->bytes &&
-           ioctl(c->fd, SIOCOUTQ, &unread) == 0 && unread == 0;
+    return worker->spare && ioctl(c->fd, SIOCOUTQ, &unread) == 0 && unread == 0;
 }
 
 static struct server_request *request_new(struct server *server)
@@ -373,48 +383,91 @@ static struct server_request *request_new(struct server *server)
 
 enum served {
     SERVED,
-    SERVED_LATER, /* the connection has passed to whoever answers */
+    SERVED_LATER, /* the connection has passed to the thread that answers */
+    SERVED_PART,  /* not without more of the body */
     SERVED_LAST,  /* the connection cannot be used further */
 };
 
-/* Has one request answered; nothing has come after it where it is the `last`. */
+static enum server_body body_state(const struct connection *c, enum record_verdict verdict)
+{
+    if (verdict == RECORD_WHOLE)
+        return SERVER_BODY_WHOLE;
+    if (verdict == RECORD_BODY_LONG)
+        return SERVER_BODY_LONG;
+    return c->body_late ? SERVER_BODY_LATE : SERVER_BODY_MORE;
+}
+
+/* Ends an answered request. False where the connection cannot be used further. Where more of
+ * the request may come, it lingers: closed at once, the peer's kernel could drop the answer. */
+static bool end_request(struct server_request *request, struct connection *c)
+{
+    const struct server *server = request->server;
+    bool keep = request->fcgx.keepConnection != 0 && request->body_state != SERVER_BODY_LATE &&
+                !atomic_load(&server->stopping);
+    c->served = true;
+    c->begun = false;
+    c->body_wanted = 0;
+    c->discarded = 0;
+    atomic_store(&c->deadline, clock_ms() + server->conf->idle_timeout_ms);
+    if (!finish(request))
+        return false;
+    if (!keep && !c->rest.ended)
+        start_linger(c);
+    return keep || c->linger;
+}
+
+/* Has the request at the start of `bytes` answered, and sets `*used` to how many of them
+ * belong to it. */
 static enum served serve(struct worker *worker, struct connection *c, const unsigned char *bytes,
-                         const struct record_request *scanned, bool last)
+                         size_t len, const struct record_request *scanned, size_t *used)
 {
     const struct server *server = worker->server;
     struct server_request *request = worker->request;
+    struct record_rest rest = {.id = scanned->id};
+    int64_t deadline = atomic_load(&c->deadline);
     if (!parse(worker, bytes, scanned->params_len))
         return SERVED_LAST;
     if (!worker->spare)
         worker->spare = request_new(worker->server);
+    *used = scanned->body_at + record_skip(&rest, bytes + scanned->body_at, len - scanned->body_at);
     request->fcgx.ipcFd = c->fd; /* the answer goes to the connection */
     request->connection = c;
     request->worker = worker;
-    request->body_long = scanned->verdict == RECORD_BODY_LONG;
-    request->may_wait = last && !request->body_long && may_wait(worker, c, bytes + scanned->len);
+    request->body_state = body_state(c, scanned->verdict);
+    request->body = worker->body;
+    request->body_len = record_body(bytes, scanned, worker->body, server->calls->body_most + 1);
+    request->may_wait = *used == len && may_wait(worker, c);
+    c->rest = rest;
     atomic_store(&c->deadline,
                  clock_ms() + server->conf->timeout_ms + server->conf->read_timeout_ms);
     atomic_store(&worker->since, clock_ms());
-    /* What the peer has left unread may hold up the answer, and what it has sent besides waits
+    /* What the peer has left unread may delay the answer, and what it has sent besides waits
      * for this thread alone. */
     if (!request->may_wait)
         server_step_down(request);
-    if (!server->calls->answer(worker->thread, request)) {
+    switch (server->calls->answer(worker->thread, request)) {
+    case SERVER_KEPT:
         worker->request = worker->spare;
         worker->spare = NULL;
         return SERVED_LATER;
+    case SERVER_NEEDS_BODY:
+        FCGX_Free(&request->fcgx, 0);
+        c->rest = (struct record_rest){0};
+        c->body_wanted = request->body_wanted;
+        atomic_store(&c->deadline, deadline);
+        return request->body_state == SERVER_BODY_MORE ? SERVED_PART : SERVED_LAST;
+    case SERVER_ANSWERED:
+        break;
     }
-    if (!finish(request))
-        return SERVED_LAST;
-    if (request->body_long)
-        start_linger(c);
-    return SERVED;
+    return end_request(request, c) ? SERVED : SERVED_LAST;
 }
 
 /* ---- one connection's input ---- */
 
-/* Keeps the part of a request that has come until more does. */
-static bool hold(struct connection *c, const unsigned char *bytes, size_t len)
+/* Keeps the part of a request that has come until more does. From its first byte on, a
+ * request has a limited time to arrive. */
+static bool hold(const struct server *server, struct connection *c, const unsigned char *bytes,
+                 size_t len)
 {
     unsigned char *held = realloc(c->held, len + 1);
     if (!held)
@@ -422,6 +475,9 @@ static bool hold(struct connection *c, const unsigned char *bytes, size_t len)
     memcpy(held, bytes, len);
     c->held = held;
     c->held_len = len;
+    if (!c->begun)
+        atomic_store(&c->deadline, clock_ms() + server->conf->read_timeout_ms);
+    c->begun = true;
     return true;
 }
 
@@ -443,39 +499,77 @@ static ssize_t gather(struct worker *worker, struct connection *c, bool *more)
     return (ssize_t)len;
 }
 
-/* Serves the whole requests at the start of the buffer, and holds what is left. */
+/* Answers a management record and takes it out of the input. */
+static void answer_management(const struct server *server, const struct connection *c,
+                              unsigned char *bytes, size_t len,
+                              const struct record_request *scanned)
+{
+    unsigned char answer[RECORD_MANAGEMENT_ANSWER_MOST];
+    unsigned char *record = bytes + scanned->management_at;
+    unsigned char *next = record + scanned->management_len;
+    size_t answer_len = record_management_answer(record, (int)server->conf->connections, answer);
+    if (send(c->fd, answer, answer_len, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)answer_len)
+        log_message(LOG_DEBUG, "a peer did not take the answer to a management record");
+    memmove(record, next, (size_t)(bytes + len - next));
+}
+
+/* Deals with the scanned request at the start of `bytes`, and sets `*used` to how many of
+ * them belong to it. */
+static enum served consume_request(struct worker *worker, struct connection *c,
+                                   const unsigned char *bytes, size_t len,
+                                   const struct record_request *scanned, size_t *used)
+{
+    switch (scanned->verdict) {
+    case RECORD_PARTIAL:
+    case RECORD_MANAGEMENT: /* the caller's */
+        return SERVED_PART;
+    case RECORD_BAD:
+        log_message(LOG_WARN, "closed a connection that does not speak FastCGI");
+        return SERVED_LAST;
+    case RECORD_ABORTED:
+        return SERVED_LAST;
+    case RECORD_TOO_LARGE:
+        refuse_large(c, scanned->id);
+        start_linger(c);
+        return SERVED;
+    case RECORD_PARAMS:
+        if (scanned->body_len < c->body_wanted && !c->body_late)
+            return SERVED_PART;
+        break;
+    case RECORD_WHOLE:
+    case RECORD_BODY_LONG:
+        break;
+    }
+    return serve(worker, c, bytes, len, scanned, used);
+}
+
+/* Serves the requests in the buffer as far as their parts have come, and holds what is left. */
 static enum served consume(struct worker *worker, struct connection *c, size_t len)
 {
-    const struct server *server = worker->server;
-    const unsigned char *bytes = worker->bytes;
-    while (len > 0) {
-        struct record_request request = record_scan(bytes, len);
-        enum served served;
-        switch (request.verdict) {
-        case RECORD_PARTIAL:
-            return hold(c, bytes, len) ? SERVED : SERVED_LAST;
-        case RECORD_BAD:
-            log_message(LOG_WARN, "closed a connection that does not speak FastCGI");
+    unsigned char *bytes = worker->bytes;
+    for (;;) {
+        size_t used = record_skip(&c->rest, bytes, len);
+        c->discarded += used;
+        if (c->discarded > LINGER_BYTES)
             return SERVED_LAST;
-        case RECORD_TOO_LARGE:
-            refuse_large(c, request.id);
-            start_linger(c);
+        bytes += used;
+        len -= used;
+        if (len == 0)
             return SERVED;
-        case RECORD_BODY_LONG:
-            return serve(worker, c, bytes, &request, true);
-        case RECORD_WHOLE:
-            break;
+        struct record_request scanned = record_scan(bytes, len);
+        if (scanned.verdict == RECORD_MANAGEMENT) {
+            answer_management(worker->server, c, bytes, len, &scanned);
+            len -= scanned.management_len;
+            continue;
         }
-        served = serve(worker, c, bytes, &request, len == request.len);
-        if (served != SERVED)
+        enum served served = consume_request(worker, c, bytes, len, &scanned, &used);
+        if (served == SERVED_PART)
+            return hold(worker->server, c, bytes, len) ? SERVED : SERVED_LAST;
+        if (served != SERVED || c->linger)
             return served;
-        if (atomic_load(&server->stopping))
-            return SERVED_LAST;
-        atomic_store(&c->deadline, clock_ms() + server->conf->idle_timeout_ms);
-        bytes += request.len;
-        len -= request.len;
+        bytes += used;
+        len -= used;
     }
-    return SERVED;
 }
 
 /* Deals with all that has come on an owned connection. */
@@ -483,16 +577,12 @@ static enum served step(struct worker *worker, struct connection *c)
 {
     bool more = true;
     while (more && !c->linger) {
-        bool begun = c->held_len > 0;
         ssize_t len = gather(worker, c, &more);
         enum served served = len < 0 ? SERVED_LAST : consume(worker, c, (size_t)len);
         if (served != SERVED)
             return served;
-        /* From its first byte on, a request has a limited time to arrive. */
-        if (!begun && c->held_len > 0)
-            atomic_store(&c->deadline, clock_ms() + worker->server->conf->read_timeout_ms);
     }
-    return !c->linger || throw_away(worker, c) ? SERVED : SERVED_LAST;
+    return !c->linger || discard(worker, c) ? SERVED : SERVED_LAST;
 }
 
 /* Serves an owned connection until it has nothing more to say. */
@@ -504,6 +594,7 @@ static void attend(struct worker *worker, struct connection *c)
             break;
         case SERVED_LATER:
             return;
+        case SERVED_PART:
         case SERVED_LAST:
             connection_close(worker->server, c);
             return;
@@ -515,14 +606,11 @@ void server_answered(struct server_request *request)
 {
     struct server *server = request->server;
     struct connection *c = request->connection;
-    bool good = finish(request);
+    bool good = end_request(request, c);
     free(request);
-    if (!good || atomic_load(&server->stopping)) {
+    if (!good)
         connection_close(server, c);
-        return;
-    }
-    atomic_store(&c->deadline, clock_ms() + server->conf->idle_timeout_ms);
-    if (!connection_release(server, c))
+    else if (!connection_release(server, c))
         hand_over(server, c);
 }
 
@@ -711,6 +799,7 @@ static void worker_free(struct worker *worker)
     worker->server->calls->thread_free(worker->thread);
     free(worker->request);
     free(worker->spare);
+    free(worker->body);
     close(worker->feed[0]);
     close(worker->feed[1]);
 }
@@ -721,9 +810,11 @@ static bool start_worker(struct worker *worker, void *(*body)(void *))
     worker->thread =
         worker->server->calls->thread_new(worker->server->calls->shared, body == stand_by);
     worker->request = request_new(worker->server);
-    if (!worker->thread || !worker->request || !feed_open(worker)) {
+    worker->body = malloc(worker->server->calls->body_most + 1);
+    if (!worker->thread || !worker->request || !worker->body || !feed_open(worker)) {
         worker->server->calls->thread_free(worker->thread);
         free(worker->request);
+        free(worker->body);
         return false;
     }
     pthread_attr_init(&attributes);
@@ -737,22 +828,57 @@ static bool start_worker(struct worker *worker, void *(*body)(void *))
 
 /* ---- the watching thread ---- */
 
-/* Past its deadline: closed where nobody owns it, cut where somebody is stuck in it. */
+/* Says why a connection is closed at its deadline; the caller owns it. */
+static void log_deadline(const struct connection *c)
+{
+    if (c->linger)
+        log_message(LOG_INFO, "closed a connection that its peer did not close after an answer");
+    else if (c->served && !c->begun)
+        log_message(LOG_DEBUG, "closed a connection without a request within fcgi.idletimeout");
+    else
+        log_message(LOG_WARN, "closed a connection without a whole request within "
+                              "fcgi.readtimeout");
+}
+
+/* At the deadline of a connection that nobody is at. A request that lacks its body is
+ * answered by a worker; if that fails, too, the connection is closed. */
+static void expire(struct server *server, struct connection *c, int64_t now)
+{
+    if (c->body_wanted > 0 && !c->body_late) {
+        c->body_late = true;
+        atomic_store(&c->deadline, now + server->conf->read_timeout_ms);
+        hand_over(server, c);
+        return;
+    }
+    log_deadline(c);
+    connection_close(server, c);
+}
+
+/* At the deadline of a connection that a thread is at: shut down, so that the thread ends. */
+static void cut(struct server *server, struct connection *c, int64_t now)
+{
+    pthread_mutex_lock(&server->table);
+    /* Asked again: the slot may be another connection's by now. */
+    int64_t deadline = atomic_load(&c->deadline);
+    bool late = c->fd >= 0 && now >= deadline &&
+                atomic_compare_exchange_strong(&c->deadline, &deadline, INT64_MAX);
+    if (late)
+        shutdown(c->fd, SHUT_RDWR);
+    pthread_mutex_unlock(&server->table);
+    if (late)
+        log_message(LOG_WARN, "cut a connection whose answer was not made and read within "
+                              "fcgi.timeout and fcgi.readtimeout");
+}
+
 static void enforce_deadline(struct server *server, struct connection *c, int64_t now)
 {
     uint64_t state = atomic_load(&c->state);
     if (now < atomic_load(&c->deadline))
         return;
-    if (!(state & BUSY)) {
-        if (connection_claim(c, state >> 32))
-            connection_close(server, c);
-        return;
-    }
-    pthread_mutex_lock(&server->table);
-    /* Asked again: the slot may be another connection's by now. */
-    if (c->fd >= 0 && now >= atomic_load(&c->deadline))
-        shutdown(c->fd, SHUT_RDWR);
-    pthread_mutex_unlock(&server->table);
+    if (state & BUSY)
+        cut(server, c, now);
+    else if (connection_claim(c, state >> 32))
+        expire(server, c, now);
 }
 
 /* Something has come that nobody has looked at yet, or not to its end. */

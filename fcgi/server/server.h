@@ -30,11 +30,29 @@ struct server;
 struct connection;
 struct worker;
 
-/* A request that has come whole, until it is answered. */
+/* How much of a request's body has come. */
+enum server_body {
+    SERVER_BODY_MORE,  /* not all of it, or its end is not known yet */
+    SERVER_BODY_WHOLE, /* all of it */
+    SERVER_BODY_LATE,  /* not all of it within fcgi.readtimeout */
+    SERVER_BODY_LONG,  /* more of it, or in more pieces, than the server keeps */
+};
+
+/* What became of a request. */
+enum server_outcome {
+    SERVER_ANSWERED,
+    SERVER_KEPT,       /* to be answered later; only where it may wait */
+    SERVER_NEEDS_BODY, /* not without more of the body; only with SERVER_BODY_MORE */
+};
+
+/* A request whose parameters have come whole, until it is answered. */
 struct server_request {
     FCGX_Request fcgx; /* its parameters, and where the answer is written */
-    bool body_long;    /* the body is beyond the bound and must not be read */
-    bool may_wait;     /* may be answered later (server_calls.answer) */
+    enum server_body body_state;
+    const char *body;   /* what has come of it; valid while `answer` is called */
+    size_t body_len;    /* at most server_calls.body_most + 1 */
+    size_t body_wanted; /* set with SERVER_NEEDS_BODY: as many bytes suffice */
+    bool may_wait;      /* may be answered later */
     struct server *server;
     struct connection *connection;   /* the server's own */
     struct worker *worker;           /* likewise, while `answer` is called */
@@ -43,14 +61,17 @@ struct server_request {
 
 /* What the server calls back. `shared` is the same for all threads. */
 struct server_calls {
-    size_t own_size; /* that each server_request has room for */
+    size_t own_size;  /* that each server_request has room for */
+    size_t body_most; /* the longest body that matters, in bytes */
     void *shared;
     /* NULL: out of memory. A reserve's answers must not wait for anything. */
     void *(*thread_new)(void *shared, bool reserve);
     void (*thread_free)(void *thread);
-    /* Answers one request. False, and only where it may wait: it is kept, to be answered
-     * later by whichever thread comes to it, which then calls server_answered. */
-    bool (*answer)(void *thread, struct server_request *request);
+    /* Answers one request, once its parameters are whole. SERVER_KEPT: whichever thread
+     * answers it later calls server_answered. SERVER_NEEDS_BODY: it is called again, for the
+     * same request from its start, when `body_wanted` bytes have come, or all there are, or
+     * no more may come. What comes of a body after the answer is discarded. */
+    enum server_outcome (*answer)(void *thread, struct server_request *request);
     /* On one worker that is free, after server_wake. */
     void (*wake)(void *thread, struct server *server);
     /* About ten times a second, on the reserve: does any request wait for too long? */

@@ -137,28 +137,34 @@ def test_a_path_that_is_none_of_the_forms_is_no_route(site, token, path):
 # Bodies
 
 
+# For a write, which takes parameters in a JSON object of up to 4 KiB.
+JUDGED_BODIES = {b"{}": 200, b" " * 4094 + b"{}": 200, b"x" * 5000: 413, b"\x00\xff\r\n\r\n": 400, b"abcdef": 400}
+
+
 @pytest.mark.parametrize("route", routes.ROUTES)
-@pytest.mark.parametrize("body", [b"{}", b"x" * 5000, b"\x00\xff\r\n\r\n"], ids=["json", "long", "binary"])
-def test_a_body_is_passed_over(site, token, route, body):
+@pytest.mark.parametrize("body", JUDGED_BODIES, ids=["json", "bound", "long", "binary", "text"])
+def test_a_body_is_judged_on_a_write_and_passed_over_else(site, token, route, body):
     path = routes.ONE_BASE + route.path.format(id=7)
     answer = site.client.request(route.method, path, token, body=body)
-    assert answer.status == 200, answer
-    assert_is_the_answer_of(answer, route)
+    assert answer.status == (JUDGED_BODIES[body] if route.access == "write" else 200), answer
+    if answer.status == 200:
+        assert_is_the_answer_of(answer, route)
 
 
-def test_a_chunked_body_is_passed_over(site, token):
+@pytest.mark.parametrize("parts, status", [([b"{", b"}"], 200), ([b"abc", b"def"], 400), ([b" " * 4000] * 2, 413)])
+def test_a_chunked_body_is_judged_as_any_other(site, token, parts, status):
     with site.client.connect() as connection:
-        connection.request("POST", routes.PAUSE, body=iter([b"abc", b"def"]), encode_chunked=True,
+        connection.request("POST", routes.PAUSE, body=iter(parts), encode_chunked=True,
                            headers={"Authorization": f"Bearer {token}", "Transfer-Encoding": "chunked"})  # fmt: skip
-        assert connection.getresponse().status == 200
+        assert connection.getresponse().status == status
 
 
 def test_a_body_does_not_spoil_the_connection_for_the_next(site, token):
     with Connection(site.service.address) as connection:
-        for body in (b"{}", b"", b"y" * 60000, fastcgi.begin(), b"z"):
+        for body, status in {b"{}": 200, b"": 200, b" " * 4096: 400, fastcgi.begin(): 400, b"z" * 60000: 413}.items():
             params = parameters("POST", routes.PAUSE, token, CONTENT_LENGTH=str(len(body)))
             answer = connection.request(params, body)
-            assert answer.status == 200, answer
+            assert answer.status == status, answer
             assert connection.request(parameters("GET", routes.LIST, token)).status == 200
 
 

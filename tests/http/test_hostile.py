@@ -100,7 +100,7 @@ ODD = {
 @pytest.mark.parametrize("what", ODD)
 def test_odd_records(site, what):
     answer = send(site.service, ODD[what])
-    assert answer == b"" or answer[:2] in (b"\1\6", b"\1\3"), answer[:100]
+    assert answer == b"" or answer[:2] in (b"\1\6", b"\1\3", b"\1\n", b"\1\v"), answer[:100]
 
 
 @pytest.mark.parametrize("step", [1, 7, 8, 9, 40])

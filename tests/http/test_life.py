@@ -241,7 +241,6 @@ SLOW = {
     "nothing": lambda whole: b"",
     "half a header": lambda whole: whole[:5],
     "half the parameters": lambda whole: whole[:60],
-    "all but the last record": lambda whole: whole[:-8],
 }
 
 
@@ -263,7 +262,7 @@ def trickle(connection, content, seconds):
         with contextlib.suppress(TimeoutError):
             try:
                 connection.send(bytes([byte]))
-                if connection.socket.recv(1) == b"":
+                if connection.socket.recv(65536) == b"":
                     return True
             except ConnectionError:
                 return True
@@ -282,8 +281,9 @@ def test_a_peer_that_trickles_is_dropped(house, database, listing):
 
 
 def test_a_peer_whose_body_never_ends_is_dropped(house, database, token, listing):
+    """Each byte of a body that is waited for comes in time; the body does not."""
     changes = {"fcgi": {"threads": 1, "readtimeout": HALF_A_SECOND}}
-    params = parameters("POST", routes.PAUSE, token, CONTENT_LENGTH="1000000")
+    params = parameters("POST", routes.PAUSE, token, CONTENT_LENGTH="1000")
     start = fastcgi.begin() + fastcgi.stream(fastcgi.PARAMS, fastcgi.pairs(params))
     with house.service(database.name, changes=changes) as service:
         with Connection(service.address) as slow:
@@ -378,7 +378,8 @@ def test_a_body_of_any_size_on_any_route(socket_site, token, route, size):
         with contextlib.suppress(ConnectionError):
             connection.send(fastcgi.request_bytes(params, b"b" * size))
         answer = connection.answer()
-    assert answer.status == (200 if size < 125_000 else 413), answer
+    takes_it = route.access != "write" or size <= 4096
+    assert answer.status == (200 if takes_it else 413), answer
     assert fastcgi.ask(socket_site.address, parameters("OPTIONS", routes.LIST)).status == 204
 
 

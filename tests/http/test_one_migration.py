@@ -206,6 +206,15 @@ def test_no_other_path(site, token, scene, action):
         assert site.client.post(routes.LIST + path, token).status == 404
 
 
+@pytest.mark.parametrize("action", TABLE)
+def test_no_other_id_in_the_body(site, token, scene, action):
+    scene(3 if action == "restart" else 1 - TABLE[action][0])
+    before = site.database.migrations()
+    answer = site.client.post(routes.action(action, 7), token, body=b'{"id": 20}')
+    assert (answer.status, answer.json["errors"][0]["code"]) == (400, "INVALID_BODY")
+    assert site.database.migrations() == before
+
+
 def test_the_largest_id(site, token, scene):
     scene(1)
     largest = 2**63 - 1
