@@ -6,6 +6,9 @@ Python's cryptography signs, which is not what the service verifies with.
 import base64
 import datetime
 import json
+import os
+import subprocess
+import tempfile
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -84,9 +87,12 @@ def der64(certificate):
 
 
 class Holder:
-    """A key and a certificate for it: self-signed, or of an issuer, which may issue in turn."""
+    """A key and a certificate for it: self-signed, or of an issuer, which may issue in turn.
 
-    def __init__(self, name, kind="P-256", issuer=None, ca=False, days=(-1, 30), digest=None, key=None):
+    ca is what BasicConstraints says; None leaves them out and lets the key sign certificates by its usage alone.
+    """
+
+    def __init__(self, name, kind="P-256", issuer=None, ca=False, days=(-1, 30), key=None):
         self.private = key or new_key(kind)
         self.kid = fingerprint(self.private.public_key())
         self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -100,9 +106,30 @@ class Holder:
             .serial_number(x509.random_serial_number())
             .not_valid_before(now + datetime.timedelta(days=days[0]))
             .not_valid_after(now + datetime.timedelta(days=days[1]))
-            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
         )
-        self.certificate = builder.sign((issuer or self).private, digest or hashes.SHA256())
+        if ca is None:
+            extension = x509.KeyUsage(False, False, False, False, False, True, False, False, False)
+        else:
+            extension = x509.BasicConstraints(ca=ca, path_length=None)
+        builder = builder.add_extension(extension, critical=True)
+        self.certificate = builder.sign((issuer or self).private, hashes.SHA256())
+
+    def certified_with_sha1(self, issuer):
+        """Itself, which was self-signed, with a certificate of this issuer; python3-cryptography signs none with SHA-1."""
+        with tempfile.TemporaryDirectory() as folder:
+            key = issuer.private.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+            contents = {"subject": pem(self.certificate), "issuer": pem(issuer.certificate), "key": key.decode()}
+            for name, content in contents.items():
+                with open(os.path.join(folder, name), "w", encoding="ascii") as file:
+                    file.write(content)
+            command = "openssl x509 -in subject -CA issuer -CAkey key -sha1 -days 30 -set_serial 1"
+            made = subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
+        self.certificate = x509.load_pem_x509_certificate(made.stdout)
+        assert self.certificate.signature_hash_algorithm.name == "sha1"
+        self.issuer = issuer
+        return self
 
     @property
     def chain(self):
