@@ -46,7 +46,8 @@ HARDEN  := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection
 HARDLD  := -pie -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed
 endif
 
-PACKAGES := fcgi libjwt json-c libpq yaml-0.1 libcrypto jansson
+# json-c before jansson: where both define a function, calls are to json-c's (see token_json.h).
+PACKAGES := fcgi libjwt json-c jansson libpq yaml-0.1 libcrypto
 # Asked for when first needed: `make run` may have to install pkg-config itself first.
 PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PACKAGES)))$(PKG_CFLAGS)
 PKG_LIBS   = $(eval PKG_LIBS := $$(shell pkg-config --libs $(PACKAGES)) -lm)$(PKG_LIBS)

@@ -193,17 +193,22 @@ static int start(const struct conf *conf, struct keys *keys, struct token_cache 
 {
     char why[512] = "out of memory";
     struct listener listener;
-    struct service service = {
-        conf,          keys, token_cache, job_counters_new(conf->fcgi.recount_ms), list_cache_new(),
-        coalesce_new()};
+    struct service service = {conf,
+                              keys,
+                              token_cache,
+                              signature_limit_new((unsigned)conf->fcgi.threads),
+                              job_counters_new(conf->fcgi.recount_ms),
+                              list_cache_new(),
+                              coalesce_new()};
     int code = EXIT_START;
-    if (service.counters && service.list_cache && service.coalesce &&
+    if (service.signature_limit && service.counters && service.list_cache && service.coalesce &&
         listener_open(&listener, conf, why, sizeof why)) {
         code = serve(&service, &listener);
         listener_close(&listener);
     } else {
         fprintf(stderr, "bbm-fcgi: %s\n", why);
     }
+    signature_limit_free(service.signature_limit);
     job_counters_free(service.counters);
     list_cache_free(service.list_cache);
     coalesce_free(service.coalesce);

@@ -85,7 +85,7 @@ int main(int argc, char **argv)
     MINT_MUST(number >= 10);
     EVP_PKEY *pkey = EVP_EC_gen("P-256");
     struct conf conf = {.token.issuer = issuer, .token.service = service};
-    struct auth auth = {&conf, open_keys(pkey, header, sizeof header), token_cache_new()};
+    struct auth auth = {&conf, open_keys(pkey, header, sizeof header), token_cache_new(), NULL};
     MINT_MUST(auth.token_cache);
     for (long i = 0; i < number; i++) {
         if (i == number / 10)

@@ -5,7 +5,6 @@
 #include "base/json.h"
 #include "base/metrics.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -104,7 +103,8 @@ static struct json_object *asked(const struct auth *auth, enum access access)
 bool auth_token(const struct auth *auth, const char *text, size_t len, int64_t now,
                 struct token *token, struct refusal *refusal)
 {
-    const struct token_policy policy = {auth->conf->token.issuer, auth->conf->token.service};
+    const struct token_policy policy = {auth->conf->token.issuer, auth->conf->token.service,
+                                        auth->signature_limit};
     unsigned char digest[TOKEN_CACHE_DIGEST_SIZE];
     bool named = token_cache_digest(auth->token_cache, text, len, digest);
     *refusal = (struct refusal){0};
@@ -126,7 +126,6 @@ static const char *judge(const struct auth *auth, const struct request *request,
     size_t len;
     const char *text = request_bearer(request, &len);
     *refusal = (struct refusal){0};
-    errno = 0;
     if (!text) {
         refusal->reason =
             request->authorization ? "Authorization is not one bearer token" : "no token";
@@ -155,10 +154,8 @@ bool auth_check(const struct auth *auth, const struct request *request, enum acc
 {
     *token = (struct token){0};
     const char *fault = judge(auth, request, access, token, refusal);
-    /* A library for which memory does not suffice to judge a token calls it bad. But the
-     * failed malloc has left its mark. */
-    if (refusal->reason && errno == ENOMEM)
-        return error_unavailable(error, "out of memory for judging a token");
+    if (refusal->undecided)
+        return error_unavailable(error, "token not judged: %s", refusal->reason);
     if (!refusal->reason)
         return true;
     metrics_token(verdict_of(fault));

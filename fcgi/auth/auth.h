@@ -24,12 +24,13 @@ struct auth {
     const struct conf *conf;
     struct keys *keys;
     struct token_cache *token_cache;
+    struct signature_limit *signature_limit; /* NULL: none */
 };
 
 /* True where the request's token grants `access`; `token` then says whose it is. Else
  * the error is a 401, its challenge is added to the response, the error's reason tells the
- * log why, and `refusal` what the token says of itself; or a 503 where there was no memory to
- * judge it. */
+ * log why, and `refusal` what the token says of itself; or a 503 where the token could not be
+ * judged: out of memory, or in a flood of tokens that do not verify. */
 bool auth_check(const struct auth *auth, const struct request *request, enum access access,
                 struct token *token, struct refusal *refusal, struct response *response,
                 struct error *error);

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define RSA_BITS_LEAST 2048
 
@@ -50,10 +51,11 @@ bool key_fingerprint(const unsigned char *der, size_t len, char out[KEY_FINGERPR
     return true;
 }
 
-static bool fingerprint_of(EVP_PKEY *pkey, char out[KEY_FINGERPRINT_SIZE])
+bool key_fingerprint_of(X509 *certificate, char out[KEY_FINGERPRINT_SIZE])
 {
+    EVP_PKEY *pkey = X509_get0_pubkey(certificate);
     unsigned char *der = NULL;
-    int len = i2d_PUBKEY(pkey, &der);
+    int len = pkey ? i2d_PUBKEY(pkey, &der) : -1;
     bool made = len > 0 && key_fingerprint(der, (size_t)len, out);
     OPENSSL_free(der);
     return made;
@@ -141,15 +143,28 @@ static bool from_any(EVP_PKEY *pkey, struct key *key, const char **why)
     }
 }
 
+bool key_time(const ASN1_TIME *time, int64_t *seconds)
+{
+    struct tm tm;
+    if (!ASN1_TIME_to_tm(time, &tm))
+        return false;
+    *seconds = (int64_t)timegm(&tm);
+    return true;
+}
+
 bool key_from(X509 *certificate, struct key *key, const char **why)
 {
     EVP_PKEY *pkey = X509_get0_pubkey(certificate);
     *key = (struct key){0};
     *why = "its public key cannot be read";
+    if (!key_time(X509_get0_notAfter(certificate), &key->not_after)) {
+        *why = "its notAfter cannot be read";
+        return false;
+    }
     if (pkey && from_any(pkey, key, why)) {
         *why = "out of memory";
         key->pem = pem_of(pkey);
-        if (key->pem && fingerprint_of(pkey, key->fingerprint))
+        if (key->pem && key_fingerprint_of(certificate, key->fingerprint))
             return true;
     }
     key_clear(key);

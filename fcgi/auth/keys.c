@@ -18,7 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 struct keyring {
     atomic_uint holders;
@@ -168,12 +167,22 @@ size_t keyring_count(const struct keyring *keyring)
     return keyring->count;
 }
 
+const struct key *keyring_key(const struct keyring *keyring, size_t index)
+{
+    return &keyring->keys[index];
+}
+
 uint64_t keyring_serial(const struct keyring *keyring)
 {
     return keyring->serial;
 }
 
 /* ---- a chain that leads to the bundle ---- */
+
+struct chain {
+    size_t count;
+    X509 *certificates[KEYS_CHAIN_MOST]; /* the signer's first */
+};
 
 static X509 *certificate_from(const char *text)
 {
@@ -193,15 +202,6 @@ static X509 *certificate_from(const char *text)
     return certificate;
 }
 
-static bool seconds_of(const ASN1_TIME *time, int64_t *seconds)
-{
-    struct tm tm;
-    if (!ASN1_TIME_to_tm(time, &tm))
-        return false;
-    *seconds = (int64_t)timegm(&tm);
-    return true;
-}
-
 /* When all certificates of a verified chain are valid; in its last second none is, as
  * OpenSSL has it. */
 static bool validity_of(STACK_OF(X509) * path, int64_t *from, int64_t *until)
@@ -212,8 +212,8 @@ static bool validity_of(STACK_OF(X509) * path, int64_t *from, int64_t *until)
         const X509 *certificate = sk_X509_value(path, i);
         int64_t first;
         int64_t last;
-        if (!seconds_of(X509_get0_notBefore(certificate), &first) ||
-            !seconds_of(X509_get0_notAfter(certificate), &last))
+        if (!key_time(X509_get0_notBefore(certificate), &first) ||
+            !key_time(X509_get0_notAfter(certificate), &last))
             return false;
         *from = first > *from ? first : *from;
         *until = last - 1 < *until ? last - 1 : *until;
@@ -221,56 +221,100 @@ static bool validity_of(STACK_OF(X509) * path, int64_t *from, int64_t *until)
     return true;
 }
 
-/* Verifies a certificate with the help of others. */
-static bool path_holds(const struct keyring *keyring, X509 *certificate, STACK_OF(X509) * above,
-                       int64_t now, int64_t *from, int64_t *until, const char **why)
+/* True where all certificates of a path but the first may issue others. A key usage alone, or
+ * version 1, does not make an authority (RFC 5280, 4.2.1.9); OpenSSL lets both pass. */
+static bool issuers_are_authorities(STACK_OF(X509) * path)
 {
+    for (int i = 1; i < sk_X509_num(path); i++) {
+        if (X509_check_ca(sk_X509_value(path, i)) != 1)
+            return false;
+    }
+    return true;
+}
+
+/* True where the path goes through each certificate of the chain. */
+static bool leads_through(STACK_OF(X509) * path, const struct chain *chain)
+{
+    for (size_t i = 0; i < chain->count; i++) {
+        X509 *certificate = sk_X509_value(path, (int)i); /* NULL beyond the last */
+        if (!certificate || X509_cmp(certificate, chain->certificates[i]) != 0)
+            return false;
+    }
+    return true;
+}
+
+/* Looks for the path to the bundle, and verifies each signature on it once. */
+static bool path_holds(const struct keyring *keyring, const struct chain *chain, int64_t now,
+                       int64_t *from, int64_t *until, struct refusal *refusal)
+{
+    STACK_OF(X509) *above = sk_X509_new_null();
     X509_STORE_CTX *context = X509_STORE_CTX_new();
-    bool holds = false;
-    *why = "x5c does not lead to the trust bundle";
-    if (context && X509_STORE_CTX_init(context, keyring->anchors, certificate, above)) {
+    bool good = above && context;
+    for (size_t i = 1; good && i < chain->count; i++)
+        good = sk_X509_push(above, chain->certificates[i]) > 0;
+    refuse(refusal, "x5c does not lead to the trust bundle");
+    if (good && X509_STORE_CTX_init(context, keyring->anchors, chain->certificates[0], above)) {
         X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(context);
         X509_VERIFY_PARAM_set_time(param, (time_t)now);
         X509_VERIFY_PARAM_set_auth_level(param, 2);
-        holds = X509_verify_cert(context) == 1 &&
-                validity_of(X509_STORE_CTX_get0_chain(context), from, until);
+        good = X509_verify_cert(context) == 1;
         int error = X509_STORE_CTX_get_error(context);
+        STACK_OF(X509) *path = X509_STORE_CTX_get0_chain(context);
         if (error == X509_V_ERR_CERT_HAS_EXPIRED || error == X509_V_ERR_CERT_NOT_YET_VALID)
-            *why = "x5c holds a certificate that is not valid now";
+            refuse(refusal, "x5c holds a certificate that is not valid now");
+        if (good && !issuers_are_authorities(path))
+            good = refuse(refusal, "x5c leads over a certificate that is no authority");
+        good = good && leads_through(path, chain) && validity_of(path, from, until);
+    } else {
+        good = false;
     }
     X509_STORE_CTX_free(context);
-    return holds;
+    sk_X509_free(above);
+    return good;
 }
 
-/* True where the certificate that was put before has been issued by this one. */
-static bool in_order(STACK_OF(X509) * above, X509 *certificate)
+/* Reads the certificates, and checks without a signature that each is issued by the next, that no
+ * key is there twice, and that a key of the bundle ends the chain: what stands above it proves
+ * nothing, and would only cost signatures. Keys are compared, not certificates, since one key may
+ * have any number of these. */
+static bool read_chain(const struct keyring *keyring, const char *const *texts, size_t count,
+                       struct chain *chain, struct refusal *refusal)
 {
-    int count = sk_X509_num(above);
-    return count == 0 ||
-           X509_check_issued(sk_X509_value(above, count - 1), certificate) == X509_V_OK;
-}
-
-bool keyring_chain(const struct keyring *keyring, const char *const *chain, size_t count,
-                   int64_t now, struct key *leaf, int64_t *from, int64_t *until, const char **why)
-{
-    STACK_OF(X509) *above = sk_X509_new_null();
-    bool good = above && count > 0 && count <= KEYS_CHAIN_MOST;
-    *leaf = (struct key){0};
-    *why = "x5c holds no certificate, or more than are looked at";
-    /* From the top down, so that a stranger's chain costs no more than its first stranger:
-     * to parse a certificate costs more than to verify it. */
-    for (size_t i = count; good && i > 0; i--) {
-        X509 *certificate = certificate_from(chain[i - 1]);
-        *why = "x5c holds something else than certificates, each above its issuer";
-        good = certificate && in_order(above, certificate) &&
-               path_holds(keyring, certificate, above, now, from, until, why) &&
-               (i > 1 || key_from(certificate, leaf, why));
-        if (!good || sk_X509_push(above, certificate) <= 0) {
-            X509_free(certificate);
-            good = false;
+    char fingerprints[KEYS_CHAIN_MOST][KEY_FINGERPRINT_SIZE];
+    if (count == 0 || count > KEYS_CHAIN_MOST)
+        return refuse(refusal, "x5c holds no certificate, or more than are looked at");
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0 && keyring_find(keyring, fingerprints[i - 1]))
+            return refuse(refusal, "x5c goes on above a key of the trust bundle");
+        X509 *certificate = certificate_from(texts[i]);
+        if (!certificate)
+            return refuse(refusal, "x5c holds something else than certificates");
+        chain->certificates[chain->count++] = certificate;
+        if (i > 0 && X509_check_issued(certificate, chain->certificates[i - 1]) != X509_V_OK)
+            return refuse(refusal, "x5c holds a certificate that the next one has not issued");
+        if (!key_fingerprint_of(certificate, fingerprints[i]))
+            return refuse(refusal, "x5c holds a key that cannot be read");
+        for (size_t earlier = 0; earlier < i; earlier++) {
+            if (strcmp(fingerprints[earlier], fingerprints[i]) == 0)
+                return refuse(refusal, "x5c holds a key twice");
         }
     }
-    sk_X509_pop_free(above, X509_free);
+    return true;
+}
+
+bool keyring_chain(const struct keyring *keyring, const char *const *texts, size_t count,
+                   int64_t now, struct key *leaf, int64_t *from, int64_t *until,
+                   struct refusal *refusal)
+{
+    struct chain chain = {.count = 0};
+    const char *why = NULL;
+    *leaf = (struct key){0};
+    bool good = read_chain(keyring, texts, count, &chain, refusal) &&
+                path_holds(keyring, &chain, now, from, until, refusal);
+    if (good && !key_from(chain.certificates[0], leaf, &why))
+        good = refuse(refusal, why);
+    for (size_t i = 0; i < chain.count; i++)
+        X509_free(chain.certificates[i]);
     ERR_clear_error();
     return good;
 }

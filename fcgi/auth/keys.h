@@ -10,6 +10,7 @@
 #define BBM_KEYS_H
 
 #include "auth/key.h"
+#include "auth/refusal.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -34,21 +35,26 @@ const struct key *keyring_find(const struct keyring *keyring, const char *finger
 /* The trusted key with these numbers, spelt as in a JWK (see struct key); NULL: none. */
 const struct key *keyring_find_jwk(const struct keyring *keyring, const char *const jwk[2]);
 
+/* The keys in the bundle's order, for a list of them (with their not_after: metrics, -t):
+ * `index` is less than the count. The key lives as long as the keyring. */
 size_t keyring_count(const struct keyring *keyring);
+const struct key *keyring_key(const struct keyring *keyring, size_t index);
 
 /* Which reading of the bundle this is; what was verified with another one says nothing. */
 uint64_t keyring_serial(const struct keyring *keyring);
 
 /* Verifies a chain as `x5c` holds it (RFC 7515, 4.1.6): `count` certificates in base64, the
- * signer's first, each issued by the next, the last issued by a certificate of the bundle or
- * one of them. (distribution takes those after the first in any order, and strangers among
- * them; and any digest and size of key that Go does.) Each on the way must be valid at `now`
- * and may issue others where it does, and no key or digest may offer less than 112 bits.
- * On success `leaf` is the signer's key, for the caller to clear, and `from` and `until`
- * (both inclusive, seconds since the epoch) are when all of them are valid. On failure
- * `leaf` is empty and `why` (static) says why. */
-bool keyring_chain(const struct keyring *keyring, const char *const *chain, size_t count,
-                   int64_t now, struct key *leaf, int64_t *from, int64_t *until, const char **why);
+ * signer's first, each issued by the next, the last one a certificate of the bundle or issued by
+ * one. A key of the bundle ends the chain, and none is there twice. (distribution takes those after
+ * the first in any order, others among them, and any digest and size of key that Go does.) Each on
+ * the way must be valid at `now` (seconds since the epoch), those that issue must be authorities by
+ * BasicConstraints, and no key or digest may offer less than 112 bits.
+ * On success `leaf` is the signer's key, for the caller to clear, and `from` and `until` (both
+ * inclusive, seconds since the epoch) are when all of them are valid. On failure `leaf` is empty.
+ */
+bool keyring_chain(const struct keyring *keyring, const char *const *texts, size_t count,
+                   int64_t now, struct key *leaf, int64_t *from, int64_t *until,
+                   struct refusal *refusal);
 
 /* The bundle in force, re-read when its file changes. */
 struct keys;

@@ -14,8 +14,9 @@
 #define BBM_SIGNER_H
 
 #include "auth/keys.h"
+#include "auth/refusal.h"
 
-#include <json-c/json.h>
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -26,10 +27,9 @@ struct signer {
     int64_t until; /* a key of the bundle always may, a chain within its certificates' time */
 };
 
-/* Finds the signer at `now`, for the caller to clear in either case. On refusal `reason`
- * (static) says why. */
-bool signer_find(struct json_object *header, const struct keyring *keyring, int64_t now,
-                 struct signer *signer, const char **reason);
+/* Finds the signer at `now` (seconds since the epoch), for the caller to clear in either case. */
+bool signer_find(const json_t *header, const struct keyring *keyring, int64_t now,
+                 struct signer *signer, struct refusal *refusal);
 
 void signer_clear(struct signer *signer);
 

@@ -49,7 +49,8 @@ struct service_thread *service_thread_new(const struct service *service, bool re
     if (!thread)
         return NULL;
     thread->service = service;
-    thread->auth = (struct auth){service->conf, service->keys, service->token_cache};
+    thread->auth =
+        (struct auth){service->conf, service->keys, service->token_cache, service->signature_limit};
     if (!reserve && !(thread->store = store_new(&service->conf->database, service->counters))) {
         free(thread);
         return NULL;

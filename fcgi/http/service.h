@@ -10,6 +10,7 @@
 
 #include "api/list_cache.h"
 #include "auth/keys.h"
+#include "auth/signature_limit.h"
 #include "auth/token_cache.h"
 #include "base/conf.h"
 #include "http/coalesce.h"
@@ -23,6 +24,7 @@ struct service {
     const struct conf *conf;
     struct keys *keys;
     struct token_cache *token_cache;
+    struct signature_limit *signature_limit;
     struct job_counters *counters;
     struct list_cache *list_cache;
     struct coalesce *coalesce;

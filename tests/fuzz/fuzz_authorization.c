@@ -42,7 +42,7 @@ static void setup(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
-    static const struct token_policy policy = {"gitlab-issuer", "container_registry"};
+    static const struct token_policy policy = {"gitlab-issuer", "container_registry", NULL};
     struct token token;
     struct refusal refusal;
     size_t size;

@@ -55,7 +55,7 @@ static void setup(void)
 
 static bool check(const char *text, int64_t now, struct token *token)
 {
-    static const struct token_policy policy = {"gitlab-issuer", "container_registry"};
+    static const struct token_policy policy = {"gitlab-issuer", "container_registry", NULL};
     struct refusal refusal;
     bool believed = token_check(text, strlen(text), keyring, &policy, now, token, &refusal);
     FUZZ_MUST(believed != (refusal.reason != NULL));

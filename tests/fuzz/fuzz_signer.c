@@ -2,7 +2,7 @@
  * A token's header to the key it names: whatever it holds, the key is one of the bundle's
  * or the one that the bundle's authority vouched for, whose fingerprint is in `vouched`. */
 #include "auth/signer.h"
-#include "auth/strict.h"
+#include "auth/token_json.h"
 #include "fuzz.h"
 
 #include <string.h>
@@ -25,19 +25,20 @@ static void setup(void)
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
     struct signer signer;
-    const char *reason = NULL;
+    struct refusal refusal = {0};
+    struct token_json json = {0};
+    const json_t *header;
     setup();
-    struct json_object *header = strict_object((const char *)bytes, len);
-    if (header) {
-        if (signer_find(header, keyring, FUZZ_NOW, &signer, &reason)) {
+    if (token_json_read(&json, (const char *)bytes, len, &header) == TOKEN_JSON_GOOD) {
+        if (signer_find(header, keyring, FUZZ_NOW, &signer, &refusal)) {
             FUZZ_MUST(strcmp(signer.key->fingerprint, vouched) == 0 ||
                       keyring_find(keyring, signer.key->fingerprint));
             FUZZ_MUST(signer.from <= FUZZ_NOW && FUZZ_NOW <= signer.until);
         } else {
-            FUZZ_MUST(reason);
+            FUZZ_MUST(refusal.reason);
         }
         signer_clear(&signer);
     }
-    json_object_put(header);
+    token_json_free(&json);
     return 0;
 }

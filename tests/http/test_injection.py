@@ -21,10 +21,8 @@ from harness.slowness import longer, milliseconds
 CLOSES = {"epoll_ctl", "FCGX_Accept_r"}
 # A look for more of what has been served, which may come after it.
 IDLE = {None, "accept4"}
-# Libraries that end the process where malloc fails: libfcgi by its assert, json-c's parser by looking at what
-# strdup has not given it. There is no answer then.
-JSON = "libjson-c.so.5"
-DEADLY = {"libfcgi.so.0", JSON}
+# The library that ends the process where malloc fails, by its assert. There is no answer then.
+DEADLY = {"libfcgi.so.0"}
 ENDS = {-signal.SIGABRT, -signal.SIGSEGV, 99}  # the last under a sanitizer
 # Each allocation in turn, and not a sample of them: takes half an hour.
 ALL = "BBM_INJECT_ALL" in os.environ
@@ -186,8 +184,8 @@ class Asker:
             else:
                 assert self.told_by(answer) == self.told_by(self.usual), (failed, answer)
             return
-        # json-c's parser does not tell what it lacked the memory for from what is no JSON; nor do OpenSSL's calls here.
-        vague = self.way.fresh and (failed == JSON or not failed.startswith("lib"))
+        # The calls of OpenSSL that fail here set no errno: they look as if the token were bad.
+        vague = self.way.fresh and not failed.startswith("lib")
         assert answer.status in ({401, 500, 503} if vague else {500, 503}), (failed, answer)
         assert answer.status != 503 or answer.header("Retry-After"), (failed, answer)
         error = answer.json["errors"][0]
@@ -245,8 +243,7 @@ def walk_inside(service, plan, ask, how, first):
 
 
 def skip_unless_fit(plan, inside=True):
-    """ThreadSanitizer has to be everybody's malloc itself (tests/fault/inside.c); and valgrind tells what json-c's
-    parser then loses."""
+    """ThreadSanitizer has to be everybody's malloc itself (tests/fault/inside.c)."""
     with open(plan.program, "rb") as program:
         unfit = "BBM_TEST_WRAPPER" in os.environ or b"__tsan_init" in program.read()
     if inside and unfit:
@@ -254,7 +251,7 @@ def skip_unless_fit(plan, inside=True):
 
 
 def leaking(plan, does):
-    """The environment; json-c's parser and libcrypto's start lose what they cannot put where it belongs."""
+    """The environment; libjwt, jansson and libcrypto's start lose what they cannot put where it belongs."""
     options = SANITIZER_OPTIONS["ASAN_OPTIONS"].replace("detect_leaks=1", "detect_leaks=0")
     return {**plan.environment, **({"ASAN_OPTIONS": options} if does else {})}
 

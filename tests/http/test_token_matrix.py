@@ -43,13 +43,16 @@ class Cast:
         self.vouched = {kind: Holder(f"vouched for {kind}", kind, self.root) for kind in KINDS}
         self.far = {kind: Holder(f"far {kind}", kind, self.between) for kind in KINDS}
         self.stranger = {kind: Holder(f"stranger {kind}", kind) for kind in KINDS}
+        # Certificates of the bundle that another of the bundle has issued, and one that may issue by its usage alone.
+        self.branch = Holder("the branch", issuer=self.root, ca=True)
+        self.by_usage = Holder("by usage", ca=None)
         # Who calls himself the root, and those whom he vouches for.
         self.pretender = Holder("the root", ca=True)
         self.dupe = Holder("a dupe", "RSA", self.pretender)
 
     @property
     def bundle(self):
-        return "".join(pem(holder.certificate) for holder in [*self.known.values(), self.second, self.root])
+        return "".join(pem(holder.certificate) for holder in [*self.known.values(), self.second, self.root, self.branch, self.by_usage])
 
     def signer(self, algorithm, source):
         """The private key, and the header that says whose it is."""
@@ -460,6 +463,11 @@ def test_chains_that_lead_to_the_bundle(judge, cast):
     judge(GRANTED, by_chain(far, far, cast.between, cast.root))
     judge(GRANTED, by_chain(cast.known["RSA"], cast.known["RSA"]))
     judge(GRANTED, by_chain(cast.root, cast.root, algorithm="ES256"))
+    judge(GRANTED, by_chain(cast.branch, cast.branch, algorithm="ES256"))
+    judge(GRANTED, by_chain(cast.by_usage, cast.by_usage, algorithm="ES256"))
+    below = Holder("below the branch", "RSA", cast.branch)
+    judge(GRANTED, by_chain(below, below))
+    judge(GRANTED, by_chain(below, below, cast.branch))
 
 
 def test_chain_goes_before_kid(judge, cast):
@@ -477,7 +485,8 @@ def test_chain_goes_before_kid(judge, cast):
 def odd_chains(cast):
     far, between, root = cast.far["RSA"], cast.between, cast.root
     stranger = cast.stranger["RSA"]
-    leaf = cast.vouched["RSA"]
+    leaf, branch = cast.vouched["RSA"], cast.branch
+    usage = Holder("usage", issuer=root, ca=None)
     old = Holder("old", issuer=root, ca=True, days=(-9, -1))
     new = Holder("new", issuer=root, ca=True, days=(1, 9))
     no_authority = Holder("no authority", issuer=root, ca=False)
@@ -499,6 +508,13 @@ def odd_chains(cast):
         "a pretender on top": (far, [far, between, cast.pretender]),
         "a stranger below the known root": (stranger, [stranger, root]),
         "twice the same": (leaf, [leaf, leaf]),
+        "a certificate of the bundle twice": (root, [root, root]),
+        "a certificate of the bundle six times": (root, [root] * 6),
+        "an issuer of the bundle twice": (leaf, [leaf, root, root]),
+        "a certificate of the bundle, and its issuer": (branch, [branch, root]),
+        "above a certificate of the bundle": (None, [Holder("x", issuer=branch), branch, root]),
+        "over one that may issue by its usage alone": (None, [Holder("x", issuer=cast.by_usage)]),
+        "over one below that may issue by its usage alone": (None, [Holder("x", issuer=usage), usage]),
         "a root of a trusted name": (cast.dupe, [cast.dupe, cast.pretender]),
         "a root of a trusted name, left out": (cast.dupe, [cast.dupe]),
         "that root alone": (cast.pretender, [cast.pretender]),
@@ -516,7 +532,11 @@ ODD_CHAINS = [
     "a stranger's", "a stranger's, with a trusted one after", "trusted, signed by a stranger", "expired",
     "not yet valid", "over an expired one", "over a future one", "leaf without chain", "in the wrong order",
     "reversed", "its issuers in the wrong order", "a stranger among them", "a stranger on top",
-    "a pretender on top", "a stranger below the known root", "twice the same", "a root of a trusted name",
+    "a pretender on top", "a stranger below the known root", "twice the same", "a certificate of the bundle twice",
+    "a certificate of the bundle six times", "an issuer of the bundle twice",
+    "a certificate of the bundle, and its issuer", "above a certificate of the bundle",
+    "over one that may issue by its usage alone", "over one below that may issue by its usage alone",
+    "a root of a trusted name",
     "a root of a trusted name, left out", "that root alone",
     "over one that is no authority", "over a leaf of the bundle", "of a known name", "signed with SHA-1",
     "of a weak key", "of seven", "of a hundred",

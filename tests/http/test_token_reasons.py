@@ -1,5 +1,6 @@
 """Why a token is refused: in the log with what the token says of itself, and nowhere else."""
 
+import json
 import time
 import uuid
 
@@ -71,11 +72,59 @@ def test_signature_and_key(logged, keys):
     assert logged(none)["reason"] == "algorithm is not one of those accepted"
 
 
-def test_chain(logged):
-    stranger = Holder("stranger")
-    token = forge.forge(stranger.private, {"alg": "ES256", "x5c": x5c(stranger)})
+BEYOND_LIBJWT = {
+    "2^63": "a number beyond 64 bits",
+    "-2^63-1": "a number beyond 64 bits",
+    "1e400": "a number beyond 64 bits",
+    "zero character": "the character \\u0000",
+    "zero character in a name": "the character \\u0000",
+    "lone surrogate": "half a surrogate pair",
+}
+VALUES = {
+    "2^63": '"x": 9223372036854775808',
+    "-2^63-1": '"x": [{"y": -9223372036854775809}]',
+    "1e400": '"x": 1e400',
+    "zero character": '"x": "a\\u0000b"',
+    "zero character in a name": '"a\\u0000b": 1',
+    "lone surrogate": '"x": "\\ud83d"',
+}
+
+
+@pytest.mark.parametrize("place", ["header", "claims"])
+@pytest.mark.parametrize("value", VALUES)
+def test_json_that_libjwt_does_not_parse(logged, keys, value, place):
+    """Well signed, in a member that nobody reads: the log says what libjwt's parser does not take."""
+    header = {"alg": "RS256", "kid": keys.trusted.kid}
+    good = header if place == "header" else claims()
+    text = f"{json.dumps(good)[:-1]}, {VALUES[value]}}}"
+    parts = (text, None) if place == "header" else (header, text)
+    entry = logged(forge.forge(keys.trusted.private, *parts, algorithm="RS256"))
+    assert entry["reason"] == f"libjwt cannot parse the {place}: {BEYOND_LIBJWT[value]}"
+
+
+STRANGER, OTHER = Holder("stranger"), Holder("other")
+CHAINS = {
+    "x5c does not lead to the trust bundle": x5c(STRANGER),
+    "x5c holds a key twice": x5c(STRANGER, STRANGER),
+    "x5c holds a certificate that the next one has not issued": x5c(STRANGER, OTHER),
+    "x5c holds something else than certificates": ["AAAA"],
+    "x5c holds no certificate, or more than are looked at": x5c(STRANGER) * 7,
+    "x5c is not a list of strings": [7],
+    "x5c is not a list": "x",
+}
+
+
+@pytest.mark.parametrize("reason", CHAINS)
+def test_chain(logged, reason):
+    token = forge.forge(STRANGER.private, {"alg": "ES256", "x5c": CHAINS[reason]})
     entry = logged(token)
-    assert (entry["reason"], *claimed(entry)) == ("x5c does not lead to the trust bundle", ISSUER, SUBJECT, None)
+    assert (entry["reason"], *claimed(entry)) == (reason, ISSUER, SUBJECT, None)
+
+
+def test_chain_above_a_key_of_the_bundle(logged, keys):
+    known = "".join(keys.trusted.certificate.splitlines()[1:-1])
+    token = forge.forge(STRANGER.private, {"alg": "ES256", "x5c": [known] * 6})
+    assert logged(token)["reason"] == "x5c goes on above a key of the trust bundle"
 
 
 def test_what_cannot_be_read_is_left_out(logged, keys):

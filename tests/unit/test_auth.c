@@ -11,6 +11,7 @@ static struct {
     EVP_PKEY *key;
     struct keys *keys;
     struct token_cache *token_cache;
+    struct signature_limit *limit;
     struct conf conf;
 } house;
 
@@ -22,13 +23,15 @@ static int house_build(void **state)
     house.key = jose_ec("P-256");
     house.keys = keys_open(jose_bundle_add("bundle.pem", house.key), why, sizeof why);
     house.token_cache = token_cache_new();
-    return house.keys && house.token_cache ? 0 : -1;
+    house.limit = signature_limit_new(2);
+    return house.keys && house.token_cache && house.limit ? 0 : -1;
 }
 
 static int house_remove(void **state)
 {
     keys_close(house.keys);
     token_cache_free(house.token_cache);
+    signature_limit_free(house.limit);
     EVP_PKEY_free(house.key);
     return unit_folder_remove(state);
 }
@@ -73,7 +76,7 @@ struct outcome {
 
 static struct outcome ask(const char *authorization, const char *host, enum access access)
 {
-    const struct auth auth = {&house.conf, house.keys, house.token_cache};
+    const struct auth auth = {&house.conf, house.keys, house.token_cache, house.limit};
     const struct request request = {.authorization = authorization, .host = host};
     struct outcome outcome = {0};
     struct refusal refusal;
@@ -234,6 +237,51 @@ static void test_quoting(void **state)
                    "no token");
 }
 
+/* A token with its signature changed. */
+static const char *forged(void)
+{
+    static char header[2048];
+    snprintf(header, sizeof header, "%s", bearer("[\"read\"]", (int64_t)time(NULL) + 60));
+    char *last = header + strlen(header) - 20;
+    *last = *last == 'A' ? 'B' : 'A';
+    return header;
+}
+
+static void assert_status(const char *authorization, int status)
+{
+    struct outcome outcome = ask(authorization, "", ACCESS_READ);
+    assert_int_equal(outcome.good, status == 200);
+    assert_int_equal(outcome.error.status, status == 200 ? 0 : status);
+    if (status == 503) {
+        assert_int_equal(outcome.response.headers_len, 0);
+        assert_string_equal(outcome.error.reason,
+                            "token not judged: too many tokens to verify at the same time");
+    }
+    outcome_free(&outcome);
+}
+
+/* In a flood of forged tokens, with all that may verify at it: a token that is in the cache is
+ * accepted, one that has no need of a signature is refused, and any other is to come again. */
+static void test_flood_of_forged_tokens(void **state)
+{
+    char known[2048];
+    (void)state;
+    snprintf(known, sizeof known, "%s", bearer("[\"read\"]", (int64_t)time(NULL) + 60));
+    assert_status(known, 200);
+    for (int i = 0; i < 100; i++)
+        assert_status(forged(), 401);
+    assert_true(signature_limit_begin(house.limit));
+    assert_status(known, 200);
+    assert_status(NULL, 401);
+    assert_status("Bearer x.y.z", 401);
+    assert_status(bearer("[\"read\"]", 1), 401);
+    assert_status(forged(), 503);
+    assert_status(bearer("[\"write\"]", (int64_t)time(NULL) + 60), 503);
+    signature_limit_end(house.limit, false);
+    assert_status(forged(), 401);
+    assert_status(bearer("[\"read\",\"write\"]", (int64_t)time(NULL) + 60), 200);
+}
+
 /* Nothing bounds a realm in the configuration: however long, it is refused with 401, and
  * the memory beside the header stays as it is (for the sanitizers to watch). Last, because
  * a fault here ends the program. */
@@ -270,6 +318,7 @@ int main(void)
         cmocka_unit_test_setup(test_challenge_for_all, conf_reset),
         cmocka_unit_test_setup(test_autoredirect, conf_reset),
         cmocka_unit_test_setup(test_quoting, conf_reset),
+        cmocka_unit_test_setup(test_flood_of_forged_tokens, conf_reset),
         cmocka_unit_test_setup(test_long_realm, conf_reset),
     };
     return cmocka_run_group_tests(tests, house_build, house_remove);

@@ -8,6 +8,7 @@
 
 #include <openssl/err.h>
 #include <sys/stat.h>
+#include <time.h>
 
 static struct {
     EVP_PKEY *rsa;
@@ -153,6 +154,9 @@ static void test_mixed_bundle(void **state)
         assert_int_equal(found->type, kinds[i].curve ? KEY_EC : KEY_RSA);
         assert_int_equal(found->bits, kinds[i].bits);
         assert_pem(found, keys[i]);
+        /* In the bundle's order; jose_certificate() makes them for an hour. */
+        assert_ptr_equal(keyring_key(keyring, i), found);
+        assert_in_range(found->not_after, time(NULL) + 3500, time(NULL) + 3600);
         EVP_PKEY_free(keys[i]);
     }
     assert_null(find(keyring, house.rsa));

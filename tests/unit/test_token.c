@@ -7,7 +7,7 @@
 
 #define NOW INT64_C(1700000000)
 
-static const struct token_policy policy = {"gitlab-issuer", "container_registry"};
+static const struct token_policy policy = {"gitlab-issuer", "container_registry", NULL};
 
 /* The keys of the bundle, and one that is not in it. */
 static struct {
@@ -263,10 +263,10 @@ static void test_other_curves(void **state)
 static void test_other_algorithms(void **state)
 {
     static const char *const raw[] = {
-        "\"none\"",  "\"None\"",  "\"NONE\"",   "\"nOnE\"",         "\"\"",      "\"HS256\"",
-        "\"HS384\"", "\"HS512\"", "\"PS256\"",  "\"PS512\"",        "\"EdDSA\"", "\"ES256K\"",
-        "\"rs256\"", "\"RS1\"",   "\"RS256 \"", "\"RS256\\u0000\"", "\"RS2\"",   "\"RS2567\"",
-        "256",       "null",      "true",       "[\"RS256\"]",      "{}",
+        "\"none\"",  "\"None\"",  "\"NONE\"",    "\"nOnE\"",  "\"\"",       "\"HS256\"",
+        "\"HS384\"", "\"HS512\"", "\"PS256\"",   "\"PS512\"", "\"EdDSA\"",  "\"ES256K\"",
+        "\"rs256\"", "\"RS1\"",   "\"RS256 \"",  "\"RS2\"",   "\"RS2567\"", "256",
+        "null",      "true",      "[\"RS256\"]", "{}",
     };
     (void)state;
     for (size_t i = 0; i < COUNT(raw); i++)
@@ -467,7 +467,8 @@ static void test_key_ids(void **state)
     snprintf(raw, sizeof raw, "\"%s:\"", kid);
     assert_refused(token_with_header("kid", raw), "key is not trusted");
     snprintf(raw, sizeof raw, "\"%s\\u0000\"", kid);
-    assert_refused(token_with_header("kid", raw), "no key id");
+    assert_refused(token_with_header("kid", raw),
+                   "libjwt cannot parse the header: the character \\u0000");
     kid[strlen(kid) - 1] = '\0';
     snprintf(raw, sizeof raw, "\"%s\"", kid);
     assert_refused(token_with_header("kid", raw), "key is not trusted");
@@ -517,15 +518,12 @@ static void test_not_base64url(void **state)
     (void)state;
     assert_refused(strdup("e30.e30.a+b="), "signature is not base64url");
     assert_refused(strdup("e30.e30.AAAAA"), "signature is not base64url");
-    assert_refused(strdup("e3!.e30.AAAA"),
-                   "header is not a JSON object in base64url, or has a name twice");
-    assert_refused(strdup("e30=.e30.AAAA"),
-                   "header is not a JSON object in base64url, or has a name twice");
-    assert_refused(strdup(".e30.AAAA"),
-                   "header is not a JSON object in base64url, or has a name twice");
+    assert_refused(strdup("e3!.e30.AAAA"), "header is not a JSON object in base64url");
+    assert_refused(strdup("e30=.e30.AAAA"), "header is not a JSON object in base64url");
+    assert_refused(strdup(".e30.AAAA"), "header is not a JSON object in base64url");
     char *text = token_of(house.rsa, "RS256");
     strchr(text, '.')[1] = '+';
-    assert_refused(text, "claims are not a JSON object in base64url, or have a name twice");
+    assert_refused(text, "claims are not a JSON object in base64url");
 }
 
 static const struct {
@@ -556,8 +554,6 @@ static const struct {
     TEXT("{\"a\":\"\xFF\"}"),
     TEXT("{\"a\":\"b"),
     TEXT("\xEF\xBB\xBF{}"),
-    /* deeper than anything that means something */
-    TEXT("{\"a\":[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]}"),
 };
 
 static void test_not_json_objects(void **state)
@@ -568,13 +564,49 @@ static void test_not_json_objects(void **state)
     for (size_t i = 0; i < COUNT(not_objects); i++) {
         assert_refused(jose_sign_bytes(house.rsa, EVP_sha256(), not_objects[i].text,
                                        not_objects[i].len, claims, strlen(claims)),
-                       "header is not a JSON object in base64url, or has a name twice");
+                       "header is not a JSON object in base64url");
         assert_refused(jose_sign_bytes(house.rsa, EVP_sha256(), header, strlen(header),
                                        not_objects[i].text, not_objects[i].len),
-                       "claims are not a JSON object in base64url, or have a name twice");
+                       "claims are not a JSON object in base64url");
     }
     free(header);
     free(claims);
+}
+
+/* JSON that is refused for what it holds, though nobody reads that member. */
+static void test_reasons_for_json(void **state)
+{
+    static const struct {
+        const char *raw;
+        const char *header;
+        const char *claims;
+    } cases[] = {
+        {"1,\"x\":1", "header has a name twice", "claims have a name twice"},
+        {"9223372036854775808", "libjwt cannot parse the header: a number beyond 64 bits",
+         "libjwt cannot parse the claims: a number beyond 64 bits"},
+        {"1e400", "libjwt cannot parse the header: a number beyond 64 bits",
+         "libjwt cannot parse the claims: a number beyond 64 bits"},
+        {"\"\\u0000\"", "libjwt cannot parse the header: the character \\u0000",
+         "libjwt cannot parse the claims: the character \\u0000"},
+        {"\"\\ud800\"", "libjwt cannot parse the header: half a surrogate pair",
+         "libjwt cannot parse the claims: half a surrogate pair"},
+        {"[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]", "header is nested too deeply",
+         "claims are nested too deeply"},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        assert_refused(token_with_header("x", cases[i].raw), cases[i].header);
+        assert_refused(token_with_claim("x", cases[i].raw), cases[i].claims);
+    }
+    assert_refused(token_with_header("alg", "\"RS256\\u0000\""), cases[3].header);
+    assert_refused(token_with_header("kid", "\"x\\u0000\""), cases[3].header);
+    assert_refused(token_with_claim("iss", "\"gitlab-issuer\\u0000\""), cases[3].claims);
+    assert_refused(token_with_claim("aud", "\"container_registry\\u0000x\""), cases[3].claims);
+    assert_refused(token_with_claim("exp", "9223372036854775808"), cases[1].claims);
+    assert_refused(token_with_claim("nbf", "-9223372036854775809"), cases[1].claims);
+    assert_refused(token_with_claim("iat", "99999999999999999999999"), cases[1].claims);
+    assert_good(token_with_header("x", "\"\\u00e9\\ud83d\\ude00\""));
+    assert_good(token_with_claim("x", "[9223372036854775807,-9223372036854775808,1e308,\"\\n\"]"));
 }
 
 /* Almost JSON, which one parser or another lets pass. */
@@ -615,8 +647,6 @@ static void test_issuer(void **state)
         "\"Gitlab-issuer\"",
         "\"gitlab-issue\"",
         "7",
-        "\"gitlab-issuer\\u0000\"",
-        "\"gitlab-issuer\\u0000x\"",
         "null",
         "[\"gitlab-issuer\"]",
         "{}",
@@ -645,7 +675,6 @@ static void test_audience(void **state)
         "\"\"",
         "\"container_registry \"",
         "\"Container_registry\"",
-        "\"container_registry\\u0000\"",
         "\"other,container_registry\"",
         "[]",
         "[\"other\"]",
@@ -682,19 +711,8 @@ static void test_expiry(void **state)
 static void test_expiry_that_is_none(void **state)
 {
     static const char *const raw[] = {
-        NULL,
-        "null",
-        "\"1700000300\"",
-        "1700000300.0",
-        "1.7e9",
-        "true",
-        "[1700000300]",
-        "{}",
-        "9223372036854775808",
-        "18446744073709551615",
-        "18446744073709551616",
-        "99999999999999999999999",
-        "-9223372036854775809",
+        NULL,           "null", "\"1700000300\"",       "1700000300.0", "1.7e9", "true",
+        "[1700000300]", "{}",   "-9223372036854775808",
     };
     (void)state;
     for (size_t i = 0; i < COUNT(raw); i++)
@@ -716,7 +734,7 @@ static void test_not_before(void **state)
 static void test_not_before_that_is_none(void **state)
 {
     static const char *const raw[] = {
-        "null", "\"1\"", "1.0", "true", "[1]", "{}", "9223372036854775808", "-9223372036854775809"};
+        "null", "\"1\"", "1.0", "true", "[1]", "{}", "-9223372036854775808"};
     (void)state;
     for (size_t i = 0; i < COUNT(raw); i++)
         assert_refused(token_with_claim("nbf", raw[i]), "nbf is not an integer");
@@ -765,7 +783,6 @@ static void test_access(void **state)
         {"[" OURS("\"read\"") "]", 0},
         {"[" OURS("{\"read\":true}") "]", 0},
         {"[" OURS("[\"Read\",\"reads\",\"rea\",\"\",\" read\",\"**\",\"admin\"]") "]", 0},
-        {"[" OURS("[\"read\\u0000\",\"*\\u0000\"]") "]", 0},
         {"[" OURS("[null,7,[\"read\"],{\"*\":1}]") "]", 0},
         {"[" OURS("[\"delete\",null,\"write\"]") "]", ACCESS_WRITE},
         /* other resources */
@@ -783,11 +800,10 @@ static void test_access(void **state)
     };
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++) {
-        /* libjwt's parser may refuse what holds a zero; nothing is granted either way. */
         struct token token;
         struct refusal refusal;
         char *text = token_with_claim("access", cases[i].raw);
-        if (!check(text, NOW, &token, &refusal) && !strstr(cases[i].raw, "\\u0000"))
+        if (!check(text, NOW, &token, &refusal))
             fail_msg("refused: %s: %s", refusal.reason, cases[i].raw);
         if (token.granted != cases[i].granted)
             fail_msg("%s grants %u", cases[i].raw ? cases[i].raw : "nothing", token.granted);
@@ -814,6 +830,8 @@ static void test_subject_and_id(void **state)
     assert_string_equal(token.id, "");
     token = assert_good(token_with_claim("sub", "\"J\xC3\xB6rg \\\"J\\\" <j>\""));
     assert_string_equal(token.subject, "J\xC3\xB6rg \"J\" <j>");
+    token = assert_good(token_with_claim("sub", "\"J\\u00f6rg\\ud83d\\ude00\""));
+    assert_string_equal(token.subject, "J\xC3\xB6rg\xF0\x9F\x98\x80");
 
     memset(longest, 'x', sizeof longest - 1);
     longest[sizeof longest - 1] = '\0';
@@ -848,6 +866,7 @@ int main(void)
         cmocka_unit_test(test_not_three_parts),
         cmocka_unit_test(test_not_base64url),
         cmocka_unit_test(test_not_json_objects),
+        cmocka_unit_test(test_reasons_for_json),
         cmocka_unit_test(test_not_quite_json),
         cmocka_unit_test(test_zero_byte_in_the_text),
         cmocka_unit_test(test_issuer),
