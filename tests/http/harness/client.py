@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 
+from . import openapi
 from .answer import Answer
 from .slowness import longer
 
@@ -36,4 +37,4 @@ def send(connection, method, path, token=None, authorization=None, headers=None,
     connection.request(method, path, body=body, headers=sent)
     response = connection.getresponse()
     content = response.read()
-    return Answer(response.status, response.getheaders(), content)
+    return openapi.check(method, path, Answer(response.status, response.getheaders(), content))

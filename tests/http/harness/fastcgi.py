@@ -7,6 +7,7 @@ import re
 import socket
 import struct
 
+from . import openapi
 from .answer import Answer
 from .slowness import longer
 
@@ -95,7 +96,8 @@ class Connection:
 
     def request(self, params, body=b"", keep=True):
         self.send(request_bytes(params, body, keep))
-        return self.answer()
+        asked = [text_of(params.get(name, "")) for name in ("REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO")]
+        return openapi.check(asked[0], asked[1] + asked[2], self.answer())
 
     def answer(self):
         """Reads until END_REQUEST; nothing may come on the error stream."""
@@ -132,6 +134,10 @@ class Connection:
             assert part, f"the connection ended in the middle of a record, after {content!r}"
             content += part
         return content
+
+
+def text_of(value):
+    return value.decode("latin-1") if isinstance(value, bytes) else value
 
 
 def read_cgi(output):
