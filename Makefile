@@ -47,7 +47,7 @@ HARDLD  := -pie -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed
 endif
 
 # json-c before jansson: where both define a function, calls are to json-c's (see token_json.h).
-PACKAGES := fcgi libjwt json-c jansson libpq yaml-0.1 libcrypto
+PACKAGES := fcgi libjwt json-c jansson libpq yaml-0.1 libcrypto libseccomp
 # Asked for when first needed: `make run` may have to install pkg-config itself first.
 PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PACKAGES)))$(PKG_CFLAGS)
 PKG_LIBS   = $(eval PKG_LIBS := $$(shell pkg-config --libs $(PACKAGES)) -lm)$(PKG_LIBS)
@@ -143,7 +143,13 @@ $(BUILD)/tests/failing/bbm-fcgi: tests/fault/fail.c tests/fault/inside.c tests/f
 	@mkdir -p $(@D)
 	$(COMPILE) -fno-builtin -o $@ $(filter %.c %.o,$^) $(WRAPPED:%=-Wl,--wrap=%) $(HARDLD) $(PKG_LIBS)
 
-unit: $(UNITS) $(FUZZERS) $(BUILD)/tests/soak_tokens $(BUILD)/tests/failing/bbm-fcgi
+# The program that does on request what the sandbox forbids.
+$(BUILD)/tests/misled/bbm-fcgi: tests/fault/misdeed.c $(OBJECTS)
+	@mkdir -p $(@D)
+	$(COMPILE) -o $@ $(filter %.c %.o,$^) -Wl,--wrap=FCGX_Accept_r $(HARDLD) $(PKG_LIBS)
+
+unit: $(UNITS) $(FUZZERS) $(BUILD)/tests/soak_tokens $(BUILD)/tests/failing/bbm-fcgi \
+      $(BUILD)/tests/misled/bbm-fcgi
 
 fuzzers: $(FUZZERS:%=%-fuzzer)
 
@@ -199,11 +205,12 @@ soak: deps-test
 
 # Not hardened: valgrind takes the fortified memmove for a memcpy.
 memcheck: deps-test
-	$(MAKE) all unit BUILD=build/memcheck HARDEN= HARDLD=
+	$(MAKE) all unit BUILD=build/memcheck HARDEN= HARDLD= CPPFLAGS=-DBBM_NO_SANDBOX
 	BBM_BUILD="$(abspath build/memcheck)" tests/memcheck $(MEMCHECK)
 
 coverage: deps-test
-	$(MAKE) all unit BUILD=build/coverage CFLAGS='-O1 -g --coverage -fprofile-update=atomic'
+	$(MAKE) all unit BUILD=build/coverage CFLAGS='-O1 -g --coverage -fprofile-update=atomic' \
+	    CPPFLAGS=-DBBM_NO_SANDBOX
 	BBM_BUILD="$(abspath build/coverage)" tests/coverage
 
 bench: deps-bench

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/conf.h"
 #include "base/log.h"
+#include "base/sandbox.h"
 #include "check.h"
 #include "http/params.h"
 #include "http/service.h"
@@ -176,6 +177,10 @@ static int serve(struct service *service, struct listener *listener)
                 (int)conf->fcgi.threads);
     if (listener->inherited && conf->fcgi.listen)
         log_message(LOG_INFO, "fcgi.listen is ignored: a supervisor handed a socket over");
+    if (!sandbox_enter(conf, listener->path, why, sizeof why)) {
+        fprintf(stderr, "bbm-fcgi: %s: %s\n", conf->file, why);
+        return EXIT_START;
+    }
     if (!server_run(&conf->fcgi, listener, &calls, why, sizeof why)) {
         fprintf(stderr, "bbm-fcgi: %s\n", why);
         return EXIT_START;

@@ -37,6 +37,12 @@ struct conf_token {
     bool autoredirect;
 };
 
+enum conf_sandbox {
+    CONF_SANDBOX_OFF,
+    CONF_SANDBOX_LOG, /* denied calls pass, and the kernel logs them */
+    CONF_SANDBOX_ON,
+};
+
 struct conf_fcgi {
     char *listen; /* socket path or host:port; NULL: descriptor 0 */
     int64_t mode; /* of the socket file */
@@ -50,6 +56,7 @@ struct conf_fcgi {
     int64_t drain_timeout_ms; /* for requests under way at a stop */
     int64_t recount_ms;       /* after which jobs are counted anew */
     int64_t challenge_all;    /* the challenge's scope asks for `*` */
+    int64_t sandbox;          /* enum conf_sandbox */
 };
 
 struct conf {

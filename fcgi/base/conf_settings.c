@@ -114,6 +114,11 @@ const struct conf_setting conf_settings[] = {
      .offset = AT(fcgi.challenge_all),
      .fallback = "action",
      .choices = {"action", "*"}},
+    {.path = "fcgi.sandbox",
+     .type = CHOICE,
+     .offset = AT(fcgi.sandbox),
+     .fallback = "on",
+     .choices = {"off", "log", "on"}},
 };
 
 const size_t conf_setting_count = sizeof conf_settings / sizeof conf_settings[0];

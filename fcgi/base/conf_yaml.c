@@ -131,7 +131,7 @@ static bool check_own_keys(struct conf *conf, yaml_document_t *doc,
             return conf_fail(report, &origin, path,
                              "unknown key; fcgi takes listen, mode, group, threads, connections, "
                              "timeout, queuetimeout, readtimeout, idletimeout, draintimeout, "
-                             "recount, challenge");
+                             "recount, challenge, sandbox");
     }
     return true;
 }

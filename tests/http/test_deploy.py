@@ -16,7 +16,7 @@ from harness.process import wait_until
 from harness.service import listening_socket
 from harness.workspace import UNPRIVILEGED
 
-EXPOSURE = 2.0
+EXPOSURE = 1.0
 
 
 @pytest.fixture(scope="module")
@@ -191,10 +191,17 @@ def test_systemd_understands_every_line_of_the_units(units):
 
 
 def test_the_unit_gives_requests_time_to_finish():
-    """TimeoutStopSec lies beyond the default of fcgi.draintimeout; what cannot be mended is not retried."""
+    """TimeoutStopSec is longer than the default of fcgi.draintimeout."""
+    assert unit_line(deployed("systemd/bbm-fcgi.service", {}), "TimeoutStopSec") == "30s"
+
+
+def test_the_unit_starts_again_however_often_it_ends():
+    """Seven ends in ten seconds left service and socket failed for good. All three together prevent that."""
     unit = deployed("systemd/bbm-fcgi.service", {})
-    assert unit_line(unit, "TimeoutStopSec") == "30s"
-    assert unit_line(unit, "RestartPreventExitStatus").split() == ["64", "78"]
+    assert unit_line(unit, "StartLimitIntervalSec") == "0"
+    assert unit.index("StartLimitIntervalSec") < unit.index("[Service]")
+    assert unit_line(unit, "RestartSec") == "2"
+    assert "\nRestartPreventExitStatus" not in unit
 
 
 # make install

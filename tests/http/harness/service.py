@@ -114,6 +114,7 @@ class Service:
         assert report is None, f"{self.server.name}: {report}\n{text[-4000:]}"
         assert code == 0, f"{self.server.name} ended with {code} on SIGTERM:\n{text[-4000:]}"
         assert_keeps_secrets(text)
+        assert "sandbox: the system call" not in text, f"{self.server.name} was denied a call:\n{text[-4000:]}"
 
     def lines(self):
         return self.written().splitlines()

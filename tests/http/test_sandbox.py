@@ -1,0 +1,138 @@
+"""The sandbox: what the process has given up, and what becomes of one that is made to misbehave."""
+
+import contextlib
+import os
+import re
+import tempfile
+
+import pytest
+from harness import fastcgi, routes
+from harness.fastcgi import parameters
+from harness.process import wait_until
+from harness.program import build_folder, install_program
+from harness.service import Service
+
+SANDBOX_EXIT = 77
+
+
+@pytest.fixture(scope="module")
+def database(house):
+    with house.database() as database:
+        database.add_migration("seven", id=7, status=1)
+        yield database
+
+
+@pytest.fixture(autouse=True)
+def needs_a_plain_build(house, database):
+    with house.service(database.name) as service:
+        if "sandbox: off in a build" in service.written():
+            pytest.skip("sanitizers, valgrind and coverage need what the sandbox takes away")
+
+
+def status_of(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+        return {name: value.strip() for name, _, value in (line.partition(":") for line in file)}
+
+
+def asks(service, token):
+    return fastcgi.ask(service.address, parameters("GET", routes.LIST, token))
+
+
+def test_process_is_confined_by_default(house, database, token):
+    with house.service(database.name) as service:
+        assert asks(service, token).status == 200
+        status = status_of(service.server.child.pid)
+        assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+
+
+@pytest.mark.parametrize("mode, seccomp", [("off", "0"), ("log", "2")])
+def test_modes(house, database, token, mode, seccomp):
+    with house.service(database.name, changes={"fcgi": {"sandbox": mode}}) as service:
+        assert asks(service, token).status == 200
+        assert status_of(service.server.child.pid)["Seccomp"] == seccomp
+
+
+def test_metrics_still_count_descriptors(house, database):
+    with house.service(database.name) as service:
+        answer = fastcgi.ask(service.address, parameters("GET", "/-/metrics"))
+        line = next(line for line in answer.body.decode().splitlines() if line.startswith("process_open_fds "))
+        assert int(line.split()[1]) > 3
+
+
+# A build that does on request what an attacker in it would do (tests/fault/misdeed.c).
+
+
+@pytest.fixture
+def misled(house, database):
+    folder = house.workspace.folder(house.unique("misled"))
+    program = install_program(folder, os.path.join(build_folder(), "tests", "misled", "bbm-fcgi"))
+
+    @contextlib.contextmanager
+    def start(**changes):
+        listen = house.socket_path()
+        configuration = house.configuration(database.name, listen, {"fcgi": changes})
+        log = os.path.join(folder, "log")
+        service = Service("misled", program, house.write_configuration(configuration), listen, log)
+        try:
+            yield service
+        finally:
+            service.server.kill()
+
+    return start
+
+
+def misdeed(token, deed):
+    return parameters("GET", routes.LIST, token, HTTP_X_MISDEED=deed)
+
+
+@pytest.mark.parametrize("deed", ["execve", "fork", "vfork", "ptrace", "write", "create"])
+def test_misdeed_ends_the_process(house, database, token, misled, deed):
+    with house.service(database.name) as neighbour:
+        with misled() as service:
+            with fastcgi.Connection(service.address) as connection:
+                connection.send(fastcgi.request_bytes(misdeed(token, deed)))
+                assert wait_until(lambda: service.server.child.poll() is not None, seconds=10)
+            assert service.server.child.returncode == SANDBOX_EXIT
+            assert re.search(r"sandbox: the system call \w+ .* is denied; the process ends", service.written())
+        assert asks(neighbour, token).status == 200
+    assert not os.path.exists("/tmp/bbm-fcgi-misdeed")
+
+
+@pytest.mark.parametrize("deed", ["packet", "chmod", "mount"])
+def test_other_denied_calls_fail(token, misled, deed):
+    with misled() as service:
+        assert fastcgi.ask(service.address, misdeed(token, deed)).status == 200
+        assert wait_until(lambda: "is denied" in service.written())
+        assert service.server.child.poll() is None
+
+
+@pytest.fixture
+def elsewhere():
+    """A file that everybody may read, in a folder that the service has no use for."""
+    with tempfile.NamedTemporaryFile() as file:
+        os.chmod(file.name, 0o644)
+        yield file.name
+
+
+def test_other_files_cannot_be_read(token, misled, elsewhere):
+    for mode, expected in (("off", "misdeed: read"), ("on", "misdeed: denied")):
+        with misled(sandbox=mode) as service:
+            params = parameters("GET", routes.LIST, token, HTTP_X_MISDEED="read", HTTP_X_FILE=elsewhere)
+            assert fastcgi.ask(service.address, params).status == 200
+            if mode == "on" and "no Landlock" in service.written():
+                pytest.skip("this kernel has no Landlock")
+            assert expected in service.written()
+
+
+def test_without_sandbox_the_misdeeds_happen(token, misled):
+    """So that the tests above can fail."""
+    for deed in ("fork", "write", "chmod", "execve"):
+        with misled(sandbox="off") as service:
+            if deed == "execve":
+                with fastcgi.Connection(service.address) as connection:
+                    connection.send(fastcgi.request_bytes(misdeed(token, deed)))
+                    assert wait_until(lambda: service.server.child.poll() is not None, seconds=10)
+                assert service.server.child.returncode == 0
+            else:
+                assert fastcgi.ask(service.address, misdeed(token, deed)).status == 200
+            assert "is denied" not in service.written()
