@@ -159,7 +159,7 @@ def test_all_needs_yes_where_there_is_no_terminal(bbm, site):
     for action in ("pause", "resume", "restart"):
         assert "--yes" in bbm.error(action, "--all", code=2)
     assert statuses(site) == before
-    lines = bbm.lines("pause", "--all", "--yes", "--reason", "INC-4711")
+    lines = bbm.lines("pause", "--all", "--yes")
     assert re.match(r"Paused 3 migrations( \(action \d+\))?:", lines[0]) and len(lines) == 4
     assert set(statuses(site).values()) == {0, 2, 3}
     assert bbm.lines("pause", "--all", "-y") == ["Nothing to pause."]

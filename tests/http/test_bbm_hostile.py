@@ -18,16 +18,25 @@ ESCAPES = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e\u2066\u200f\x00\x08\r\n\tend"
 HTML = b"<html>\x1b[31m<title>404 Not Found</title></html>"
 
 
-@pytest.fixture(params=SHELLS, ids=" ".join)
-def ask(request, tmp_path):
-    """Runs bbm against a server."""
-
+def _ask(tmp_path, shell):
     def run(server, *arguments, **environment):
         url = server if isinstance(server, str) else server.url
         environment.setdefault("BBM_TOKEN", TOKEN)
-        return Command(url, tmp_path, request.param)(*arguments, **environment)
+        return Command(url, tmp_path, shell)(*arguments, **environment)
 
     return run
+
+
+@pytest.fixture
+def ask(tmp_path):
+    """Runs bbm against a server."""
+    return _ask(tmp_path, SHELLS[0])
+
+
+@pytest.fixture(params=SHELLS, ids=" ".join)
+def ask_by_each(request, tmp_path):
+    """The same under each shell."""
+    return _ask(tmp_path, request.param)
 
 
 def assert_harmless(done):
@@ -93,10 +102,10 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_an_answer_that_is_none(ask, case):
+def test_an_answer_that_is_none(ask_by_each, case):
     out, code, words = CASES[case]
     with always(out) as server:
-        assert_error(ask(server, "list"), code, *words)
+        assert_error(ask_by_each(server, "list"), code, *words)
 
 
 @pytest.mark.parametrize("command", ["show 7", "jobs 7", "history", "wait 7", "watch 7", "pause 7", "doctor"])
@@ -137,12 +146,12 @@ BIG = b'{"migrations":[' + b" " * 10_000_000 + b"]}"
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["its length is known", "its length is not known"])
-def test_ten_megabytes_are_too_many(ask, known):
+def test_ten_megabytes_are_too_many(ask_by_each, known):
     out = answer(200, BIG)
     if not known:
         out = re.sub(rb"Content-Length: \d+\r\n", b"", out)
     with always(out) as server:
-        assert_error(ask(server, "list"), 1, "larger than 8 MiB")
+        assert_error(ask_by_each(server, "list"), 1, "larger than 8 MiB")
 
 
 def test_a_head_without_end_is_given_up(ask):
@@ -199,10 +208,10 @@ def hostile_texts(request):
     ["list --all", "show 7", "jobs 7", "history", "history 7", "pause 7", "resume --all --yes", "restart 7", "undo 4",
      "pause 7 --dry-run"],
 )  # fmt: skip
-def test_no_escape_is_printed(ask, command, output):
+def test_no_escape_is_printed(ask_by_each, command, output):
     with HostileServer(hostile_texts) as server:
-        done = ask(server, *command.split(), "-o", output)
-        narrow = ask(server, *command.split(), "-o", output, COLUMNS="40", LC_ALL="C")
+        done = ask_by_each(server, *command.split(), "-o", output)
+        narrow = ask_by_each(server, *command.split(), "-o", output, COLUMNS="40", LC_ALL="C")
     assert done.returncode == narrow.returncode == 0, (done, narrow)
     assert b"end" in done.stdout
     if output == "json":
@@ -320,8 +329,8 @@ def test_a_token_goes_over_tls_or_stays_on_this_host(ask):
         assert ask(f"http://localhost:{server.port}", "list").returncode in (0, 5)
 
 
-def test_a_token_that_is_none(ask):
+def test_a_token_that_is_none(ask_by_each):
     with always(answer(200, listed())) as server:
         for token in ("two words", 'a"b', "a\r\nX-Evil: 1", "a\\b", "ü"):
-            assert_error(ask(server, "list", BBM_TOKEN=token), 2, "BBM_TOKEN")
+            assert_error(ask_by_each(server, "list", BBM_TOKEN=token), 2, "BBM_TOKEN")
         assert server.requests == []
