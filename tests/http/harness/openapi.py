@@ -83,10 +83,11 @@ class Description:
     def response(self, method, path, status):
         """What the document says of this answer; None where it says nothing."""
         if path is None:
-            return self.document["components"]["responses"]["NoSuchRoute"] if status == 404 else None
+            name = {404: "NoSuchRoute", 503: "Unavailable"}.get(status)
+            return self.document["components"]["responses"].get(name)
         operations = {name: node for name, node in self.document["paths"][path].items() if "responses" in node}
         operation = operations.get({"HEAD": "get"}.get(method, method.lower()))
-        if operation is None and status == 405:
+        if operation is None and status in (405, 503):
             operation = next(node for name, node in operations.items() if name != "options")
         return operation and operation["responses"].get(str(status))
 
