@@ -26,7 +26,7 @@ static const int64_t bounds[] = {1000,   2500,   5000,    10000,   25000,   5000
 static const char *const methods[] = {"GET", "HEAD", "POST", "OPTIONS", "other"};
 #define METHODS (sizeof methods / sizeof methods[0])
 
-static const char *const statuses[] = {"200", "204", "400", "401", "404", "405",
+static const char *const statuses[] = {"200", "204", "304", "400", "401", "404",  "405",
                                        "408", "409", "413", "500", "503", "other"};
 #define STATUSES (sizeof statuses / sizeof statuses[0])
 
@@ -48,6 +48,7 @@ struct route {
 static struct {
     struct route routes[ROUTES];
     counter_t tokens[METRICS_TOKENS];
+    counter_t writes[METRICS_WRITES];
     counter_t shed;
     struct histogram database_time;
     counter_t database_errors[METRICS_DATABASE_ERRORS];
@@ -121,6 +122,17 @@ void metrics_request(const char *route, const char *method, int status, int64_t 
 void metrics_token(enum metrics_token verdict)
 {
     count(&shared.tokens[verdict], 1);
+}
+
+void metrics_write(enum metrics_write outcome)
+{
+    count(&shared.writes[outcome], 1);
+}
+
+const char *metrics_write_name(enum metrics_write outcome)
+{
+    static const char *const names[METRICS_WRITES] = {"done", "refused", "failed", "unknown"};
+    return names[outcome];
 }
 
 void metrics_shed(void)
@@ -290,6 +302,15 @@ static void write_tokens(FILE *out)
                 value(&shared.tokens[i]));
 }
 
+static void write_writes(FILE *out)
+{
+    metrics_family(out, "bbm_fcgi_writes_total", "counter",
+                   "Requests for a pause, a resume or a restart, by what came of them.");
+    for (int i = 0; i < METRICS_WRITES; i++)
+        fprintf(out, "bbm_fcgi_writes_total{outcome=\"%s\"} %" PRIu64 "\n",
+                metrics_write_name((enum metrics_write)i), value(&shared.writes[i]));
+}
+
 static void write_database(FILE *out)
 {
     static const char *const names[METRICS_DATABASE_ERRORS] = {"connect", "lost", "timeout",
@@ -378,13 +399,13 @@ static void write_process(FILE *out)
                   (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE));
 }
 
-void metrics_write(FILE *out)
+void metrics_print(FILE *out)
 {
-    metrics_family(out, "bbm_fcgi_build_info", "gauge",
-                   "Version of the program, and which process was scraped.");
-    fprintf(out, "bbm_fcgi_build_info{version=\"%s\",pid=\"%d\"} 1\n", BBM_VERSION, (int)getpid());
+    metrics_family(out, "bbm_fcgi_build_info", "gauge", "Version of the program.");
+    fprintf(out, "bbm_fcgi_build_info{version=\"%s\"} 1\n", BBM_VERSION);
     write_requests(out);
     write_tokens(out);
+    write_writes(out);
     write_counter(out, "bbm_fcgi_shed_total",
                   "Requests answered 503 at once, as others had waited too long for a thread.",
                   &shared.shed);

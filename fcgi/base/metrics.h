@@ -4,8 +4,8 @@
  *
  * The counters are all that is shared: atomics, with no lock, named in metrics.c alone.
  * Every function is thread-safe. A process counts for itself: where a web server runs
- * several, a scrape reaches one of them, told from the others by process_start_time_seconds
- * and the pid in bbm_fcgi_build_info; only the migrations' progress is the same from all.
+ * several, a scrape reaches one of them, which process_start_time_seconds tells apart; only the
+ * migrations' series are the same from all.
  */
 #ifndef BBM_METRICS_H
 #define BBM_METRICS_H
@@ -39,6 +39,19 @@ enum metrics_database_error {
 void metrics_request(const char *route, const char *method, int status, int64_t micros);
 void metrics_token(enum metrics_token verdict);
 
+/* What came of a write, which is a request for a pause, a resume or a restart. */
+enum metrics_write {
+    METRICS_WRITE_DONE,    /* also where nothing had to be changed */
+    METRICS_WRITE_REFUSED, /* 4xx */
+    METRICS_WRITE_FAILED,  /* 5xx; nothing was changed, or only a part */
+    METRICS_WRITE_UNKNOWN, /* nobody knows whether the change was made */
+    METRICS_WRITES,
+};
+void metrics_write(enum metrics_write outcome);
+
+/* The word for an outcome, in metrics and log. Static storage. */
+const char *metrics_write_name(enum metrics_write outcome);
+
 /* A request that waited too long for a thread, and was answered 503 by the reserve. */
 void metrics_shed(void);
 
@@ -55,7 +68,7 @@ void metrics_connections(int change);
 /* All of the above as text. Further families may follow: each starts with metrics_family
  * ("gauge" or "counter"), and its samples are the caller's to print, with every label's
  * value written by metrics_label: quoted, escaped, made valid UTF-8. */
-void metrics_write(FILE *out);
+void metrics_print(FILE *out);
 void metrics_family(FILE *out, const char *name, const char *type, const char *help);
 void metrics_label(FILE *out, const char *name, const char *value, size_t len);
 

@@ -219,16 +219,13 @@ static enum log_level level_of(const struct request_context *x)
     return x->match.route && x->match.route->access == ACCESS_NONE ? LOG_DEBUG : LOG_INFO;
 }
 
-/* What came of a write, in a word. */
-static const char *outcome_of(const struct request_context *x)
+static enum metrics_write outcome_of(const struct request_context *x)
 {
-    if (!is_write(x))
-        return NULL;
     if (x->call.error.outcome_unknown)
-        return "unknown";
+        return METRICS_WRITE_UNKNOWN;
     if (x->reply->response.status >= 500)
-        return "failed";
-    return x->reply->response.status >= 400 ? "refused" : "done";
+        return METRICS_WRITE_FAILED;
+    return x->reply->response.status >= 400 ? METRICS_WRITE_REFUSED : METRICS_WRITE_DONE;
 }
 
 static const char *or_null(const char *s)
@@ -253,7 +250,7 @@ static void log_request(const struct request_context *x, struct log_lines *lines
         {"remote_ip", LOG_STRING, or_null(x->request.remote_addr), 0},
         {"subject", LOG_STRING, or_null(x->token.subject), 0},
         {"token_id", LOG_STRING, or_null(x->token.id), 0},
-        {"outcome", LOG_STRING, outcome_of(x), 0},
+        {"outcome", LOG_STRING, is_write(x) ? metrics_write_name(outcome_of(x)) : NULL, 0},
         {"error", LOG_STRING, x->call.error.code, 0},
         {"changed", LOG_RAW, changed, 0},
         {"reason", LOG_STRING, or_null(x->call.error.reason), 0},
@@ -275,6 +272,8 @@ static void conclude(struct request_context *x, bool good, struct log_lines *lin
     note_unsaid(x);
     if (x->accepted)
         metrics_token(METRICS_TOKEN_ACCEPTED);
+    if (is_write(x))
+        metrics_write(outcome_of(x));
     metrics_request(x->match.pattern, x->request.method, response->status, clock_us() - x->started);
     log_request(x, lines);
 

@@ -183,6 +183,16 @@ static bool look(struct store *store, int64_t deadline, struct worker *worker, s
     return !has_xids || worker->xids || error_unavailable(error, "out of memory");
 }
 
+bool store_job_in_flight(struct store *store, int64_t deadline, bool *in_flight,
+                         struct error *error)
+{
+    struct worker worker = {0};
+    bool good = look(store, deadline, &worker, error);
+    *in_flight = worker.in_run;
+    free(worker.xids);
+    return good;
+}
+
 /* Whether the worker may have chosen an active migration, before it was paused, and not
  * yet set it running, which it will do with no look at the present status.
  *

@@ -140,6 +140,10 @@ bool store_migrations(struct store *store, const int64_t *id, int64_t deadline,
                       struct migrations *migrations, struct error *error);
 void store_migrations_free(struct migrations *migrations);
 
+/* True in `*in_flight` where a worker is in a run at this moment (contract, section 7). */
+bool store_job_in_flight(struct store *store, int64_t deadline, bool *in_flight,
+                         struct error *error);
+
 /* A page of at most `n` jobs of a migration, below the job id `last` (NULL: the newest),
  * with one status (NULL: any). An unknown migration is a 404. */
 bool store_jobs(struct store *store, int64_t id, const int64_t *last, const int64_t *status,

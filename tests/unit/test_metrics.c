@@ -20,7 +20,7 @@ static char *rendered(void)
     size_t len;
     FILE *out = open_memstream(&text, &len);
     assert_non_null(out);
-    metrics_write(out);
+    metrics_print(out);
     fclose(out);
     return text;
 }
@@ -113,6 +113,18 @@ static void test_labels_are_escaped(void **state)
     assert_label("\xC3", 1, "l=\"\xEF\xBF\xBD\"");
 }
 
+static void test_writes_by_outcome(void **state)
+{
+    (void)state;
+    metrics_write(METRICS_WRITE_DONE);
+    metrics_write(METRICS_WRITE_DONE);
+    metrics_write(METRICS_WRITE_UNKNOWN);
+    assert_line("bbm_fcgi_writes_total{outcome=\"done\"} 2\n");
+    assert_line("bbm_fcgi_writes_total{outcome=\"refused\"} 0\n");
+    assert_line("bbm_fcgi_writes_total{outcome=\"failed\"} 0\n");
+    assert_line("bbm_fcgi_writes_total{outcome=\"unknown\"} 1\n");
+}
+
 static void test_gauges_go_down_again(void **state)
 {
     (void)state;
@@ -136,6 +148,7 @@ int main(void)
         cmocka_unit_test(test_what_is_in_no_table_counts_as_other),
         cmocka_unit_test(test_routes_beyond_the_room_count_together),
         cmocka_unit_test(test_labels_are_escaped),
+        cmocka_unit_test(test_writes_by_outcome),
         cmocka_unit_test(test_gauges_go_down_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
