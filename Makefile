@@ -15,8 +15,12 @@
 #   make cost     what each kind of token costs, counted by callgrind
 #   make lint     clang-format and clang-tidy
 #   make format   lays the sources out as .clang-format says
-#   make install  [PREFIX=/usr/local] [DESTDIR=]; starts nothing, writes nothing to /etc
+#   make install  [PREFIX=/usr/local] [DESTDIR=] [SYSTEMD=1: also units, sysusers and tmpfiles];
+#                 starts nothing, writes nothing to /etc
 #   make uninstall
+#   make deb      build/deb/bbm-fcgi_*.deb for the Debian release that this is
+#   make test-deb  builds, lints, installs, upgrades, removes and purges it in a bare Debian of each
+#                 supported release; SUITES as above
 
 VERSION := 0.1.0
 SOAK_SECONDS ?= 1800
@@ -69,16 +73,21 @@ SOAK_TOKENS := 1000000
 BENCH_PROGRAMS := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 
 PREFIX   ?= /usr/local
-SBIN     := $(PREFIX)/sbin
 BIN      := $(PREFIX)/bin
-MAN1     := $(PREFIX)/share/man/man1
-COMPLETE := $(PREFIX)/share/bash-completion/completions
-MAN8     := $(PREFIX)/share/man/man8
+SBIN     := $(PREFIX)/sbin
+MAN      := $(PREFIX)/share/man
+DOC      := $(PREFIX)/share/doc/bbm-fcgi
 SHARE    := $(PREFIX)/share/bbm-fcgi
-DEPLOYED := $(filter-out deploy/demo/% deploy/man/%,$(wildcard deploy/*/*))
+EXAMPLES ?= $(SHARE)/deploy
+UNITDIR  := $(PREFIX)/lib/systemd/system
+COMMANDS := deploy/chatops/bbm deploy/chatops/mint-token
+PAGES    := $(wildcard deploy/man/*.[18])
+COMPLETE := deploy/chatops/bbm.bash-completion
+SCRIPTS  := $(wildcard sql/role.sql sql/history.sql)
+DEPLOYED := $(filter-out deploy/demo/% deploy/man/% deploy/debian/% $(COMMANDS) $(COMPLETE),$(wildcard deploy/*/*))
 
-.PHONY: all deps deps-test deps-bench deps-debian unit fuzzers fuzz race run test test-debian test-slow \
-        test-threads soak soak-tokens cost memcheck coverage bench lint format clean install uninstall
+.PHONY: all deps deps-test deps-bench deps-debian deps-deb unit units fuzzers fuzz race run test test-debian test-slow \
+        test-threads soak soak-tokens cost memcheck coverage bench lint format clean install uninstall deb test-deb version
 .DELETE_ON_ERROR:
 
 all: $(BUILD)/bbm-fcgi
@@ -148,6 +157,8 @@ $(BUILD)/tests/misled/bbm-fcgi: tests/fault/misdeed.c $(OBJECTS)
 	@mkdir -p $(@D)
 	$(COMPILE) -o $@ $(filter %.c %.o,$^) -Wl,--wrap=FCGX_Accept_r $(HARDLD) $(PKG_LIBS)
 
+units: $(UNITS)
+
 unit: $(UNITS) $(FUZZERS) $(BUILD)/tests/soak_tokens $(BUILD)/tests/failing/bbm-fcgi \
       $(BUILD)/tests/misled/bbm-fcgi
 
@@ -182,6 +193,9 @@ deps-bench:
 
 deps-debian:
 	deploy/demo/packages --debian
+
+deps-deb:
+	deploy/demo/packages --deb
 
 run: deps
 	$(MAKE) all
@@ -225,26 +239,58 @@ lint:
 format:
 	clang-format -i $(SOURCES) $(wildcard fcgi/*/*.h) tests/*.[ch] tests/*/*.[ch]
 
-# The files of deploy/ name the program by its place under the default PREFIX.
+# $(call place,FILE,TARGET): a copy that names the program by its place; runnable as FILE is.
+place = install -D -m $$([ -x $(1) ] && echo 755 || echo 644) $(1) $(DESTDIR)$(2) && \
+        sed -i 's|/usr/local/sbin/|$(SBIN)/|g' $(DESTDIR)$(2)
+
 install: all
 	install -D -m 755 $(BUILD)/bbm-fcgi $(DESTDIR)$(SBIN)/bbm-fcgi
-	install -D -m 644 deploy/man/bbm-fcgi.8 $(DESTDIR)$(MAN8)/bbm-fcgi.8
-	install -D -m 755 deploy/chatops/bbm $(DESTDIR)$(BIN)/bbm
-	install -D -m 755 deploy/chatops/mint-token $(DESTDIR)$(BIN)/mint-token
-	install -D -m 644 deploy/man/bbm.1 $(DESTDIR)$(MAN1)/bbm.1
-	install -D -m 644 deploy/chatops/bbm.bash-completion $(DESTDIR)$(COMPLETE)/bbm
 	install -D -m 644 conf/config.yml $(DESTDIR)$(SHARE)/config.yml
-	install -D -m 644 sql/role.sql $(DESTDIR)$(SHARE)/role.sql
-	for file in $(DEPLOYED); do \
-	    install -D -m 644 $$file $(DESTDIR)$(SHARE)/$$file && \
-	    sed 's|/usr/local/sbin/|$(SBIN)/|g' $$file >$(DESTDIR)$(SHARE)/$$file && \
-	    { [ ! -x $$file ] || chmod 755 $(DESTDIR)$(SHARE)/$$file; } || exit 1; \
+	install -D -m 644 -t $(DESTDIR)$(SHARE) $(SCRIPTS)
+	install -D -m 755 -t $(DESTDIR)$(BIN) $(COMMANDS)
+	install -D -m 644 -t $(DESTDIR)$(DOC) LICENSE
+	for page in $(PAGES); do install -D -m 644 -t $(DESTDIR)$(MAN)/man$${page##*.} $$page || exit 1; done
+	for file in $(COMPLETE); do \
+	    install -D -m 644 $$file $(DESTDIR)$(PREFIX)/share/bash-completion/completions/bbm || exit 1; \
 	done
+	for file in $(DEPLOYED); do $(call place,$$file,$(EXAMPLES)/$${file#deploy/}) || exit 1; done
+ifdef SYSTEMD
+	for unit in deploy/systemd/*.service deploy/systemd/*.socket; do \
+	    $(call place,$$unit,$(UNITDIR)/$${unit##*/}) || exit 1; \
+	done
+	for kind in sysusers tmpfiles; do \
+	    install -D -m 644 deploy/systemd/bbm-fcgi.$$kind $(DESTDIR)$(PREFIX)/lib/$$kind.d/bbm-fcgi.conf || exit 1; \
+	done
+endif
+
+# Folders that are left empty go, too; of those that every system has, only in a DESTDIR.
+INSTALLED = $(SBIN)/bbm-fcgi $(COMMANDS:deploy/chatops/%=$(BIN)/%) \
+    $(foreach page,$(PAGES),$(MAN)/man$(patsubst .%,%,$(suffix $(page)))/$(notdir $(page))) \
+    $(PREFIX)/share/bash-completion/completions/bbm $(UNITDIR)/bbm-fcgi.service $(UNITDIR)/bbm-fcgi.socket \
+    $(PREFIX)/lib/sysusers.d/bbm-fcgi.conf $(PREFIX)/lib/tmpfiles.d/bbm-fcgi.conf
+FOLDERS   = $(UNITDIR) $(PREFIX)/lib/systemd $(PREFIX)/lib/sysusers.d $(PREFIX)/lib/tmpfiles.d \
+    $(PREFIX)/share/bash-completion/completions $(PREFIX)/share/bash-completion $(MAN)/man1 $(MAN)/man8 \
+    $(if $(DESTDIR),$(PREFIX)/share/doc $(MAN) $(PREFIX)/share $(PREFIX)/lib $(BIN) $(SBIN))
 
 uninstall:
-	rm -f $(DESTDIR)$(SBIN)/bbm-fcgi $(DESTDIR)$(MAN8)/bbm-fcgi.8
-	rm -f $(DESTDIR)$(BIN)/bbm $(DESTDIR)$(BIN)/mint-token $(DESTDIR)$(MAN1)/bbm.1 $(DESTDIR)$(COMPLETE)/bbm
-	rm -rf $(DESTDIR)$(SHARE)
+	rm -f $(INSTALLED:%=$(DESTDIR)%)
+	rm -rf $(DESTDIR)$(SHARE) $(DESTDIR)$(EXAMPLES) $(DESTDIR)$(DOC)
+	for folder in $(FOLDERS:%=$(DESTDIR)%); do \
+	    [ ! -d $$folder ] || rmdir --ignore-fail-on-non-empty $$folder || exit 1; \
+	done
+ifneq ($(DESTDIR),)
+	cd $(DESTDIR) && { [ ! -d .$(PREFIX) ] || rmdir -p --ignore-fail-on-non-empty $(PREFIX:/%=%); }
+endif
+
+deb: deps-deb
+	deploy/debian/build
+
+test-deb: deps-debian
+	SUITES="$(SUITES)" tests/deb
+
+# The one place that says it; a release's git tag is v and this.
+version:
+	@echo $(VERSION)
 
 clean:
 	rm -rf build

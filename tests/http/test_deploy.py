@@ -1,6 +1,7 @@
 """What an operator copies onto a host: the init script, the units, make install."""
 
 import grp
+import glob
 import os
 import pwd
 import re
@@ -230,40 +231,89 @@ def installed(tmp_path):
     return install
 
 
-@pytest.mark.parametrize("prefix", [None, "/usr"])
-def test_install_and_uninstall(installed, prefix):
-    more = [f"PREFIX={prefix}"] if prefix else []
-    place = (prefix or "/usr/local")[1:]
-    files = installed("install", *more)
+def expected_files(place, systemd):
     share = f"{place}/share/bbm-fcgi"
-    expected = {f"{place}/sbin/bbm-fcgi", f"{place}/share/man/man8/bbm-fcgi.8", f"{share}/config.yml", f"{share}/role.sql"}
-    expected |= {f"{place}/bin/bbm", f"{place}/bin/mint-token", f"{place}/share/man/man1/bbm.1"}
-    expected.add(f"{place}/share/bash-completion/completions/bbm")
+    yield from (f"{place}/sbin/bbm-fcgi", f"{share}/config.yml", f"{share}/role.sql", f"{place}/share/doc/bbm-fcgi/LICENSE")
+    if os.path.exists(os.path.join(REPOSITORY, "sql/history.sql")):
+        yield f"{share}/history.sql"
     for path in files_under(os.path.join(REPOSITORY, "deploy")):
-        if not path.startswith(("demo/", "man/")):
-            expected.add(f"{share}/deploy/{path}")
-    assert files == expected
-    assert all(path.startswith(place + "/") for path in files)
+        folder, name = path.split("/", 1)
+        if folder == "man":
+            yield f"{place}/share/man/man{name[-1]}/{name}"
+        elif path == "chatops/bbm.bash-completion":
+            yield f"{place}/share/bash-completion/completions/bbm"
+        elif path in ("chatops/bbm", "chatops/mint-token"):
+            yield f"{place}/bin/{name}"
+        elif folder not in ("demo", "debian"):
+            yield f"{share}/deploy/{path}"
+    if systemd:
+        yield from (f"{place}/lib/systemd/system/bbm-fcgi.{kind}" for kind in ("service", "socket"))
+        yield from (f"{place}/lib/{kind}.d/bbm-fcgi.conf" for kind in ("sysusers", "tmpfiles"))
+
+
+@pytest.mark.parametrize("systemd", [False, True], ids=["", "systemd"])
+@pytest.mark.parametrize("prefix", [None, "/usr"])
+def test_install_and_uninstall(installed, prefix, systemd):
+    more = [f"PREFIX={prefix}"] * bool(prefix) + ["SYSTEMD=1"] * systemd
+    place = (prefix or "/usr/local")[1:]
+    assert installed("install", *more) == set(expected_files(place, systemd))
 
     program = installed.root / place / "sbin" / "bbm-fcgi"
     version = subprocess.run([program, "-V"], capture_output=True, text=True, check=True).stdout
     assert version.startswith("bbm-fcgi ")
-    unit = (installed.root / share / "deploy/systemd/bbm-fcgi.service").read_text()
-    assert unit_line(unit, "ExecStart").startswith(f"/{place}/sbin/bbm-fcgi ")
-    assert os.access(installed.root / share / "deploy/spawn-fcgi/bbm-fcgi.init", os.X_OK)
+    share = installed.root / place / "share" / "bbm-fcgi"
+    for units in [share / "deploy/systemd"] + [installed.root / place / "lib/systemd/system"] * systemd:
+        unit = (units / "bbm-fcgi.service").read_text()
+        assert unit_line(unit, "ExecStart").startswith(f"/{place}/sbin/bbm-fcgi ")
+    for script in (share / "deploy/spawn-fcgi/bbm-fcgi.init", installed.root / place / "bin/mint-token"):
+        assert os.access(script, os.X_OK)
 
-    (installed.root / place / "sbin" / "another").write_text("not ours")
-    assert installed("uninstall", *more) == {f"{place}/sbin/another"}
-    assert not (installed.root / share).exists()
-    assert installed("uninstall", *more) == {f"{place}/sbin/another"}, "a second time"
+    (program.parent / "another").write_text("not ours")
+    for _ in range(2):
+        assert installed("uninstall", *more) == {f"{place}/sbin/another"}
+    (program.parent / "another").unlink()
+    installed("uninstall", *more)
+    assert os.listdir(installed.root) == [], "a folder that is left behind"
 
 
-@pytest.mark.parametrize("page", ["bbm-fcgi.8", "bbm.1"])
+def test_uninstall_leaves_the_folders_of_the_system(installed):
+    """Without DESTDIR, those that every system has under PREFIX stay, though they are empty."""
+    place = installed.root / "usr"
+    build = f"BUILD={os.environ.get('BBM_BUILD') or os.path.join(REPOSITORY, 'build')}"
+    for target in ("install", "uninstall"):
+        assert make(target, f"PREFIX={place}", "SYSTEMD=1", build).returncode == 0
+    assert {str(path.relative_to(place)) for path in place.rglob("*")} == {
+        "bin", "sbin", "lib", "share", "share/doc", "share/man"
+    }  # fmt: skip
+
+
+def test_the_package_is_built_with_what_the_program_is_built_with():
+    """What deploy/demo/packages installs for a build, Debian's package names as Build-Depends."""
+    with open(os.path.join(REPOSITORY, "deploy/demo/packages"), encoding="utf-8") as file:
+        (needed,) = re.findall(r"^build='([^']*)'", file.read(), re.MULTILINE)
+    with open(os.path.join(REPOSITORY, "deploy/debian/control"), encoding="utf-8") as file:
+        (named,) = re.findall(r"^Build-Depends:\n((?: .*\n)+)", file.read(), re.MULTILINE)
+    essential = {"gcc", "libc6-dev", "make"}
+    assert set(needed.split()) - essential <= {line.split()[0].rstrip(",") for line in named.splitlines()}
+
+
+def test_everything_names_one_version(house):
+    version = make("-s", "version").stdout.strip()
+    said = subprocess.run([house.program, "-V"], capture_output=True, text=True, check=True).stdout
+    assert said.split()[1] == version
+    for page in glob.glob(os.path.join(REPOSITORY, "deploy/man/*")):
+        with open(page, encoding="utf-8") as file:
+            assert f'"bbm-fcgi {version}"' in file.read(), page
+    with open(os.path.join(REPOSITORY, "CHANGELOG.md"), encoding="utf-8") as file:
+        assert f"\n## {version}" in file.read()
+
+
+@pytest.mark.parametrize("page", sorted(os.listdir(os.path.join(REPOSITORY, "deploy/man"))))
 def test_the_manual_pages_are_in_order(page):
     done = subprocess.run(["groff", "-man", "-Tutf8", "-ww", os.path.join(REPOSITORY, "deploy/man", page)],
                           capture_output=True, text=True, check=False)  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
-    assert len(done.stdout.splitlines()) > 100
+    assert len(done.stdout.splitlines()) > 40
 
 
 def test_the_manual_page_tells_of_every_key(house):
