@@ -1,6 +1,7 @@
 """How it starts, or says in one line why not: configuration, environment, options."""
 
 import os
+import pwd
 import re
 import socket
 
@@ -8,9 +9,10 @@ import pytest
 from harness import fastcgi, routes
 from harness.fastcgi import parameters
 from harness.ports import free_port
-from harness.postgres import PASSWORD
+from harness.postgres import PASSWORD, REPOSITORY
 from harness.refusals import challenge
 from harness.service import REMOVED, listening_socket, run_program
+from harness.workspace import UNPRIVILEGED
 
 
 @pytest.fixture(scope="module")
@@ -335,12 +337,43 @@ def test_log_is_json_and_info_if_not_given(house, database, token):
         assert service.entry(answer.header("X-Request-Id"))["level"] == "info"
 
 
-def test_the_example_configuration_is_valid(house, run):
-    """Its bundle is not on this machine, and is all that may be missing."""
-    environment = {"REGISTRY_AUTH_TOKEN_ROOTCERTBUNDLE": house.bundle}
-    example = house.copy_to_servers(os.path.join("conf", "config.yml"))
-    done = run("-c", example, "-t", environment=environment)
-    assert done.returncode == 0, done.stderr
+@pytest.fixture
+def example(house):
+    """conf/config.yml with the paths of this test in place of a host's, and nothing else changed."""
+
+    def write(**paths):
+        with open(os.path.join(REPOSITORY, "conf", "config.yml"), encoding="utf-8") as file:
+            text = file.read()
+        for old, new in {"/etc/bbm-fcgi/bundle.pem": house.bundle, **paths}.items():
+            assert old in text
+            text = text.replace(old, new)
+        return house.workspace.file(house.unique("example") + ".yml", text)
+
+    return write
+
+
+@pytest.fixture
+def peer_database(house):
+    """A database that lets a role in by the system user's name, as Debian's PostgreSQL does over its socket."""
+    user = pwd.getpwuid(os.geteuid()).pw_name if os.geteuid() else UNPRIVILEGED[0]
+    cluster = house.cluster
+    database = cluster.create_database("before_peer")
+    cluster.psql(database.name, "-v", f"role={user}", "-f", os.path.join(REPOSITORY, "sql", "role.sql"))
+    database.close()
+    cluster.execute("ALTER DATABASE before_peer RENAME TO with_peer")
+    return user
+
+
+def test_example_configuration_serves(house, example, peer_database, keys):
+    """As the README has it on a fresh Debian."""
+    listen = house.socket_path()
+    file = example(**{
+        "/run/postgresql": house.cluster.folder, "port: 5432": f"port: {house.cluster.port}",
+        "dbname: registry": "dbname: with_peer", "user: bbm-fcgi": f"user: {peer_database}",
+        "/run/bbm-fcgi/bbm-fcgi.sock": listen,
+    })  # fmt: skip
+    with house.service_with_file(file, listen) as service:
+        assert serves(service, keys.token("*"))
 
 
 # The environment

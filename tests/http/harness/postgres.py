@@ -18,8 +18,9 @@ REPOSITORY = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..",
 SERVICE_ROLE = "bbm_fcgi"
 PASSWORD = "hunter2-never-in-a-log"
 
-# Trust keeps the tests fast; one kind of database asks for the password in earnest.
+# Trust keeps the tests fast. Two databases ask in earnest: for the password, and for the system user.
 PG_HBA = """
+local with_peer all peer
 host with_password bbm_fcgi 127.0.0.1/32 scram-sha-256
 local all,replication all trust
 host all all 127.0.0.1/32 trust
