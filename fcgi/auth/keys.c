@@ -4,6 +4,7 @@
 
 #include "base/base64.h"
 #include "base/log.h"
+#include "base/metrics.h"
 
 #include <errno.h>
 #include <openssl/bio.h>
@@ -321,6 +322,18 @@ bool keyring_chain(const struct keyring *keyring, const char *const *texts, size
 
 /* ---- the bundle in force ---- */
 
+/* Has the metrics say when the certificates in force expire. Without memory they say nothing. */
+static void publish(const struct keyring *keyring)
+{
+    struct metrics_certificate *list = calloc(keyring->count + 1, sizeof *list);
+    for (size_t i = 0; list && i < keyring->count; i++) {
+        memcpy(list[i].fingerprint, keyring->keys[i].fingerprint, sizeof list[i].fingerprint);
+        list[i].not_after = keyring->keys[i].not_after;
+    }
+    metrics_certificates(list, list ? keyring->count : 0);
+    free(list);
+}
+
 struct keys *keys_open(const char *file, char *why, size_t why_size)
 {
     struct keys *keys = calloc(1, sizeof *keys);
@@ -336,6 +349,7 @@ struct keys *keys_open(const char *file, char *why, size_t why_size)
     keys->current = keyring_load(file, why, why_size);
     if (keys->current) {
         keys->current->serial = 1;
+        publish(keys->current);
         atomic_init(&keys->serial, 1);
         return keys;
     }
@@ -395,5 +409,6 @@ void keys_refresh(struct keys *keys, bool force)
     atomic_store(&keys->serial, fresh->serial);
     pthread_mutex_unlock(&keys->lock);
     keyring_drop(old);
+    publish(fresh);
     log_message(LOG_INFO, "trust bundle reloaded: %zu keys", keyring_count(fresh));
 }

@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -58,6 +59,13 @@ static struct {
     _Atomic int64_t database_connections;
     _Atomic int64_t connections;
 } shared;
+
+/* The certificates of the bundle in force. */
+static struct {
+    pthread_mutex_t lock; /* guards the rest */
+    size_t count;
+    struct metrics_certificate list[METRICS_CERTIFICATES_MAX];
+} bundle = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* ---- counting ---- */
 
@@ -122,6 +130,31 @@ void metrics_request(const char *route, const char *method, int status, int64_t 
 void metrics_token(enum metrics_token verdict)
 {
     count(&shared.tokens[verdict], 1);
+}
+
+/* The one with this fingerprint, or the place for it; NULL where there is no room. */
+static struct metrics_certificate *certificate_place(const char *fingerprint)
+{
+    for (size_t i = 0; i < bundle.count; i++) {
+        if (strcmp(bundle.list[i].fingerprint, fingerprint) == 0)
+            return &bundle.list[i];
+    }
+    if (bundle.count == METRICS_CERTIFICATES_MAX)
+        return NULL;
+    bundle.list[bundle.count] = (struct metrics_certificate){.not_after = INT64_MIN};
+    return &bundle.list[bundle.count++];
+}
+
+void metrics_certificates(const struct metrics_certificate *certificates, size_t count)
+{
+    pthread_mutex_lock(&bundle.lock);
+    bundle.count = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct metrics_certificate *place = certificate_place(certificates[i].fingerprint);
+        if (place && certificates[i].not_after > place->not_after)
+            *place = certificates[i];
+    }
+    pthread_mutex_unlock(&bundle.lock);
 }
 
 void metrics_write(enum metrics_write outcome)
@@ -302,6 +335,19 @@ static void write_tokens(FILE *out)
                 value(&shared.tokens[i]));
 }
 
+static void write_certificates(FILE *out)
+{
+    static const char name[] = "bbm_fcgi_certificate_expiry_timestamp_seconds";
+    metrics_family(out, name, "gauge",
+                   "When a certificate of the trust bundle expires, in seconds since the Unix "
+                   "epoch.");
+    pthread_mutex_lock(&bundle.lock);
+    for (size_t i = 0; i < bundle.count; i++)
+        fprintf(out, "%s{fingerprint=\"%s\"} %" PRId64 "\n", name, bundle.list[i].fingerprint,
+                bundle.list[i].not_after);
+    pthread_mutex_unlock(&bundle.lock);
+}
+
 static void write_writes(FILE *out)
 {
     metrics_family(out, "bbm_fcgi_writes_total", "counter",
@@ -406,6 +452,7 @@ void metrics_print(FILE *out)
     write_requests(out);
     write_tokens(out);
     write_writes(out);
+    write_certificates(out);
     write_counter(out, "bbm_fcgi_shed_total",
                   "Requests answered 503 at once, as others had waited too long for a thread.",
                   &shared.shed);

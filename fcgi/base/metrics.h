@@ -2,7 +2,8 @@
  *
  * metrics: what this process counts, and Prometheus' text of it (exposition format 0.0.4).
  *
- * The counters are all that is shared: atomics, with no lock, named in metrics.c alone.
+ * The counters are all that is shared: atomics, named in metrics.c alone, and the list of
+ * certificates, with a lock beside it.
  * Every function is thread-safe. A process counts for itself: where a web server runs
  * several, a scrape reaches one of them, which process_start_time_seconds tells apart; only the
  * migrations' series are the same from all.
@@ -38,6 +39,16 @@ enum metrics_database_error {
  * path was none. */
 void metrics_request(const char *route, const char *method, int status, int64_t micros);
 void metrics_token(enum metrics_token verdict);
+
+/* The certificates of the trust bundle, in place of those before; beyond METRICS_CERTIFICATES_MAX
+ * they have no series. Copied. Two with one fingerprint, which have the same key, share a series:
+ * the later end. */
+#define METRICS_CERTIFICATES_MAX 64
+struct metrics_certificate {
+    char fingerprint[60]; /* libtrust's, of the key */
+    int64_t not_after;    /* seconds since the Unix epoch */
+};
+void metrics_certificates(const struct metrics_certificate *certificates, size_t count);
 
 /* What came of a write, which is a request for a pause, a resume or a restart. */
 enum metrics_write {

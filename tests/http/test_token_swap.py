@@ -1,9 +1,12 @@
 """The trust bundle replaced while requests are under way, and what is remembered then."""
 
+import datetime
 import os
+import re
 import threading
 
 import pytest
+from cryptography import x509
 from harness import fastcgi, routes
 from harness.fastcgi import parameters
 from harness.process import wait_until
@@ -72,6 +75,30 @@ class Asker(threading.Thread):
                 self.number += 1
                 if not self.changes or self.changes[-1] != answer:
                     self.changes.append(answer)
+
+
+def expiries(service):
+    """When each certificate of the bundle expires, by its fingerprint, as the metrics say."""
+    text = fastcgi.ask(service.address, parameters("GET", "/-/metrics")).body.decode()
+    found = re.findall(r'^bbm_fcgi_certificate_expiry_timestamp_seconds\{fingerprint="(.*)"\} (\d+)$', text, re.M)
+    assert len(dict(found)) == len(found)
+    return {fingerprint: int(seconds) for fingerprint, seconds in found}
+
+
+def expected_expiries(*keys):
+    certificates = {key.kid: x509.load_pem_x509_certificate(key.certificate.encode()) for key in keys}
+    utc = datetime.timezone.utc
+    return {kid: int(c.not_valid_after.replace(tzinfo=utc).timestamp()) for kid, c in certificates.items()}
+
+
+def test_metrics_say_when_certificates_expire(service, bundle, keys):
+    """Of the bundle in force: two certificates of one key count as one."""
+    assert expiries(service) == expected_expiries(keys.trusted)
+    bundle(keys.second.certificate + keys.curve.certificate + keys.second.certificate)
+    assert wait_until(lambda: expiries(service) == expected_expiries(keys.second, keys.curve))
+    bundle("no certificate")
+    assert wait_until(lambda: "trust bundle not reloaded" in service.written())
+    assert expiries(service) == expected_expiries(keys.second, keys.curve)
 
 
 def test_swap_under_load(service, bundle, keys, tokens):

@@ -125,6 +125,22 @@ static void test_writes_by_outcome(void **state)
     assert_line("bbm_fcgi_writes_total{outcome=\"unknown\"} 1\n");
 }
 
+static void test_certificates(void **state)
+{
+    static struct metrics_certificate many[METRICS_CERTIFICATES_MAX + 1];
+    const struct metrics_certificate two[] = {{"A:B", 5}, {"C:D", -6}, {"A:B", 7}, {"A:B", 4}};
+    (void)state;
+    metrics_certificates(two, 4);
+    assert_line("bbm_fcgi_certificate_expiry_timestamp_seconds{fingerprint=\"A:B\"} 7\n"
+                "bbm_fcgi_certificate_expiry_timestamp_seconds{fingerprint=\"C:D\"} -6\n#");
+    for (int i = 0; i <= METRICS_CERTIFICATES_MAX; i++)
+        snprintf(many[i].fingerprint, sizeof many[i].fingerprint, "F%d", i);
+    metrics_certificates(many, METRICS_CERTIFICATES_MAX + 1);
+    assert_line("{fingerprint=\"F63\"} 0\n#");
+    metrics_certificates(NULL, 0);
+    assert_line("# TYPE bbm_fcgi_certificate_expiry_timestamp_seconds gauge\n#");
+}
+
 static void test_gauges_go_down_again(void **state)
 {
     (void)state;
@@ -149,6 +165,7 @@ int main(void)
         cmocka_unit_test(test_routes_beyond_the_room_count_together),
         cmocka_unit_test(test_labels_are_escaped),
         cmocka_unit_test(test_writes_by_outcome),
+        cmocka_unit_test(test_certificates),
         cmocka_unit_test(test_gauges_go_down_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
