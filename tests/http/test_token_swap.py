@@ -85,10 +85,15 @@ def expiries(service):
     return {fingerprint: int(seconds) for fingerprint, seconds in found}
 
 
+def expiry(key):
+    certificate = x509.load_pem_x509_certificate(key.certificate.encode())
+    if hasattr(certificate, "not_valid_after_utc"):
+        return int(certificate.not_valid_after_utc.timestamp())
+    return int(certificate.not_valid_after.replace(tzinfo=datetime.timezone.utc).timestamp())
+
+
 def expected_expiries(*keys):
-    certificates = {key.kid: x509.load_pem_x509_certificate(key.certificate.encode()) for key in keys}
-    utc = datetime.timezone.utc
-    return {kid: int(c.not_valid_after.replace(tzinfo=utc).timestamp()) for kid, c in certificates.items()}
+    return {key.kid: expiry(key) for key in keys}
 
 
 def test_metrics_say_when_certificates_expire(service, bundle, keys):
