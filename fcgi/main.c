@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/conf.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/sandbox.h"
 #include "check.h"
 #include "http/params.h"
@@ -106,7 +107,7 @@ static void reload(void *shared)
 static void rest(void *shared)
 {
     (void)shared;
-    malloc_trim(0);
+    memory_trim_heap();
 }
 
 /* Reads the options; -1 to go on, else the code to exit with. */
@@ -177,6 +178,7 @@ static int serve(struct service *service, struct listener *listener)
                 (int)conf->fcgi.threads);
     if (listener->inherited && conf->fcgi.listen)
         log_message(LOG_INFO, "fcgi.listen is ignored: a supervisor handed a socket over");
+    memory_drop_code();
     if (!sandbox_enter(conf, listener->path, why, sizeof why)) {
         fprintf(stderr, "bbm-fcgi: %s: %s\n", conf->file, why);
         return EXIT_START;

@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from harness import fastcgi, routes
@@ -218,6 +219,13 @@ class TestManyFailedJobs:
                 list_of(service, token)
             census = Census(service)
             return None if census.sanitized else census.kilobytes
+
+    def test_eight_threads_stay_below_twelve_mebibytes(self, house, many, token):
+        """Under a load that keeps all of them busy, and after it."""
+        with house.service(many.name, changes={"fcgi": {"threads": 8}}) as service, ThreadPoolExecutor(16) as clients:
+            list(clients.map(lambda _: [list_of(service, token) for _ in range(50)], range(16)))
+            census = Census(service)
+            assert census.sanitized or census.kilobytes < 12 * 1024
 
     def test_counts_follow_a_worker_that_retries(self, house, many, token):
         with house.service(many.name) as service:
