@@ -31,7 +31,12 @@ bool health_readiness(struct call *call)
 {
     if (!call->store)
         return error_unavailable(&call->error, "every thread waits for the database");
-    return store_ready(call->store, call->deadline, &call->error) && answer_ok(call);
+    if (store_ready(call->store, call->deadline, &call->error))
+        return answer_ok(call);
+    /* Who asks for readiness is to know what to do. It is our own text. */
+    if (call->error.remedy)
+        error_set_detail(&call->error, json_object_new_string(call->error.remedy));
+    return false;
 }
 
 /* Reads what the scrape needs of the database. False where it has no answer in time. */

@@ -57,6 +57,32 @@ bool error_state_conflict(struct error *error, int64_t id, const char *state, co
     return false;
 }
 
+static bool is_blank(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+/* libpq's messages have several lines, with tabs, and end with a newline. */
+static void make_one_line(char *text)
+{
+    char *out = text;
+    for (const char *in = text; *in; in++) {
+        if (!is_blank(*in))
+            *out++ = *in;
+        else if (out > text && out[-1] != ' ')
+            *out++ = ' ';
+    }
+    if (out > text && out[-1] == ' ')
+        out--;
+    *out = '\0';
+}
+
+static void set_reason(struct error *error, const char *fmt, va_list args)
+{
+    vsnprintf(error->reason, sizeof error->reason, fmt, args);
+    make_one_line(error->reason);
+}
+
 /* A run of the worker lasts up to three minutes; most last seconds. */
 #define HELD_RETRY_AFTER 30
 
@@ -66,7 +92,7 @@ bool error_held(struct error *error, const char *fmt, ...)
     fill(error, 503, "BBM_HELD", "a worker's run holds the migration");
     error->retry_after = HELD_RETRY_AFTER;
     va_start(args, fmt);
-    vsnprintf(error->reason, sizeof error->reason, fmt, args);
+    set_reason(error, fmt, args);
     va_end(args);
     return false;
 }
@@ -143,9 +169,17 @@ bool error_unavailable(struct error *error, const char *fmt, ...)
     va_list args;
     fill(error, 503, "UNAVAILABLE", "service unavailable");
     va_start(args, fmt);
-    vsnprintf(error->reason, sizeof error->reason, fmt, args);
+    set_reason(error, fmt, args);
     va_end(args);
     return false;
+}
+
+void error_remedy(struct error *error, const char *remedy)
+{
+    size_t room = sizeof error->reason - strlen(remedy) - sizeof "; ";
+    size_t len = strnlen(error->reason, room);
+    error->remedy = remedy;
+    snprintf(error->reason + len, sizeof error->reason - len, "; %s", remedy);
 }
 
 bool error_outcome_unknown(struct error *error)
@@ -161,7 +195,7 @@ bool error_unknown(struct error *error, const char *fmt, ...)
     va_list args;
     fill(error, 500, "UNKNOWN", "unknown error");
     va_start(args, fmt);
-    vsnprintf(error->reason, sizeof error->reason, fmt, args);
+    set_reason(error, fmt, args);
     va_end(args);
     return false;
 }

@@ -22,7 +22,8 @@ struct error {
     int retry_after;            /* of a 503: seconds until it may help; 0: the usual */
     bool has_detail;            /* without which the answer would not be whole */
     struct json_object *detail; /* owned; NULL: there is none, or no memory for it */
-    char reason[256];           /* for the log alone; "" where there is nothing to add */
+    const char *remedy;         /* what an operator can do; static storage; NULL: not known */
+    char reason[384];           /* for the log alone, one line; "" where there is nothing to add */
 };
 
 /* Each fills `error` (whose old content must have been freed) and returns false,
@@ -52,6 +53,9 @@ bool error_unavailable(struct error *error, const char *fmt, ...)
 /* Turns a 503 into one that says: nobody knows whether the change was made. */
 bool error_outcome_unknown(struct error *error);
 bool error_unknown(struct error *error, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Adds to the reason what an operator can do about it. */
+void error_remedy(struct error *error, const char *remedy);
 
 /* Gives the error its detail, in place of one that it has; takes it over. */
 void error_set_detail(struct error *error, struct json_object *detail);

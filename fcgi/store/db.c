@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT
- * One PostgreSQL connection. There is no general query function above it: store.c
- * names every statement that is sent. */
+ * Statements on one connection. There is no general query function above
+ * it: store.c names every statement that is sent. */
 #include "store/db.h"
 
 #include "base/clock.h"
 #include "base/metrics.h"
+#include "store/db_cancel.h"
+#include "store/db_connect.h"
+#include "store/db_thread.h"
+#include "store/sqlstate.h"
 
-#include <errno.h>
 #include <libpq-fe.h>
-#include <openssl/crypto.h>
 #include <poll.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,64 +19,37 @@
 /* A connection unused for this long is looked at before it is relied on. */
 #define IDLE_MS 1000
 
-/* Cancel requests under way at once, of all threads; see cancel_and_close. */
-#define CANCELS_MOST 16
-
-/* What cancelling needs: no name is resolved, no TLS spoken. */
-#define CANCEL_STACK ((size_t)256 * 1024)
+/* A transaction depends on no default that the session, the role or the database may have:
+ * a pooled session has those that another client left. */
+#define BEGIN_CHANGE "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 
 struct db {
-    const struct conf_database *conf;
-    PGconn *conn;  /* NULL: none */
-    bool counted;  /* among the metrics' connections */
-    bool had_one;  /* a connection made now takes the place of another */
-    unsigned host; /* which of the hosts was a primary last */
-    int64_t used;  /* clock_ms() of the last answer */
-    /* The database has no encoding (SQL_ASCII), so the server can make no UTF-8 of its
-     * bytes, and would refuse to send those that are none. We take them as they are. */
-    bool raw;
-    /* It has one, and yet holds a byte that is no character of it: as above, from then on.
-     * Letters beyond ASCII then read as U+FFFD, and the rest of the answer is saved. */
-    bool untranslatable;
-    bool in_transaction;
+    struct db_servers servers;
+    PGconn *conn;    /* NULL: none */
+    bool had_one;    /* a connection made now takes the place of another */
+    int64_t used;    /* clock_ms() of the last answer */
     bool unanswered; /* the last statement may have reached the server, which said nothing */
 };
 
-/* ---- errors ---- */
-
-/* SQLSTATEs, or their classes, for which waiting or another try may help: they answer
- * 503. Anything else is a fault of ours or of the installation, and answers 500. */
-static const char *const passing[] = {
-    "08",    /* connection exception; PgBouncer's own refusals */
-    "25006", /* read-only transaction: a primary that was demoted */
-    "25P03", /* idle in transaction for too long: we were held up, not the database */
-    "28",    /* invalid authorization: a password being changed */
-    "3D000", /* no such database: one being restored */
-    "40",    /* transaction rollback: deadlock, serialization */
-    "53",    /* insufficient resources: connections, memory, disk */
-    "55P03", /* lock not available in time */
-    "57",    /* operator intervention: shutdown, cancelled, starting up */
-    "58",    /* system error: I/O */
+/* One statement of those that are sent together. */
+struct step {
+    const char *sql;
+    const char *const *params;
+    int count;
 };
 
-static bool is_passing(const char *sqlstate)
-{
-    for (size_t i = 0; i < sizeof passing / sizeof passing[0]; i++) {
-        if (strncmp(sqlstate, passing[i], strlen(passing[i])) == 0)
-            return true;
-    }
-    return false;
-}
+/* More are never sent together. */
+#define STEPS_MOST 3
 
-/* Lets go of the connection, which somebody else may then close. */
+/* ---- the end of a connection ---- */
+
+/* Whatever becomes of the connection, it is no longer this object's. */
 static PGconn *detach(struct db *db)
 {
     PGconn *conn = db->conn;
-    if (db->counted)
+    if (conn)
         metrics_database_closed();
-    db->counted = false;
     db->conn = NULL;
-    db->in_transaction = false;
     return conn;
 }
 
@@ -85,337 +58,251 @@ static void disconnect(struct db *db)
     PQfinish(detach(db));
 }
 
-/* The connection is of no more use: drops it and says so. */
-static bool fail_connection(struct db *db, struct error *error, const char *what)
+static bool fail_lost(struct db *db, struct error *error)
 {
-    metrics_database_error(db->counted ? METRICS_DATABASE_LOST : METRICS_DATABASE_CONNECT);
-    error_unavailable(error, "%s: %.160s", what, PQerrorMessage(db->conn));
+    metrics_database_error(METRICS_DATABASE_LOST);
+    error_unavailable(error, "connection to the database lost: %s", PQerrorMessage(db->conn));
     disconnect(db);
     return false;
 }
 
-/* ---- giving up ---- */
-
-/* All that the threads share: how many cancel requests are under way. */
-static atomic_int cancels;
-
-/* A cancel request is a connection of its own, and libpq (before version 17) waits for
- * its end as long as the network likes. So no thread that answers requests sends one. The
- * given-up connection is closed only afterwards: PgBouncer knows a cancel request by the
- * client that is still there. */
-static void *cancel_and_close(void *argument)
-{
-    PGconn *conn = argument;
-    char why[256];
-    PGcancel *cancel = PQgetCancel(conn);
-    if (cancel && PQcancel(cancel, why, sizeof why))
-        metrics_database_cancelled();
-    PQfreeCancel(cancel);
-    PQfinish(conn);
-    OPENSSL_thread_stop(); /* here, as the thread's end may come after db_settle() */
-    atomic_fetch_sub(&cancels, 1);
-    return NULL;
-}
-
-/* Has the statement cancelled that the connection still works on. With too many requests
- * under way nobody is answering them either, and the connection is just closed. */
-static void give_up(struct db *db)
-{
-    pthread_t thread;
-    pthread_attr_t attributes;
-    PGconn *conn = detach(db);
-    bool started = false;
-    if (atomic_fetch_add(&cancels, 1) < CANCELS_MOST) {
-        pthread_attr_init(&attributes);
-        pthread_attr_setstacksize(&attributes, CANCEL_STACK);
-        pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-        started = pthread_create(&thread, &attributes, cancel_and_close, conn) == 0;
-        pthread_attr_destroy(&attributes);
-    }
-    if (!started) {
-        atomic_fetch_sub(&cancels, 1);
-        PQfinish(conn);
-    }
-}
-
-bool db_settle(int64_t deadline)
-{
-    while (atomic_load(&cancels) > 0) {
-        if (clock_ms() >= deadline)
-            return false;
-        poll(NULL, 0, 10);
-    }
-    return true;
-}
-
+/* The statement is cancelled on the server, by a thread that nobody waits for. */
 static bool fail_deadline(struct db *db, struct error *error, const char *what)
 {
     metrics_database_error(METRICS_DATABASE_TIMEOUT);
     error_unavailable(error, "%s: not in time", what);
-    if (db->counted)
-        give_up(db);
-    else
-        disconnect(db);
+    db_cancel(detach(db));
     return false;
 }
 
-/* The server refused a statement. A transaction it stood in is given up with the
+bool db_settle(int64_t deadline)
+{
+    return db_thread_settle(deadline);
+}
+
+/* ---- what the server refuses ---- */
+
+static void describe(const char *sqlstate, const char *message, struct error *error)
+{
+    const char *remedy = sqlstate_remedy(sqlstate);
+    if (sqlstate_class(sqlstate) == SQLSTATE_FATAL)
+        error_unknown(error, "database: %s %s", sqlstate, message ? message : "");
+    else
+        error_unavailable(error, "database: %s %s", sqlstate, message ? message : "");
+    if (remedy)
+        error_remedy(error, remedy);
+}
+
+/* True where this connection cannot be used again. A transaction is given up with its
  * connection: closing costs less thought than a rollback that may fail in turn. */
+static bool is_spoilt(const struct db *db, enum sqlstate_class class)
+{
+    return class == SQLSTATE_SESSION || class == SQLSTATE_ENCODING ||
+           PQtransactionStatus(db->conn) != PQTRANS_IDLE;
+}
+
+/* The server refused a statement. */
 static void fail_statement(struct db *db, const PGresult *result, struct error *error)
 {
     const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    /* An error without an SQLSTATE is libpq's own, as where it had no memory for the rows:
+     * the server may have done what it was asked. */
+    db->unanswered =
+        !sqlstate || PQstatus(db->conn) == CONNECTION_BAD || sqlstate_outcome_unknown(sqlstate);
     if (!sqlstate || PQstatus(db->conn) == CONNECTION_BAD) {
-        fail_connection(db, error, "connection to the database lost");
+        fail_lost(db, error);
         return;
     }
-    bool passes = is_passing(sqlstate);
-    metrics_database_error(passes ? METRICS_DATABASE_PASSING : METRICS_DATABASE_REFUSED);
-    if (passes)
-        error_unavailable(error, "database: %s %s", sqlstate, message ? message : "");
-    else
-        error_unknown(error, "database: %s %s", sqlstate, message ? message : "");
-    bool untranslatable = strcmp(sqlstate, "22P05") == 0;
-    db->untranslatable = db->untranslatable || untranslatable;
-    if (db->in_transaction || untranslatable || strcmp(sqlstate, "25006") == 0)
+    enum sqlstate_class class = sqlstate_class(sqlstate);
+    metrics_database_error(class == SQLSTATE_FATAL ? METRICS_DATABASE_REFUSED
+                                                   : METRICS_DATABASE_PASSING);
+    describe(sqlstate, message, error);
+    if (class == SQLSTATE_ENCODING)
+        db->servers.untranslatable = true;
+    if (is_spoilt(db, class))
         disconnect(db);
 }
 
-/* ---- waiting ---- */
-
-/* Waits for the socket; false when the deadline passes first. */
-static bool await(struct db *db, short events, int64_t deadline)
+/* A standby refuses a transaction that may write, with a code that means something else
+ * elsewhere. */
+static bool is_standby(const struct step *step, const PGresult *result)
 {
-    struct pollfd fd = {.fd = PQsocket(db->conn), .events = events};
-    if (fd.fd < 0)
-        return true; /* libpq has closed it, and says so when asked next */
-    for (;;) {
-        int64_t left = deadline - clock_ms();
-        if (left <= 0)
-            return false;
-        int ready = poll(&fd, 1, left > INT32_MAX ? INT32_MAX : (int)left);
-        if (ready > 0)
-            return true;
-        if (ready < 0 && errno != EINTR)
-            return false;
-    }
+    const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    return strcmp(step->sql, BEGIN_CHANGE) == 0 && sqlstate && strcmp(sqlstate, "0A000") == 0;
 }
 
-/* ---- connecting ---- */
-
-static const char *hosts_of(const struct conf_database *conf)
+static void fail_standby(struct db *db, struct error *error)
 {
-    return conf->primary ? conf->primary : conf->host;
+    db->unanswered = false;
+    metrics_database_error(METRICS_DATABASE_PASSING);
+    error_unavailable(error, "database: it is a standby and takes no changes");
+    disconnect(db);
 }
 
-static unsigned host_count(const char *hosts)
-{
-    unsigned count = 1;
-    for (; *hosts; hosts++)
-        count += *hosts == ',';
-    return count;
-}
+/* ---- sending and receiving ---- */
 
-/* The name at `index` of the comma-separated list, cut to fit. */
-static void host_at(const char *hosts, unsigned index, char *out, size_t size)
+static bool have_connection(struct db *db, int64_t deadline, struct error *error)
 {
-    while (index-- > 0)
-        hosts = strchr(hosts, ',') + 1;
-    snprintf(out, size, "%.*s", (int)strcspn(hosts, ","), hosts);
-}
-
-static PGconn *start(const struct conf_database *conf, unsigned index, bool raw)
-{
-    char host[512];
-    char port[16];
-    char patience[24];
-    host_at(hosts_of(conf), index, host, sizeof host);
-    snprintf(port, sizeof port, "%d", (int)conf->port);
-    /* What is sent and not even acknowledged for this long has no one to read it: found
-     * out while there is time for another try. */
-    snprintf(patience, sizeof patience, "%d",
-             conf->timeout_ms > 3000 ? (int)(conf->timeout_ms / 3) : 1000);
-    const struct {
-        const char *name;
-        const char *value;
-    } options[] = {
-        {"host", host},
-        {"port", port},
-        {"user", conf->user},
-        {"password", conf->password},
-        {"dbname", conf->dbname},
-        {"sslmode", conf->sslmode},
-        {"sslcert", conf->sslcert},
-        {"sslkey", conf->sslkey},
-        {"sslrootcert", conf->sslrootcert},
-        /* The registry knows no GSS encryption; looking for it costs a megabyte. */
-        {"gssencmode", "disable"},
-        {"application_name", "bbm-fcgi"},
-        {"client_encoding", raw ? "SQL_ASCII" : "UTF8"},
-        {"target_session_attrs", "read-write"},
-        {"tcp_user_timeout", patience},
-        {"keepalives_idle", "30"},
-        {"keepalives_interval", "10"},
-        {"keepalives_count", "3"},
-    };
-    enum {
-        COUNT = sizeof options / sizeof options[0]
-    };
-    const char *names[COUNT + 1] = {NULL};
-    const char *values[COUNT + 1] = {NULL};
-    for (int i = 0; i < COUNT; i++) {
-        names[i] = options[i].name;
-        values[i] = options[i].value;
-    }
-    return PQconnectStartParams(names, values, 0);
-}
-
-/* Makes one connection, in the encoding that `db->raw` asks for. */
-static bool connect_once(struct db *db, unsigned host, int64_t deadline, struct error *error)
-{
-    db->conn = start(db->conf, host, db->raw);
+    if (db->conn)
+        return true;
+    db->conn = db_connect(&db->servers, deadline, error);
     if (!db->conn)
-        return error_unavailable(error, "out of memory");
-    /* Else a message may quote the statement, which has no place in the log. */
-    PQsetErrorVerbosity(db->conn, PQERRORS_TERSE);
-    PostgresPollingStatusType next = PGRES_POLLING_WRITING;
-    while (PQstatus(db->conn) != CONNECTION_BAD && next != PGRES_POLLING_OK) {
-        if (!await(db, next == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline))
-            return fail_deadline(db, error, "connecting to the database");
-        next = PQconnectPoll(db->conn);
-        if (next == PGRES_POLLING_FAILED)
-            break;
-    }
-    if (PQstatus(db->conn) != CONNECTION_OK || PQsetnonblocking(db->conn, 1) != 0)
-        return fail_connection(db, error, "cannot connect to the database");
+        return false;
     metrics_database_connected(db->had_one);
-    db->counted = true;
     db->had_one = true;
     return true;
 }
 
-/* Connects to one host, in the encoding that its database needs. */
-static bool connect_host(struct db *db, unsigned host, int64_t deadline, struct error *error)
+/* Hands the steps to libpq: more than one as a pipeline, with one answer to wait for. */
+static bool enqueue(struct db *db, const struct step *steps, int step_count)
 {
-    if (!connect_once(db, host, deadline, error))
+    if (step_count > 1 && !PQenterPipelineMode(db->conn))
         return false;
-
-    const char *encoding = PQparameterStatus(db->conn, "server_encoding");
-    bool raw = db->untranslatable || (encoding && strcmp(encoding, "SQL_ASCII") == 0);
-    if (raw == db->raw)
-        return true;
-    /* Set as the connection starts, and not by a statement: behind a pooler that would
-     * be lost or, worse, found by another client. */
-    db->raw = raw;
-    disconnect(db);
-    return connect_once(db, host, deadline, error);
-}
-
-/* Connects if there is no connection yet: to the host that served last, or else to the
- * others in turn. libpq would go from one to the next itself, but only when the network
- * says no: one that says nothing would take the others' time. */
-static bool connect_by(struct db *db, int64_t deadline, struct error *error)
-{
-    if (db->conn)
-        return true;
-    unsigned count = host_count(hosts_of(db->conf));
-    for (unsigned tried = 0; tried < count; tried++) {
-        unsigned host = (db->host + tried) % count;
-        int64_t now = clock_ms();
-        int64_t end = now + (deadline - now) / (count - tried);
-        if (db->conf->connect_timeout_ms > 0 && now + db->conf->connect_timeout_ms < end)
-            end = now + db->conf->connect_timeout_ms;
-        error_free(error);
-        if (connect_host(db, host, end, error)) {
-            db->host = host;
-            return true;
-        }
+    for (int i = 0; i < step_count; i++) {
+        if (!PQsendQueryParams(db->conn, steps[i].sql, steps[i].count, NULL, steps[i].params, NULL,
+                               NULL, 1))
+            return false;
     }
-    return false;
+    return step_count == 1 || PQpipelineSync(db->conn);
 }
-
-/* ---- statements ---- */
 
 /* Sends what libpq still holds, reading meanwhile lest both sides wait for each other. */
 static bool flush_by(struct db *db, int64_t deadline, struct error *error)
 {
     int left;
     while ((left = PQflush(db->conn)) > 0) {
-        if (!await(db, POLLIN | POLLOUT, deadline))
+        if (!db_wait(db->conn, POLLIN | POLLOUT, deadline))
             return fail_deadline(db, error, "sending to the database");
         if (!PQconsumeInput(db->conn))
-            return fail_connection(db, error, "connection to the database lost");
+            return fail_lost(db, error);
     }
-    return left == 0 || fail_connection(db, error, "connection to the database lost");
+    return left == 0 || fail_lost(db, error);
 }
 
-/* Reads the statement's one result, and the NULL that follows it. */
-static PGresult *receive_by(struct db *db, int64_t deadline, struct error *error)
+/* Waits until PQgetResult will not block. */
+static bool await_result(struct db *db, int64_t deadline, struct error *error)
+{
+    while (PQisBusy(db->conn)) {
+        if (!db_wait(db->conn, POLLIN, deadline))
+            return fail_deadline(db, error, "waiting for the database");
+        if (!PQconsumeInput(db->conn))
+            return fail_lost(db, error);
+    }
+    return true;
+}
+
+static bool is_good(const PGresult *result)
+{
+    ExecStatusType status = PQresultStatus(result);
+    return status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK;
+}
+
+/* Reads one step's result, and the NULL that follows it. */
+static PGresult *receive_step(struct db *db, int64_t deadline, struct error *error)
 {
     PGresult *result = NULL;
     for (;;) {
-        while (PQisBusy(db->conn)) {
-            if (!await(db, POLLIN, deadline)) {
-                PQclear(result);
-                fail_deadline(db, error, "waiting for the database");
-                return NULL;
-            }
-            if (!PQconsumeInput(db->conn)) {
-                PQclear(result);
-                fail_connection(db, error, "connection to the database lost");
-                return NULL;
-            }
+        PGresult *next = NULL;
+        bool came = await_result(db, deadline, error);
+        if (came)
+            next = PQgetResult(db->conn);
+        if (came && next) {
+            PQclear(result);
+            result = next;
+            continue;
         }
-        PGresult *next = PQgetResult(db->conn);
-        if (!next)
+        if (came && result)
             return result;
+        if (came)
+            fail_lost(db, error);
         PQclear(result);
-        result = next;
+        return NULL;
     }
 }
 
-static PGresult *attempt(struct db *db, const char *sql, const char *const *params, int count,
+/* Reads the pipeline's end, and leaves it. */
+static bool end_pipeline(struct db *db, int64_t deadline, struct error *error)
+{
+    if (!await_result(db, deadline, error))
+        return false;
+    PGresult *sync = PQgetResult(db->conn);
+    bool good = PQresultStatus(sync) == PGRES_PIPELINE_SYNC && PQexitPipelineMode(db->conn);
+    PQclear(sync);
+    return good || fail_lost(db, error);
+}
+
+/* Reads all results. `*kept` is that of the step with this number, or of the first one that
+ * failed, in which case `*failed` is its number; else that is -1. */
+static bool receive(struct db *db, int step_count, int number, int64_t deadline, PGresult **kept,
+                    int *failed, struct error *error)
+{
+    *kept = NULL;
+    *failed = -1;
+    for (int i = 0; i < step_count; i++) {
+        PGresult *result = receive_step(db, deadline, error);
+        if (!result)
+            return false;
+        if (*failed < 0 && !is_good(result))
+            *failed = i;
+        if (*failed == i || (*failed < 0 && i == number)) {
+            PQclear(*kept);
+            *kept = result;
+        } else {
+            PQclear(result);
+        }
+    }
+    return step_count == 1 || end_pipeline(db, deadline, error);
+}
+
+static bool send_and_receive(struct db *db, const struct step *steps, int step_count, int number,
+                             int64_t deadline, PGresult **result, int *failed, struct error *error)
+{
+    *result = NULL;
+    if (!enqueue(db, steps, step_count))
+        return fail_lost(db, error);
+    return flush_by(db, deadline, error) &&
+           receive(db, step_count, number, deadline, result, failed, error);
+}
+
+/* Sends the steps and returns the result of the one with this number. */
+static PGresult *attempt(struct db *db, const struct step *steps, int step_count, int number,
                          int64_t deadline, struct error *error)
 {
+    PGresult *result;
+    int failed = -1;
     db->unanswered = false;
-    if (!connect_by(db, deadline, error))
+    if (!have_connection(db, deadline, error))
         return NULL;
+    int64_t started = clock_us();
     db->unanswered = true;
-    if (!PQsendQueryParams(db->conn, sql, count, NULL, params, NULL, NULL, 1)) {
-        fail_connection(db, error, "connection to the database lost");
-        return NULL;
-    }
-    if (!flush_by(db, deadline, error))
-        return NULL;
-    PGresult *result = receive_by(db, deadline, error);
-    if (!result) {
-        if (!error->status)
-            fail_connection(db, error, "connection to the database lost");
-        return NULL;
-    }
+    bool received =
+        send_and_receive(db, steps, step_count, number, deadline, &result, &failed, error);
     db->used = clock_ms();
-    ExecStatusType status = PQresultStatus(result);
-    if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK)
+    metrics_database_time(clock_us() - started);
+    if (received && failed < 0)
         return result;
-    /* An error without an SQLSTATE is libpq's own, as where it had no memory for the rows: the
-     * server may have done what it was asked. */
-    db->unanswered =
-        !PQresultErrorField(result, PG_DIAG_SQLSTATE) || PQstatus(db->conn) == CONNECTION_BAD;
-    fail_statement(db, result, error);
+    if (received && is_standby(&steps[failed], result))
+        fail_standby(db, error);
+    else if (received)
+        fail_statement(db, result, error);
     PQclear(result);
     return NULL;
 }
+
+/* ---- reading ---- */
 
 /* Looks whether an idle connection still leads anywhere: a firewall may have forgotten it,
  * or its host be gone, without a word to us. A part of the time is spent on that, so that
  * the rest is left for a new one. */
 static void probe(struct db *db, int64_t deadline)
 {
+    const struct step nothing = {"SELECT", NULL, 0};
     struct error error = {0};
     int64_t now = clock_ms();
     if (!db->conn || now - db->used < IDLE_MS)
         return;
-    PQclear(attempt(db, "SELECT", NULL, 0, now + (deadline - now) / 4, &error));
+    PQclear(attempt(db, &nothing, 1, 0, now + (deadline - now) / 4, &error));
     error_free(&error);
 }
 
@@ -428,47 +315,65 @@ static bool is_read_only(const struct db *db)
     return (standby && strcmp(standby, "on") == 0) || (read_only && strcmp(read_only, "on") == 0);
 }
 
-/* The same for what may be sent twice: a connection that was idle may have been dead for
- * long, or lead to what is a primary no more, and then it is worth another try. */
-static PGresult *attempt_twice(struct db *db, const char *sql, const char *const *params, int count,
-                               int64_t deadline, struct error *error)
+/* What changes nothing may be sent twice: a connection
+ * that was idle may have been dead for long, or lead to what is a primary no more. */
+static PGresult *attempt_twice(struct db *db, const struct step *step, int64_t deadline,
+                               struct error *error)
 {
     probe(db, deadline);
     bool fresh = !db->conn;
-    PGresult *result = attempt(db, sql, params, count, deadline, error);
+    PGresult *result = attempt(db, step, 1, 0, deadline, error);
     if (fresh || (result && !is_read_only(db)) || (!result && db->conn) || clock_ms() >= deadline)
         return result;
     PQclear(result);
     disconnect(db);
     error_free(error);
-    return attempt(db, sql, params, count, deadline, error);
+    return attempt(db, step, 1, 0, deadline, error);
+}
+
+/* ---- changing ---- */
+
+/* A change alone is a transaction of its own, in one round trip. It is never sent twice:
+ * nobody knows what came of the first one. */
+static PGresult *attempt_change(struct db *db, const struct step *step, int64_t deadline,
+                                struct error *error)
+{
+    const struct step steps[STEPS_MOST] = {{BEGIN_CHANGE, NULL, 0}, *step, {"COMMIT", NULL, 0}};
+    PGresult *result = attempt(db, steps, STEPS_MOST, 1, deadline, error);
+    if (!result && db->unanswered)
+        error_outcome_unknown(error);
+    return result;
+}
+
+static PGresult *attempt_once(struct db *db, const struct step *step, enum db_retry retry,
+                              int64_t deadline, struct error *error)
+{
+    if (retry == DB_RETRY)
+        return attempt_twice(db, step, deadline, error);
+    return attempt_change(db, step, deadline, error);
 }
 
 struct pg_result *db_run(struct db *db, const char *sql, const char *const *params, int count,
                          enum db_retry retry, int64_t deadline, struct error *error)
 {
-    int64_t started = clock_us();
-    bool alone = !db->in_transaction;
-    bool was_untranslatable = db->untranslatable;
-    PGresult *result = retry == DB_RETRY ? attempt_twice(db, sql, params, count, deadline, error)
-                                         : attempt(db, sql, params, count, deadline, error);
+    const struct step step = {sql, params, count};
+    bool was_untranslatable = db->servers.untranslatable;
+    PGresult *result = attempt_once(db, &step, retry, deadline, error);
     /* Refused while its rows were sent, so it has done nothing. */
-    if (!result && alone && !was_untranslatable && db->untranslatable) {
+    if (!result && !was_untranslatable && db->servers.untranslatable) {
         error_free(error);
-        result = attempt(db, sql, params, count, deadline, error);
+        result = attempt_once(db, &step, retry, deadline, error);
     }
-    metrics_database_time(clock_us() - started);
-    /* Inside a transaction that was lost it is known: nothing was done. */
-    if (!result && db->unanswered && retry == DB_ONCE && alone)
-        error_outcome_unknown(error);
     return result;
 }
+
+/* ---- an object's life ---- */
 
 struct db *db_new(const struct conf_database *conf)
 {
     struct db *db = calloc(1, sizeof *db);
     if (db)
-        db->conf = conf;
+        db->servers.conf = conf;
     return db;
 }
 
@@ -478,37 +383,4 @@ void db_free(struct db *db)
         return;
     disconnect(db);
     free(db);
-}
-
-bool db_begin(struct db *db, int64_t deadline, struct error *error)
-{
-    PQclear(db_run(db, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", NULL, 0, DB_RETRY,
-                   deadline, error));
-    if (error->status)
-        return false;
-    db->in_transaction = true;
-
-    /* Ends a wait for a lock on the server a little before ours ends here, so that the
-     * answer can say what it waited for. Local to the transaction, as poolers want it. */
-    char ms[24];
-    int64_t left = deadline - clock_ms();
-    snprintf(ms, sizeof ms, "%d", left > 200 ? (int)(left - 100) : 100);
-    const char *const params[] = {ms};
-    PQclear(db_run(db, "SELECT pg_catalog.set_config('lock_timeout', $1, true)", params, 1, DB_ONCE,
-                   deadline, error));
-    return !error->status;
-}
-
-bool db_commit(struct db *db, int64_t deadline, struct error *error)
-{
-    /* Whatever comes of it, it ends the transaction; lost, it is like a change alone. */
-    db->in_transaction = false;
-    PQclear(db_run(db, "COMMIT", NULL, 0, DB_ONCE, deadline, error));
-    return !error->status;
-}
-
-void db_abandon(struct db *db)
-{
-    if (db->in_transaction)
-        disconnect(db);
 }

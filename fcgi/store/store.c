@@ -28,10 +28,42 @@ const char *store_job_status_name(int64_t status)
     return status >= JOB_ACTIVE && status <= JOB_FAILED ? names[status] : "unknown";
 }
 
+/* The columns of sql/ready.sql. */
+enum {
+    READY_MAY_UPDATE,
+    READY_ROWS_HIDDEN,
+};
+
+static bool check(struct db *db, int64_t deadline, struct error *error)
+{
+    PGresult *result = db_run(db, SQL_READY, NULL, 0, DB_RETRY, deadline, error);
+    if (!result)
+        return false;
+    bool may_update = integer_at(result, 0, READY_MAY_UPDATE) != 0;
+    bool rows_hidden = integer_at(result, 0, READY_ROWS_HIDDEN) != 0;
+    PQclear(result);
+    if (!may_update) {
+        error_unavailable(error, "the role may not update what actions change");
+        error_remedy(error, "run sql/role.sql in the registry's database");
+    } else if (rows_hidden) {
+        error_unavailable(error, "row-level security hides rows from the role");
+        error_remedy(error, "give the role a policy that shows all rows: row-level security on "
+                            "the registry's tables hides some");
+    }
+    return may_update && !rows_hidden;
+}
+
 bool store_ready(struct store *store, int64_t deadline, struct error *error)
 {
-    PQclear(db_run(store->db, SQL_READY, NULL, 0, DB_RETRY, deadline, error));
-    return !error->status;
+    return check(store->db, deadline, error);
+}
+
+bool store_check(const struct conf_database *conf, int64_t deadline, struct error *error)
+{
+    struct db *db = db_new(conf);
+    bool good = db ? check(db, deadline, error) : error_unavailable(error, "out of memory");
+    db_free(db);
+    return good;
 }
 
 /* ---- jobs ---- */

@@ -1,6 +1,7 @@
 """A database that is not there, comes back, or refuses: 503, 500, and no word of its own text."""
 
 import contextlib
+import json
 import re
 
 import pytest
@@ -127,26 +128,94 @@ def test_connections_are_made_when_first_needed(house, database, token):
 # What the database refuses
 
 
+NO_SELECT = "REVOKE ALL ON batched_background_migrations FROM bbm_fcgi"
+NO_UPDATE = "REVOKE UPDATE (status) ON batched_background_migrations FROM bbm_fcgi"
+NO_ATTEMPTS = "REVOKE UPDATE (attempts) ON batched_background_migration_jobs FROM bbm_fcgi"
+NO_TABLE = "DROP TABLE batched_background_migration_jobs"
+RENAMED = "ALTER TABLE batched_background_migrations RENAME TO renamed"
+NO_SCHEMA = "REVOKE USAGE ON SCHEMA public FROM PUBLIC, bbm_fcgi"
+RUN_ROLE = "run sql/role.sql"
+CHECK_NAME = "check database.dbname"
+
+
 @pytest.mark.parametrize(
-    "spoil, method, path",
+    "spoil, method, path, remedy",
     [
-        ("REVOKE ALL ON batched_background_migrations FROM bbm_fcgi", "GET", routes.LIST),
-        ("REVOKE ALL ON batched_background_migrations FROM bbm_fcgi", "GET", routes.one(7)),
-        ("REVOKE UPDATE (status) ON batched_background_migrations FROM bbm_fcgi", "POST", routes.PAUSE),
-        ("DROP TABLE batched_background_migration_jobs", "GET", routes.LIST),
+        (NO_SELECT, "GET", routes.LIST, RUN_ROLE),
+        (NO_SELECT, "GET", routes.one(7), RUN_ROLE),
+        (NO_SELECT, "GET", routes.jobs(7), RUN_ROLE),
+        (NO_UPDATE, "POST", routes.PAUSE, RUN_ROLE),
+        (NO_ATTEMPTS, "POST", routes.action("restart", 8), RUN_ROLE),
+        (NO_SCHEMA, "GET", routes.LIST, RUN_ROLE),
+        (NO_TABLE, "GET", routes.LIST, CHECK_NAME),
+        (RENAMED, "POST", routes.PAUSE, CHECK_NAME),
     ],
-    ids=["no select, list", "no select, one", "no update", "no table"],
-)
-def test_what_the_database_says_stays_inside(house, token, spoil, method, path):
+    ids=["no select, list", "no select, one", "no select, jobs", "no update", "no update, restart", "no schema",
+         "no table", "renamed"],
+)  # fmt: skip
+def test_missing_rights_and_tables_are_unavailable_and_the_log_names_the_remedy(
+    house, token, spoil, method, path, remedy
+):
     with house.database() as database, house.service(database.name) as service:
         database.add_migration("secret-name", id=7, status=1)
+        database.add_jobs(database.add_migration("failed", id=8, status=3), 3, 1, attempts=5)
         database.execute(spoil)
         answer = ask(service, token, method, path)
-        assert answer.status == 500
-        assert answer.header("Content-Type") == "application/json"
-        assert answer.json == UNKNOWN
-        for word in (b"batched", b"permission", b"relation", b"secret-name", SERVICE_ROLE.encode()):
+        assert_unavailable(answer)
+        for word in (b"batched", b"permission", b"relation", b"secret-name", SERVICE_ROLE.encode(), b"sql"):
             assert word not in answer.body
+        entry = service.entry(answer.header("X-Request-Id"))
+        assert remedy in entry["reason"]
+        assert entry.get("outcome", "failed") == "failed"
+
+
+@pytest.mark.parametrize(
+    "spoil, remedy",
+    [
+        (NO_SELECT, RUN_ROLE), (NO_UPDATE, RUN_ROLE), (NO_ATTEMPTS, RUN_ROLE), (NO_SCHEMA, RUN_ROLE),
+        ("REVOKE UPDATE (updated_at) ON batched_background_migrations FROM bbm_fcgi", RUN_ROLE),
+        ("REVOKE UPDATE (failure_error_code) ON batched_background_migrations FROM bbm_fcgi", RUN_ROLE),
+        ("REVOKE SELECT ON batched_background_migration_jobs FROM bbm_fcgi", RUN_ROLE),
+        ("REVOKE SELECT ON batched_background_migrations FROM bbm_fcgi;"
+         " GRANT SELECT (id, name, status) ON batched_background_migrations TO bbm_fcgi", RUN_ROLE),
+        (NO_TABLE, CHECK_NAME), (RENAMED, CHECK_NAME),
+        ("DROP SCHEMA public CASCADE", CHECK_NAME),
+        ("ALTER TABLE batched_background_migrations ENABLE ROW LEVEL SECURITY", "row-level security"),
+        ("ALTER TABLE batched_background_migration_jobs ENABLE ROW LEVEL SECURITY", "row-level security"),
+    ],
+)  # fmt: skip
+def test_readiness_names_what_is_missing_and_the_remedy(house, spoil, remedy):
+    with house.database() as database, house.service(database.name) as service:
+        assert ask(service, None, path="/-/readiness").json == {"status": "ok"}
+        database.execute(spoil)
+        answer = ask(service, None, path="/-/readiness")
+        assert answer.status == 503 and answer.header("Retry-After")
+        assert remedy in answer.json["errors"][0]["detail"]
+        assert remedy in service.entry(answer.header("X-Request-Id"))["reason"]
+
+
+def test_readiness_accepts_row_security_that_hides_nothing(house):
+    with house.database() as database, house.service(database.name) as service:
+        for table in ("batched_background_migrations", "batched_background_migration_jobs"):
+            database.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
+            database.execute(f"CREATE POLICY every_row ON {table} TO {SERVICE_ROLE} USING (true)")
+        assert ask(service, None, path="/-/readiness").status == 200
+        database.execute("CREATE POLICY few ON batched_background_migrations AS RESTRICTIVE USING (id < 3)")
+        assert "row-level security" in ask(service, None, path="/-/readiness").json["errors"][0]["detail"]
+
+
+def test_readiness_on_the_first_schema(house):
+    """It has no error code, so that there is nothing to update."""
+    with house.database(ages=1) as database, house.service(database.name) as service:
+        assert ask(service, None, path="/-/readiness").status == 200
+
+
+def test_what_the_database_says_stays_inside(house, token):
+    with house.database() as database, house.service(database.name) as service:
+        database.execute("ALTER TABLE batched_background_migrations RENAME status TO state")
+        answer = ask(service, token, "POST", routes.PAUSE)
+        assert (answer.status, answer.json) == (500, UNKNOWN)
+        assert "42703" in service.entry(answer.header("X-Request-Id"))["reason"]
 
 
 def test_a_refused_action_leaves_nothing_half_done(house, token):
@@ -177,3 +246,70 @@ def test_no_transaction_is_left_open(house, database, token):
             "SELECT state FROM pg_stat_activity WHERE datname = %s AND usename = %s", (database.name, SERVICE_ROLE)
         )
         assert states and {row["state"] for row in states} == {"idle"}
+
+
+# What the database says beside its answers
+
+
+FORGED = 'x\n{"time":"2026-01-01T00:00:00Z","level":"info","msg":"forged"}\ttab \x1b[31mred'
+
+
+def notices(service):
+    """Each line of the log is JSON, whatever was said."""
+    return [entry for entry in map(json.loads, service.lines()) if entry["msg"] == "database notice"]
+
+
+@pytest.mark.parametrize("level", ["NOTICE", "WARNING", "INFO"])
+def test_a_notice_is_one_line_of_the_log(house, token, level):
+    with house.database() as database, house.service(database.name) as service:
+        database.add_migration("one", id=1, status=1)
+        text = FORGED.replace("'", "''")
+        database.execute(
+            "CREATE FUNCTION say() RETURNS trigger LANGUAGE plpgsql AS"
+            f" $$ BEGIN RAISE {level} '{text}'; RETURN NEW; END $$"
+        )
+        database.execute(
+            "CREATE TRIGGER say BEFORE UPDATE ON batched_background_migrations FOR EACH ROW EXECUTE FUNCTION say()"
+        )
+        answer = ask(service, token, "POST", routes.PAUSE)
+        assert answer.status == 200
+        service.entry(answer.header("X-Request-Id"))
+        (notice,) = notices(service)
+        assert notice["notice"].startswith("x") and "forged" in notice["notice"]
+        assert notice["level"] == ("warning" if level == "WARNING" else "info")
+
+
+def test_a_notice_as_text_is_one_line(house, token):
+    with house.database() as database:
+        with house.service(database.name, changes={"log": {"formatter": "text"}}) as service:
+            database.execute("CREATE FUNCTION say() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE NOTICE"
+                             " E'x\\ntime=\"2026\" level=info msg=\"forged\"'; RETURN NULL; END $$")  # fmt: skip
+            database.execute("CREATE TRIGGER say AFTER UPDATE ON batched_background_migrations"
+                             " FOR EACH STATEMENT EXECUTE FUNCTION say()")  # fmt: skip
+            answer = ask(service, token, "POST", routes.PAUSE)
+            service.request_lines(answer.header("X-Request-Id"))
+            lines = [line for line in service.lines() if "forged" in line]
+            assert lines and all(line.startswith("time=") and 'msg="database notice"' in line for line in lines)
+
+
+def test_a_notice_as_the_connection_starts(house, token):
+    """PostgreSQL compares the collation's version when a session begins."""
+    with house.database() as database, house.service(database.name) as service:
+        database.execute("UPDATE pg_database SET datcollversion = '0.1' WHERE datname = current_database()")
+        answer = ask(service, token)
+        assert answer.status == 200
+        service.entry(answer.header("X-Request-Id"))
+        assert all(json.loads(line) for line in service.lines())
+        if database.rows("SELECT pg_database_collation_actual_version(oid) AS v FROM pg_database"
+                         " WHERE datname = current_database()")[0]["v"]:  # fmt: skip
+            assert any("collation version mismatch" in notice["notice"] for notice in notices(service))
+
+
+@pytest.mark.parametrize("place", [{"port": 1}, {"host": "no-such-name.invalid"}, {"dbname": "no_such_database"},
+                                   {"host": "/nonexistent"}, {"sslmode": "require"}], ids=str)  # fmt: skip
+def test_the_reason_is_one_clean_line(house, database, token, place):
+    with house.service(database.name, changes={"database": place}) as service:
+        answer = ask(service, token)
+        assert_unavailable(answer)
+        reason = service.entry(answer.header("X-Request-Id"))["reason"]
+        assert reason == " ".join(reason.split()) and "; check database." in reason

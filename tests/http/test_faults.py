@@ -357,6 +357,40 @@ def test_a_restart_lost_on_the_way(scene):
     assert answer.json["migrations"] == []
 
 
+def set_status(scene, status):
+    with contextlib.closing(scene.cluster.connect(scene.database.name)) as connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE batched_background_migrations SET status = %s, failure_error_code = 4", (status,))
+
+
+def status_in(scene):
+    with contextlib.closing(scene.cluster.connect(scene.database.name)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT status FROM batched_background_migrations")
+        return cursor.fetchone()[0]
+
+
+@pytest.mark.parametrize(
+    "path, before, after",
+    [(routes.PAUSE, 1, 0), (routes.action("pause", 1), 1, 0), (routes.RESUME, 0, 1), (routes.action("restart", 1), 3, 1)],
+)
+@pytest.mark.parametrize("lost", ["before it is sent", "before it is committed", "on the way back"])
+def test_a_change_is_never_sent_twice(scene, lost, path, before, after):
+    """The connection is cut, and a new one could be made."""
+    set_status(scene, before)
+    scene.served()
+    scene.relay.cut_before = {"before it is sent": b"pg_locks", "before it is committed": b"UPDATE"}.get(lost)
+    scene.relay.swallow = b"UPDATE" if lost == "on the way back" else None
+    answer, _ = scene.ask("POST", path)
+    scene.relay.cut_before = scene.relay.swallow = None
+    assert answer.status == 503
+    is_known = lost == "before it is sent"  # the look at the worker failed, and nothing else was sent
+    assert ("not known" in str(answer.json["errors"][0].get("detail"))) is not is_known
+    outcome = scene.service.entry(answer.header("X-Request-Id"))["outcome"]
+    assert outcome == ("failed" if is_known else "unknown")
+    assert wait_until(lambda: working(scene) == 0)
+    assert status_in(scene) == (after if lost == "on the way back" else before)
+    assert len(scene.served("POST", path)[0].json["migrations"]) == (0 if lost == "on the way back" else 1)
+
+
 def test_a_write_that_cannot_have_run_is_not_said_to_be_unknown(scene):
     with unreachable(scene):
         answer, _ = scene.ask("POST", routes.PAUSE)

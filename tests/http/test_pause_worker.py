@@ -219,9 +219,9 @@ def has_looked(database, future, since, target, held):
         return True
     waiting = (
         "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND"
-        " (wait_event_type = 'Lock' OR usename = %s AND state = 'idle' AND query LIKE %s AND query_start > %s)) AS is"
+        " (wait_event_type = 'Lock' OR usename = %s AND state = 'idle' AND query = %s AND query_start > %s)) AS is"
     )
-    if held and not database.rows(waiting, (SERVICE_ROLE, "%SKIP LOCKED%", since))[0]["is"]:
+    if held and not database.rows(waiting, (SERVICE_ROLE, "COMMIT", since))[0]["is"]:
         return False
     now = statuses(database)
     return held or all(now[identity] == 0 for identity in meant(target))

@@ -85,6 +85,7 @@ def test_any_search_path_of_the_database_or_the_role(house, token, path, role):
 
 LEFT_OVER = (
     "SET search_path = ''",
+    "SET default_transaction_read_only = on",
     "SET default_transaction_isolation = 'serializable'",
     "SET default_transaction_isolation = 'repeatable read'",
     "CREATE TEMP TABLE batched_background_migrations (id text)",

@@ -70,10 +70,11 @@ static void test_state_conflict(void **state)
     struct error error;
     (void)state;
     assert_false(error_state_conflict(&error, INT64_MAX, "finished", "no action is possible"));
-    assert_error(&error, 409,
-                 "{\"errors\":[{\"code\":\"BBM_STATE_CONFLICT\","
-                 "\"message\":\"the migration's state does not allow this\","
-                 "\"detail\":\"BBM with ID 9223372036854775807 is finished; no action is possible\"}]}");
+    assert_error(
+        &error, 409,
+        "{\"errors\":[{\"code\":\"BBM_STATE_CONFLICT\","
+        "\"message\":\"the migration's state does not allow this\","
+        "\"detail\":\"BBM with ID 9223372036854775807 is finished; no action is possible\"}]}");
 }
 
 /* The reason is for the log alone. */
@@ -161,6 +162,33 @@ static void test_unavailable(void **state)
     assert_string_equal(error.reason, "");
 }
 
+static void test_reason_is_one_line(void **state)
+{
+    (void)state;
+    struct error error = {0};
+    error_unavailable(&error, "%s", "\n refused\n\tIs the server\r\n running? \n");
+    assert_string_equal(error.reason, "refused Is the server running?");
+    error_unknown(&error, "%s", " \n");
+    assert_string_equal(error.reason, "");
+}
+
+static void test_remedy(void **state)
+{
+    (void)state;
+    char text[1000];
+    struct error error = {0};
+    error_unavailable(&error, "refused");
+    error_remedy(&error, "check the name");
+    assert_string_equal(error.reason, "refused; check the name");
+    assert_string_equal(error.remedy, "check the name");
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    error_unavailable(&error, "%s", text);
+    error_remedy(&error, "check the name");
+    assert_int_equal(strlen(error.reason), sizeof error.reason - 1);
+    assert_non_null(strstr(error.reason, "xxx; check the name"));
+}
+
 static void test_unknown(void **state)
 {
     struct error error;
@@ -211,15 +239,23 @@ static void test_ownership(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_not_found),          cmocka_unit_test(test_method),
-        cmocka_unit_test(test_id_invalid),         cmocka_unit_test(test_id_not_found),
+        cmocka_unit_test(test_not_found),
+        cmocka_unit_test(test_method),
+        cmocka_unit_test(test_id_invalid),
+        cmocka_unit_test(test_id_not_found),
         cmocka_unit_test(test_state_conflict),
         cmocka_unit_test(test_held),
-        cmocka_unit_test(test_names_and_bodies),     cmocka_unit_test(test_parameters),
-        cmocka_unit_test(test_unauthorized),       cmocka_unit_test(test_too_large),
-        cmocka_unit_test(test_unavailable),        cmocka_unit_test(test_unknown),
-        cmocka_unit_test(test_long_reason_is_cut), cmocka_unit_test(test_lost_detail),
+        cmocka_unit_test(test_names_and_bodies),
+        cmocka_unit_test(test_parameters),
+        cmocka_unit_test(test_unauthorized),
+        cmocka_unit_test(test_too_large),
+        cmocka_unit_test(test_unavailable),
+        cmocka_unit_test(test_unknown),
+        cmocka_unit_test(test_long_reason_is_cut),
+        cmocka_unit_test(test_lost_detail),
         cmocka_unit_test(test_ownership),
+        cmocka_unit_test(test_reason_is_one_line),
+        cmocka_unit_test(test_remedy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,162 @@
+"""A database's name with several addresses, of both families, some of which do not answer."""
+
+import contextlib
+import shlex
+import socket
+import subprocess
+import time
+
+import pytest
+from harness import fastcgi, routes, ways
+from harness.fastcgi import parameters
+from harness.ports import free_port
+from harness.proxy import Proxy
+from harness.slowness import longer, milliseconds
+from harness.workspace import as_servers_user
+
+NAME = "localhost.bbm.test"
+PAIRS = [("127.0.0.9", "127.0.0.10"), ("::1", "127.0.0.10"), ("::1", "127.0.0.1")]
+
+
+def with_hosts(hosts, command):
+    """The shell's command, run where /etc/hosts is another file: in a mount namespace of its own."""
+    return ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", f"mount --bind {hosts} /etc/hosts && {command}", "sh"]
+
+
+@pytest.fixture(params=PAIRS, ids=" and ".join)
+def named(request, house):
+    """The hosts file, and the addresses in the order in which they are tried."""
+    lines = "".join(f"{address} {NAME}\n" for address in request.param)
+    hosts = house.workspace.file(house.unique("hosts"), lines)
+    done = subprocess.run(
+        as_servers_user(with_hosts(hosts, f"getent ahosts {NAME}")), capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        pytest.skip(f"a hosts file of its own takes a mount namespace: {done.stderr}")
+    order = list(dict.fromkeys(line.split()[0] for line in done.stdout.splitlines()))
+    assert set(order) == set(request.param)
+    return hosts, order
+
+
+@contextlib.contextmanager
+def silent(address, port):
+    """Packets to open a connection get no answer: the backlog is full, and nobody accepts."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as listener, contextlib.ExitStack() as stack:
+        listener.bind((address, port))
+        listener.listen(0)
+        for _ in range(3):
+            filler = stack.enter_context(socket.socket(family))
+            filler.setblocking(False)
+            filler.connect_ex((address, port))
+        yield
+
+
+@contextlib.contextmanager
+def answering(address, port, house):
+    proxy = Proxy(port, ("127.0.0.1", house.cluster.port), address)
+    proxy.open()
+    try:
+        yield proxy
+    finally:
+        proxy.close()
+
+
+@contextlib.contextmanager
+def service_on(house, database, hosts, port, **changes):
+    program = house.workspace.file(
+        house.unique("program"),
+        "#!/bin/sh\nexec " + shlex.join(with_hosts(hosts, f'exec {house.program} "$@"')) + ' "$@"\n',
+        mode=0o755,
+    )
+    place = {"host": NAME, "port": port, **changes}
+    limits = {"threads": 1}  # each thread has a connection of its own
+    with house.service(database.name, changes={"database": place, "fcgi": limits}, program=program) as service:
+        yield service
+
+
+def ask(service, token):
+    started = time.monotonic()
+    answer = fastcgi.ask(service.address, parameters("GET", routes.one(1), token))
+    return answer, time.monotonic() - started
+
+
+@pytest.fixture(scope="module")
+def database(house):
+    with house.database() as database:
+        database.add_migration("one", id=1)
+        yield database
+
+
+def test_each_address_gets_its_share_of_the_time(house, database, token, named):
+    hosts, (first, second) = named
+    port = free_port()
+    with silent(first, port), answering(second, port, house):
+        with service_on(house, database, hosts, port, connecttimeout=milliseconds(longer(2))) as service:
+            answer, seconds = ask(service, token)
+            assert answer.status == 200
+            assert longer(2) <= seconds < longer(4)
+
+
+def test_without_a_limit_the_time_is_divided(house, database, token, named):
+    hosts, (first, second) = named
+    port = free_port()
+    with silent(first, port), answering(second, port, house):
+        with service_on(house, database, hosts, port, connecttimeout="0s") as service:
+            answer, seconds = ask(service, token)
+            assert answer.status == 200
+            assert seconds < 8  # of the ten that a request has
+
+
+def test_the_address_that_served_last_comes_first(house, database, token, named):
+    hosts, (first, second) = named
+    port = free_port()
+    with silent(first, port), answering(second, port, house) as proxy:
+        place = {"connecttimeout": milliseconds(longer(2))}
+        with service_on(house, database, hosts, port, **place) as service:
+            answer, seconds = ask(service, token)
+            assert answer.status == 200 and seconds >= longer(2)
+            proxy.cut()
+            answer, seconds = ask(service, token)
+            assert answer.status == 200 and seconds < longer(2)
+
+
+def test_an_address_that_refuses_takes_no_time(house, database, token, named):
+    hosts, (_, second) = named
+    port = free_port()
+    with answering(second, port, house):
+        with service_on(house, database, hosts, port) as service:
+            answer, seconds = ask(service, token)
+            assert answer.status == 200 and seconds < longer(2)
+
+
+def test_the_reason_is_that_of_the_address_that_answered(house, database, token, named):
+    """Whichever comes first: one has no server, the other one's has no such database."""
+    hosts, (first, second) = named
+    for address in (first, second):
+        port = free_port()
+        with answering(address, port, house):
+            with service_on(house, database, hosts, port, dbname="no_such_database") as service:
+                answer, _ = ask(service, token)
+                reason = service.entry(answer.header("X-Request-Id"))["reason"]
+                assert "does not exist" in reason and "check database.user" in reason
+
+
+def test_a_name_without_an_address(house, database, token):
+    place = {"host": "no-such-name.invalid"}
+    with house.service(database.name, changes={"database": place, "fcgi": {"timeout": milliseconds(longer(3))}}) as service:
+        answer, seconds = ask(service, token)
+        assert answer.status == 503 and seconds < longer(5)
+        reason = service.entry(answer.header("X-Request-Id"))["reason"]
+        assert "no-such-name.invalid" in reason and "check database.host" in reason
+
+
+def test_a_certificate_is_verified_for_the_name_and_not_the_address(house, token):
+    cluster, place = ways.tls(house.workspace, house.unique("encrypted"))
+    try:
+        with contextlib.closing(cluster.create_database(house.unique("registry"))) as database:
+            changes = {"database": {**place, "port": cluster.port}}
+            with house.service(database.name, changes=changes) as service:
+                assert fastcgi.ask(service.address, parameters("GET", routes.LIST, token)).status == 200
+    finally:
+        cluster.stop()
