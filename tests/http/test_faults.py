@@ -377,8 +377,8 @@ def test_a_change_is_never_sent_twice(scene, lost, path, before, after):
     """The connection is cut, and a new one could be made."""
     set_status(scene, before)
     scene.served()
-    scene.relay.cut_before = {"before it is sent": b"pg_locks", "before it is committed": b"UPDATE"}.get(lost)
-    scene.relay.swallow = b"UPDATE" if lost == "on the way back" else None
+    scene.relay.cut_before = {"before it is sent": b"pg_locks", "before it is committed": b"SKIP LOCKED"}.get(lost)
+    scene.relay.swallow = b"SKIP LOCKED" if lost == "on the way back" else None
     answer, _ = scene.ask("POST", path)
     scene.relay.cut_before = scene.relay.swallow = None
     assert answer.status == 503
