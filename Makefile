@@ -63,7 +63,10 @@ LINK    = $(CC) $(CFLAGS) $(HARDEN) $(HARDLD) $(LDFLAGS) -pthread
 SOURCES := $(wildcard fcgi/*.c fcgi/*/*.c)
 OBJECTS := $(SOURCES:fcgi/%.c=$(BUILD)/fcgi/%.o) $(BUILD)/sql.o $(BUILD)/page_files.o
 SQL     := $(wildcard sql/*.sql)
-SQL     := $(filter-out sql/sample.sql sql/role.sql,$(SQL)) $(BUILD)/sql/restart_first.sql
+# Of these are made: the statements that write the history, and one for the first schema.
+CHANGES := pause resume restart restart_first
+SQL     := $(filter-out sql/history.sql sql/recorded.sql sql/role.sql sql/sample.sql,$(SQL)) \
+           $(BUILD)/sql/restart_first.sql $(CHANGES:%=$(BUILD)/sql/%_recorded.sql)
 PAGE    := $(wildcard fcgi/page/*.html fcgi/page/*.css fcgi/page/*.js fcgi/page/*.json)
 UNITS   := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -99,10 +102,17 @@ $(BUILD)/fcgi/%.o: fcgi/%.c
 	@mkdir -p $(@D)
 	$(COMPILE) -c -o $@ $<
 
-# The same on the first schema.
 $(BUILD)/sql/restart_first.sql: sql/restart.sql
 	@mkdir -p $(@D)
-	sed '/failure_error_code = NULL/d' $< > $@
+	sed '/failure_error_code/d' $< > $@
+
+$(BUILD)/sql/%_recorded.sql: sql/recorded.awk sql/recorded.sql sql/%.sql
+	@mkdir -p $(@D)
+	awk -f $^ > $@
+
+$(BUILD)/sql/restart_first_recorded.sql: sql/recorded.awk sql/recorded.sql $(BUILD)/sql/restart_first.sql
+	@mkdir -p $(@D)
+	awk -f $^ > $@
 
 $(BUILD)/sql.c: $(SQL) sql/embed.awk
 	@mkdir -p $(@D)

@@ -1,6 +1,6 @@
 -- One pass of a pause over all migrations, or one: pauses those that a worker could take
 -- up, active (1) or running (4), and tells of those whose row another transaction holds.
---   psql -v id=NULL -v worker=NULL -f sql/pause.sql
+--   psql -v id=NULL -v worker=NULL -v at=NULL -v dry_run=false -f sql/pause.sql
 --
 -- It waits for no row: one that a worker holds for the three minutes of its job must not
 -- keep the others from being paused. FOR NO KEY UPDATE, so that a mere job of a worker,
@@ -11,36 +11,52 @@
 -- which is harmless, or has been set running by it in its still open transaction. Only
 -- trying to lock the row tells which.
 --
+-- :at is when the action's first pass was; NULL: this is it. :dry_run changes nothing and reports the
+-- same; its locks end with the statement.
+--
+-- Where there is a history, build/sql/pause_recorded.sql is sent in its place, which the Makefile
+-- makes of this one and sql/recorded.sql: the CTEs left_alone and action are then others.
+--
 -- outcome: 1 changed · 2 held by another · 0 left as it is (told for a single id only)
-WITH candidate AS (
+WITH left_alone AS (SELECT NULL::bigint AS id, NULL::boolean AS later WHERE false),
+candidate AS (
     SELECT id,
            name,
            status,
-           (status IN (1, 4) OR (status = 0 AND xmax = ANY (:worker::pg_catalog.xid[]))) AS wanted
-      FROM public.batched_background_migrations
+           (status IN (1, 4) OR (status = 0 AND xmax = ANY (:worker::pg_catalog.xid[])))
+           AND NOT EXISTS (SELECT FROM left_alone AS l
+                            WHERE l.id = m.id AND (l.later OR m.status = 1)) AS wanted
+      FROM public.batched_background_migrations AS m
      WHERE :id::bigint IS NULL OR id = :id::bigint),
 locked AS (
     SELECT id, status
-      FROM public.batched_background_migrations
+      FROM public.batched_background_migrations AS m
      WHERE (:id::bigint IS NULL OR id = :id::bigint)
        AND (status IN (1, 4) OR (status = 0 AND xmax = ANY (:worker::pg_catalog.xid[])))
+       AND NOT EXISTS (SELECT FROM left_alone AS l
+                        WHERE l.id = m.id AND (l.later OR m.status = 1))
      ORDER BY id
        FOR NO KEY UPDATE SKIP LOCKED),
 changed AS (
     UPDATE public.batched_background_migrations AS m
        SET status = 0,
-           updated_at = pg_catalog.now()
+           updated_at = COALESCE(:at::pg_catalog.timestamptz, pg_catalog.now())
       FROM locked
      WHERE m.id = locked.id
        AND locked.status IN (1, 4)
-    RETURNING m.id, locked.status AS previous_status)
+       AND NOT :dry_run::boolean
+    RETURNING m.id, m.name, locked.status AS previous_status, m.status),
+action AS (SELECT NULL::bigint AS id)
 SELECT candidate.id,
        candidate.name,
        COALESCE(changed.previous_status, candidate.status) AS previous_status,
        CASE WHEN changed.id IS NOT NULL THEN 1
             WHEN candidate.wanted AND locked.id IS NULL THEN 2
+            WHEN :dry_run::boolean AND locked.status IN (1, 4) THEN 1
             ELSE 0
-       END AS outcome
+       END AS outcome,
+       (SELECT id FROM action) AS action_id,
+       COALESCE(:at::pg_catalog.timestamptz, pg_catalog.now()) AS at
   FROM candidate
   LEFT JOIN locked ON locked.id = candidate.id
   LEFT JOIN changed ON changed.id = candidate.id

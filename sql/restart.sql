@@ -2,58 +2,74 @@
 -- failed jobs (3) their attempts back. Without that the worker finds them used up and marks the
 -- migration failed again on its next run. It waits for no row: where another transaction holds the
 -- migration or one of those jobs, nothing is changed.
---   psql -v id=7 -f sql/restart.sql
+--   psql -v id=7 -v at=NULL -v dry_run=false -f sql/restart.sql
 --
 -- The first schema, 2024-06, has no error code: build/sql/restart_first.sql is this statement
--- without that line.
+-- without the lines that name it.
 --
--- outcome: as in pause.sql
-WITH candidate AS (
-    SELECT id, name, status, status = 3 AS wanted
-      FROM public.batched_background_migrations
+-- The variables, the statement that is sent where there is a history, and outcome: as in pause.sql
+WITH left_alone AS (SELECT NULL::bigint AS id, NULL::boolean AS later WHERE false),
+candidate AS (
+    SELECT id,
+           name,
+           status,
+           failure_error_code,
+           status = 3 AND NOT EXISTS (SELECT FROM left_alone AS l WHERE l.id = m.id) AS wanted
+      FROM public.batched_background_migrations AS m
      WHERE id = :id::bigint),
-locked AS (
-    SELECT id
-      FROM public.batched_background_migrations
-     WHERE id = :id::bigint
-       AND status = 3
-       FOR NO KEY UPDATE SKIP LOCKED),
 failed AS (
     SELECT id
       FROM public.batched_background_migration_jobs
      WHERE batched_background_migration_id = :id::bigint
        AND status = 3
        AND attempts <> 0),
+locked_migration AS (
+    SELECT id
+      FROM public.batched_background_migrations AS m
+     WHERE id = :id::bigint
+       AND status = 3
+       AND NOT EXISTS (SELECT FROM left_alone AS l WHERE l.id = m.id)
+       FOR NO KEY UPDATE SKIP LOCKED),
 locked_jobs AS (
     SELECT id
       FROM public.batched_background_migration_jobs
      WHERE batched_background_migration_id = :id::bigint
        AND status = 3
        AND attempts <> 0
-       AND EXISTS (SELECT FROM locked)
+       AND EXISTS (SELECT FROM locked_migration)
        FOR NO KEY UPDATE SKIP LOCKED),
+locked AS (
+    SELECT id
+      FROM locked_migration
+     WHERE (SELECT pg_catalog.count(*) FROM locked_jobs) = (SELECT pg_catalog.count(*) FROM failed)),
 changed AS (
     UPDATE public.batched_background_migrations AS m
        SET status = 1,
            failure_error_code = NULL,
-           updated_at = pg_catalog.now()
+           updated_at = COALESCE(:at::pg_catalog.timestamptz, pg_catalog.now())
       FROM locked
      WHERE m.id = locked.id
-       AND (SELECT pg_catalog.count(*) FROM locked_jobs) = (SELECT pg_catalog.count(*) FROM failed)
-    RETURNING m.id),
+       AND NOT :dry_run::boolean
+    RETURNING m.id, m.name, 3 AS previous_status, m.status),
 jobs AS (
     UPDATE public.batched_background_migration_jobs
        SET attempts = 0
      WHERE batched_background_migration_id = :id::bigint
        AND status = 3
        AND attempts <> 0
-       AND EXISTS (SELECT FROM changed))
+       AND EXISTS (SELECT FROM changed)),
+action AS (SELECT NULL::bigint AS id)
 SELECT candidate.id,
        candidate.name,
-       candidate.status AS previous_status,
+       COALESCE(changed.previous_status, candidate.status) AS previous_status,
        CASE WHEN changed.id IS NOT NULL THEN 1
-            WHEN candidate.wanted THEN 2
+            WHEN candidate.wanted AND locked.id IS NULL THEN 2
+            WHEN :dry_run::boolean AND locked.id IS NOT NULL THEN 1
             ELSE 0
-       END AS outcome
+       END AS outcome,
+       candidate.failure_error_code AS error_code,
+       (SELECT id FROM action) AS action_id,
+       COALESCE(:at::pg_catalog.timestamptz, pg_catalog.now()) AS at
   FROM candidate
+  LEFT JOIN locked ON locked.id = candidate.id
   LEFT JOIN changed ON changed.id = candidate.id

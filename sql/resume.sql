@@ -1,33 +1,43 @@
 -- One pass of a resume over all migrations, or one: makes the paused (0) active (1), and
 -- tells of those whose row another transaction holds. It waits for no row.
---   psql -v id=NULL -f sql/resume.sql
+--   psql -v id=NULL -v at=NULL -v dry_run=false -f sql/resume.sql
 --
--- outcome: as in pause.sql
-WITH candidate AS (
-    SELECT id, name, status, status = 0 AS wanted
-      FROM public.batched_background_migrations
+-- The variables, the statement that is sent where there is a history, and outcome: as in pause.sql
+WITH left_alone AS (SELECT NULL::bigint AS id, NULL::boolean AS later WHERE false),
+candidate AS (
+    SELECT id,
+           name,
+           status,
+           status = 0 AND NOT EXISTS (SELECT FROM left_alone AS l WHERE l.id = m.id) AS wanted
+      FROM public.batched_background_migrations AS m
      WHERE :id::bigint IS NULL OR id = :id::bigint),
 locked AS (
     SELECT id
-      FROM public.batched_background_migrations
+      FROM public.batched_background_migrations AS m
      WHERE (:id::bigint IS NULL OR id = :id::bigint)
        AND status = 0
+       AND NOT EXISTS (SELECT FROM left_alone AS l WHERE l.id = m.id)
      ORDER BY id
        FOR NO KEY UPDATE SKIP LOCKED),
 changed AS (
     UPDATE public.batched_background_migrations AS m
        SET status = 1,
-           updated_at = pg_catalog.now()
+           updated_at = COALESCE(:at::pg_catalog.timestamptz, pg_catalog.now())
       FROM locked
      WHERE m.id = locked.id
-    RETURNING m.id)
+       AND NOT :dry_run::boolean
+    RETURNING m.id, m.name, 0 AS previous_status, m.status),
+action AS (SELECT NULL::bigint AS id)
 SELECT candidate.id,
        candidate.name,
-       candidate.status AS previous_status,
+       COALESCE(changed.previous_status, candidate.status) AS previous_status,
        CASE WHEN changed.id IS NOT NULL THEN 1
             WHEN candidate.wanted AND locked.id IS NULL THEN 2
+            WHEN :dry_run::boolean AND locked.id IS NOT NULL THEN 1
             ELSE 0
-       END AS outcome
+       END AS outcome,
+       (SELECT id FROM action) AS action_id,
+       COALESCE(:at::pg_catalog.timestamptz, pg_catalog.now()) AS at
   FROM candidate
   LEFT JOIN locked ON locked.id = candidate.id
   LEFT JOIN changed ON changed.id = candidate.id

@@ -6,8 +6,7 @@
 #include "base/json.h"
 #include "base/text.h"
 
-/* The contract's word for a failure_error_code. */
-static const char *failure_name(int64_t code)
+const char *row_json_error_name(int64_t code)
 {
     static const char *const names[] = {
         "unknown",       "invalid_bbm_table",        "invalid_bbm_column", "invalid_job_signature",
@@ -49,7 +48,7 @@ static void add_failure(struct json_object **object, struct opt_int64 code)
 {
     add_opt_int64(object, "error_code", code);
     if (code.given)
-        json_add_string(object, "error", failure_name(code.value));
+        json_add_string(object, "error", row_json_error_name(code.value));
 }
 
 struct json_object *row_json_migration(const struct migration *m)

@@ -11,6 +11,9 @@
 
 #include <json-c/json.h>
 
+/* The contract's word for a failure_error_code. Static storage. */
+const char *row_json_error_name(int64_t code);
+
 struct json_object *row_json_migration(const struct migration *m);
 struct json_object *row_json_job(const struct job *job);
 

@@ -147,6 +147,14 @@ bool error_parameter_value(struct error *error, const char *name, const char *ex
                           name, expected);
 }
 
+bool error_no_history(struct error *error)
+{
+    fill(error, 404, "HISTORY_NOT_ENABLED", "there is no history of actions");
+    error_set_detail(error, json_object_new_string("the owner of the registry's database has to "
+                                                   "run sql/history.sql"));
+    return false;
+}
+
 bool error_unauthorized(struct error *error, struct json_object *detail)
 {
     fill(error, 401, "UNAUTHORIZED", "authentication required");

@@ -36,6 +36,8 @@ bool error_id_not_found(struct error *error, int64_t id);
 bool error_state_conflict(struct error *error, int64_t id, const char *state, const char *allowed);
 /* A transaction of another holds the migration, as a worker's run does. */
 bool error_held(struct error *error, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* What is asked for needs the history, and there is none. */
+bool error_no_history(struct error *error);
 bool error_unauthorized(struct error *error, struct json_object *detail);
 bool error_too_large(struct error *error);
 bool error_body_late(struct error *error);

@@ -74,14 +74,9 @@ bool text_is_utf8(const char *s, size_t len)
     return true;
 }
 
-struct json_object *text_json(const char *s, size_t len)
+/* As valid UTF-8, in `clean`, which takes three times as many bytes; returns how many it has. */
+static size_t replace_invalid(const char *s, size_t len, char *clean)
 {
-    if (text_is_utf8(s, len))
-        return json_object_new_string_len(s, (int)len);
-
-    char *clean = malloc(len * 3 + 1);
-    if (!clean)
-        return NULL;
     const unsigned char *p = (const unsigned char *)s;
     size_t out = 0;
     while (len > 0) {
@@ -97,9 +92,30 @@ struct json_object *text_json(const char *s, size_t len)
         p += used;
         len -= used;
     }
+    return out;
+}
+
+struct json_object *text_json(const char *s, size_t len)
+{
+    if (text_is_utf8(s, len))
+        return json_object_new_string_len(s, (int)len);
+
+    char *clean = malloc(len * 3 + 1);
+    if (!clean)
+        return NULL;
+    size_t out = replace_invalid(s, len, clean);
     struct json_object *json = json_object_new_string_len(clean, (int)out);
     free(clean);
     return json;
+}
+
+char *text_utf8(const char *s)
+{
+    size_t len = strlen(s);
+    char *clean = malloc(len * 3 + 1);
+    if (clean)
+        clean[replace_invalid(s, len, clean)] = '\0';
+    return clean;
 }
 
 /* The shortest digits that read back as `value`, in `digits` as "d.ddde+dd"; returns how

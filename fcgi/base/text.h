@@ -28,6 +28,10 @@ bool text_is_utf8(const char *s, size_t len);
  * owns the result; NULL when out of memory. */
 struct json_object *text_json(const char *s, size_t len);
 
+/* The text as valid UTF-8, in which U+FFFD stands for what is not. The caller frees it; NULL when
+ * out of memory. */
+char *text_utf8(const char *s);
+
 /* The fewest decimal digits that read back as the same double, as JSON writes them; `out`
  * takes 32 bytes. `value` must be finite, and not subnormal. */
 void text_number(double value, char out[32]);

@@ -28,12 +28,22 @@ struct call_header {
     const char *value;
 };
 
+/* Who asks, as the history and the log record it; lent. */
+struct call_caller {
+    const char *subject;        /* of the token; "" where it has none, as the next one */
+    const char *token_id;       /* its jti */
+    const char *remote_addr;    /* "" where the web server gave none */
+    const char *correlation_id; /* the Idempotency-Key, or else the request's id */
+    bool may_be_repeat;         /* the client itself gave it */
+};
+
 struct call {
     struct store *store; /* NULL: no thread is free that has one */
     struct list_cache *list_cache;
     int64_t id;       /* the path's {id}; 0 where the route has none */
     const char *path; /* as the client asked, for links */
     struct params params;
+    struct call_caller caller;
     int64_t deadline; /* a moment of clock_ms() */
     struct json_object *body;
     struct cached_body *cached_body;   /* in the body's place, for the list */
@@ -42,6 +52,8 @@ struct call {
     const char *etag;                  /* of the body, with its quotes; NULL: none */
     char *text;                        /* a body that is not JSON; NULL: none */
     struct json_object *changed;       /* what a write changed, for the log; NULL: no write */
+    struct opt_int64 action_id;        /* of a write, in the history */
+    bool repeated;                     /* of a write: an earlier request has done it */
     char link[HANDLER_LINK_SIZE];      /* the Link header; "" for none */
     char own_etag[ETAG_SIZE];          /* where `etag` may point */
     struct error error;

@@ -18,6 +18,18 @@ static bool id_is_fit(const char *id)
     return len > 0 && len < REQUEST_ID_SIZE && id[len] == '\0';
 }
 
+/* The key of the header Idempotency-Key (draft-ietf-httpapi-idempotency-key-header), where it is
+ * as fit as an id; with or without the quotes of a structured field. */
+static void copy_key(const char *header, char key[REQUEST_ID_SIZE])
+{
+    size_t len = strlen(header);
+    bool quoted = len >= 2 && header[0] == '"' && header[len - 1] == '"';
+    snprintf(key, REQUEST_ID_SIZE, "%.*s", (int)(len > REQUEST_ID_SIZE ? 0 : len - 2 * quoted),
+             header + quoted);
+    if (!id_is_fit(key))
+        key[0] = '\0';
+}
+
 static void id_make(char out[REQUEST_ID_SIZE])
 {
     uint64_t random[2] = {0, 0};
@@ -52,6 +64,7 @@ struct wanted {
 void request_read(struct request *request, FCGX_ParamArray params)
 {
     const char *id = "";
+    const char *key = "";
     const char *content_length = "";
     const char *authorization = NULL;
     size_t authorizations = 0;
@@ -63,12 +76,19 @@ void request_read(struct request *request, FCGX_ParamArray params)
         WANTED("HTTP_HOST", &request->host),
         WANTED("REMOTE_ADDR", &request->remote_addr),
         WANTED("HTTP_X_REQUEST_ID", &id),
+        WANTED("HTTP_IDEMPOTENCY_KEY", &key),
         WANTED("HTTP_AUTHORIZATION", &authorization),
         WANTED("CONTENT_LENGTH", &content_length),
         WANTED("HTTP_IF_NONE_MATCH", &request->if_none_match),
     };
 
-    *request = (struct request){"", "", "", "", "", "", "", NULL, 0, ""};
+    *request = (struct request){.method = "",
+                                .script_name = "",
+                                .path_info = "",
+                                .query = "",
+                                .host = "",
+                                .remote_addr = "",
+                                .if_none_match = ""};
     for (char **param = params; *param; param++) {
         size_t len = strcspn(*param, "=");
         for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
@@ -82,7 +102,9 @@ void request_read(struct request *request, FCGX_ParamArray params)
     /* Which of two would be meant is not ours to guess. */
     if (authorizations == 1)
         request->authorization = authorization;
-    if (id_is_fit(id))
+    copy_key(key, request->idempotency_key);
+    request->has_id = id_is_fit(id);
+    if (request->has_id)
         memcpy(request->id, id, strlen(id) + 1);
     else
         id_make(request->id);

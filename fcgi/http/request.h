@@ -23,9 +23,11 @@ struct request {
     const char *host;
     const char *remote_addr;
     const char *if_none_match;
-    const char *authorization; /* NULL: no such header, or more than one */
-    int64_t content_length;    /* of the body, in bytes; -1: not known */
-    char id[REQUEST_ID_SIZE];  /* X-Request-Id where it is fit to be passed on; else made here */
+    const char *authorization;             /* NULL: no such header, or more than one */
+    int64_t content_length;                /* of the body, in bytes; -1: not known */
+    char idempotency_key[REQUEST_ID_SIZE]; /* "" where there is none that is fit */
+    bool has_id;                           /* the client gave X-Request-Id */
+    char id[REQUEST_ID_SIZE]; /* X-Request-Id where it is fit to be passed on; else made here */
 };
 
 void request_read(struct request *request, FCGX_ParamArray params);

@@ -16,16 +16,17 @@
 /* What the routes take besides the path. */
 #define LIST_PARAMS   PARAM(PARAM_STATES)
 #define JOBS_PARAMS   (PARAM(PARAM_N) | PARAM(PARAM_LAST_JOB) | PARAM(PARAM_JOB_STATUS))
-#define ACTION_PARAMS 0
+#define ACTION_PARAMS (PARAM(PARAM_REASON) | PARAM(PARAM_DRY_RUN))
+#define RESUME_PARAMS (ACTION_PARAMS | PARAM(PARAM_ACTION_ID)) /* of all: an undo */
 
 static const struct route table[] = {
     {"GET", "background-migrations", ACCESS_READ, list_all, LIST_PARAMS, true},
     {"GET", "background-migrations/{id}", ACCESS_READ, list_one, 0, false},
     {"POST", "background-migrations/pause", ACCESS_WRITE, actions_pause, ACTION_PARAMS, false},
-    {"POST", "background-migrations/resume", ACCESS_WRITE, actions_resume, ACTION_PARAMS, false},
+    {"POST", "background-migrations/resume", ACCESS_WRITE, actions_resume, RESUME_PARAMS, false},
     {"GET", "bbm/status", ACCESS_READ, list_all, LIST_PARAMS, true},
     {"POST", "bbm/pause", ACCESS_WRITE, actions_pause, ACTION_PARAMS, false},
-    {"POST", "bbm/resume", ACCESS_WRITE, actions_resume, ACTION_PARAMS, false},
+    {"POST", "bbm/resume", ACCESS_WRITE, actions_resume, RESUME_PARAMS, false},
     {"POST", "restart/{id}", ACCESS_WRITE, actions_restart, ACTION_PARAMS, false},
     {"POST", "background-migrations/{id}/pause", ACCESS_WRITE, actions_pause, ACTION_PARAMS, false},
     {"POST", "background-migrations/{id}/resume", ACCESS_WRITE, actions_resume, ACTION_PARAMS,

@@ -13,6 +13,7 @@
 #include "http/router.h"
 #include "store/store.h"
 
+#include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,6 +74,18 @@ static bool shed(struct error *error)
     return error_unavailable(error, "waited too long for a thread; all wait for the database");
 }
 
+static struct call_caller caller_of(const struct request_context *x)
+{
+    const char *key = x->request.idempotency_key;
+    return (struct call_caller){
+        .subject = x->token.subject,
+        .token_id = x->token.id,
+        .remote_addr = x->request.remote_addr,
+        .correlation_id = *key ? key : x->request.id,
+        .may_be_repeat = *key || x->request.has_id,
+    };
+}
+
 /* The order of judgement (contract, section 1): route, method, token, id and
  * parameters; then what the handler finds. */
 static bool judge(struct service_thread *thread, struct request_context *x)
@@ -100,6 +113,7 @@ static bool judge(struct service_thread *thread, struct request_context *x)
     x->call.list_cache = thread->service->list_cache;
     x->call.id = x->match.id;
     x->call.path = x->match.path;
+    x->call.caller = caller_of(x);
     x->call.deadline = x->started / 1000 + thread->service->conf->fcgi.timeout_ms;
     return true;
 }
@@ -203,7 +217,7 @@ static void note_unsaid(struct request_context *x)
     if (x->reply->response.status < 500 || x->call.error.status)
         return;
     error_unavailable(&x->call.error, "out of memory");
-    x->call.error.outcome_unknown = is_write(x);
+    x->call.error.outcome_unknown = is_write(x) && !x->call.params.dry_run;
 }
 
 static enum log_level level_of(const struct request_context *x)
@@ -241,6 +255,9 @@ static void log_request(const struct request_context *x, struct log_lines *lines
         return;
     size_t changed_len;
     const char *changed = json_text(x->call.changed, &changed_len);
+    const char *why = or_null(x->call.error.reason);
+    char action_id[24];
+    snprintf(action_id, sizeof action_id, "%" PRId64, x->call.action_id.value);
     const struct log_field fields[] = {
         {"correlation_id", LOG_STRING, x->request.id, 0},
         {"method", LOG_STRING, x->request.method, 0},
@@ -253,7 +270,12 @@ static void log_request(const struct request_context *x, struct log_lines *lines
         {"outcome", LOG_STRING, is_write(x) ? metrics_write_name(outcome_of(x)) : NULL, 0},
         {"error", LOG_STRING, x->call.error.code, 0},
         {"changed", LOG_RAW, changed, 0},
-        {"reason", LOG_STRING, or_null(x->call.error.reason), 0},
+        {"action_id", LOG_RAW, x->call.action_id.given ? action_id : NULL, 0},
+        {"repeated", LOG_RAW, x->call.repeated ? "true" : NULL, 0},
+        {"dry_run", LOG_RAW, x->call.params.dry_run ? "true" : NULL, 0},
+        /* Of a write that was done the caller's; else the caller's has a name of its own. */
+        {"reason", LOG_STRING, why ? why : x->call.params.reason, 0},
+        {"given_reason", LOG_STRING, why ? x->call.params.reason : NULL, 0},
         {"claimed_issuer", LOG_STRING, or_null(reply->refusal.issuer), 0},
         {"claimed_subject", LOG_STRING, or_null(reply->refusal.subject), 0},
         {"claimed_kid", LOG_STRING, or_null(reply->refusal.kid), 0},
@@ -272,7 +294,7 @@ static void conclude(struct request_context *x, bool good, struct log_lines *lin
     note_unsaid(x);
     if (x->accepted)
         metrics_token(METRICS_TOKEN_ACCEPTED);
-    if (is_write(x))
+    if (is_write(x) && !x->call.params.dry_run)
         metrics_write(outcome_of(x));
     metrics_request(x->match.pattern, x->request.method, response->status, clock_us() - x->started);
     log_request(x, lines);

@@ -80,14 +80,6 @@ struct job {
     struct opt_int64 finished_at;
 };
 
-/* A migration as an action met it. */
-struct change {
-    int64_t id;
-    char *name; /* owned, as is the byte string `name_len` long */
-    size_t name_len;
-    int64_t previous_status;
-};
-
 struct pg_result;
 
 /* Rows, and the result that their spans point into. */
@@ -103,26 +95,6 @@ struct jobs {
     size_t count;
     bool more;    /* there may be more beyond `last` */
     int64_t last; /* the id after which the next page starts */
-};
-
-struct change_list {
-    struct change *rows;
-    size_t count;
-};
-
-enum action_kind {
-    ACTION_PAUSE,
-    ACTION_RESUME,
-    ACTION_RESTART,
-};
-
-/* What an action did. On failure too it says what had been done by then. */
-struct changes {
-    struct change_list done; /* by id, each once, with the status it had first */
-    struct change_list held; /* what could not be had in time, with the status it has */
-    struct opt_int64 left;   /* the status of a single migration that had no need to be changed */
-    bool job_in_flight;      /* a worker was in a run when last looked */
-    bool unsettled;          /* in time it could not be seen that a worker will not undo a pause */
 };
 
 struct job_counters;
@@ -154,17 +126,5 @@ bool store_job_in_flight(struct store *store, int64_t deadline, bool *in_flight,
 bool store_jobs(struct store *store, int64_t id, const int64_t *last, const int64_t *status,
                 int64_t n, int64_t deadline, struct jobs *jobs, struct error *error);
 void store_jobs_free(struct jobs *jobs);
-
-/* An action (contract, section 3) on one migration, or with `id` NULL on all; a restart is always
- * of one. One that is unknown is a 404, one whose state forbids the action a 409.
- *
- * When a pause returns true, every migration of those meant is paused, and no worker
- * that was in a run by then will set one running again (contract, section 7; the command
- * background-migrate apart). A restart also clears the error code and gives the failed jobs
- * their attempts back, in one transaction. When there is not enough time, `changes` says what
- * was done and what was not. `changes` is the caller's to free in either case. */
-bool store_act(struct store *store, enum action_kind kind, const int64_t *id, int64_t deadline,
-               struct changes *changes, struct error *error);
-void store_changes_free(struct changes *changes);
 
 #endif

@@ -5,16 +5,16 @@ from harness import fastcgi, routes
 from harness.answer import error_body
 from harness.fastcgi import parameters
 
-LIST, JOBS, ACTION = "status", "n, last, status", "none"
+LIST, JOBS, ACTION, RESUME = "status", "n, last, status", "reason, dry_run", "reason, dry_run, action_id"
 TAKES = {
     ("GET", "/background-migrations/"): LIST,
     ("GET", "/bbm/status/"): LIST,
     ("GET", "/background-migrations/7/"): "none",
     ("GET", "/background-migrations/7/jobs/"): JOBS,
     ("POST", "/background-migrations/pause/"): ACTION,
-    ("POST", "/background-migrations/resume/"): ACTION,
+    ("POST", "/background-migrations/resume/"): RESUME,
     ("POST", "/bbm/pause/"): ACTION,
-    ("POST", "/bbm/resume/"): ACTION,
+    ("POST", "/bbm/resume/"): RESUME,
     ("POST", "/restart/7/"): ACTION,
     ("POST", "/background-migrations/7/pause/"): ACTION,
     ("POST", "/background-migrations/7/resume/"): ACTION,
@@ -70,7 +70,7 @@ def test_an_unknown_parameter(ask, method, path, takes):
 @pytest.mark.parametrize("method, path, takes", [case for case in CASES if case[2] != "none"], ids=str)
 def test_a_parameter_given_twice(ask, method, path, takes):
     name = takes.split(", ")[-1]
-    value = {"status": "failed", "dry_run": "true"}[name]
+    value = {"status": "failed", "dry_run": "true", "action_id": "1"}[name]
     answer = ask(method, path, f"{name}={value}&{name}={value}")
     expected = name_error(f"the '{name}' query parameter is given twice; allowed here, once each: {takes}")
     assert (answer.status, answer.json) == (400, expected)
@@ -86,6 +86,26 @@ def test_the_name_may_hold_any_bytes(ask):
     answer = ask("GET", routes.LIST, "%ff%00" + "x" * 1000 + "%0a=1")
     assert answer.status == 400
     assert answer.json["errors"][0]["detail"].startswith("the '\ufffd\x01xxx")
+
+
+@pytest.mark.parametrize("query", ["dry_run=1", "dry_run=", "dry_run=True"])
+def test_a_dry_run_is_true_or_false(ask, query):
+    answer = ask("POST", routes.PAUSE, query)
+    detail = "the 'dry_run' query parameter must be true or false"
+    expected = error_body("INVALID_QUERY_PARAMETER_VALUE", "invalid query parameter value", detail)
+    assert (answer.status, answer.json) == (400, expected)
+
+
+@pytest.mark.parametrize("body", [b'{"Reason": "x"}', b'{"reason": 7}', b"dry_run=true", b"[]", b'{"dry_run": true, "dry_run": false}'])
+def test_a_body_that_is_refused(ask, body):
+    answer = ask("POST", routes.PAUSE, "", body)
+    assert (answer.status, answer.json["errors"][0]["code"]) == (400, "INVALID_BODY")
+
+
+def test_a_parameter_in_query_and_body(ask):
+    answer = ask("POST", routes.PAUSE, "dry_run=true", b'{"dry_run": true}')
+    expected = error_body("INVALID_BODY", "invalid request body", "'dry_run' is given in the query, too")
+    assert (answer.status, answer.json) == (400, expected)
 
 
 def test_the_order_of_judgement(ask, keys):

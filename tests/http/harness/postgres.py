@@ -136,8 +136,8 @@ class Cluster:
         )
         assert done.returncode == 0, f"psql {arguments}: {done.stderr}"
 
-    def create_database(self, name, encoding="UTF8", ages=None, sample=False):
-        """A database as a registry of that age has it, and the service's role in it."""
+    def create_database(self, name, encoding="UTF8", ages=None, sample=False, history=False):
+        """A database as a registry of that age has it, and the service's role in it; history: with its table, too."""
         locale = "C.UTF-8" if encoding == "UTF8" else "C"
         self.execute(
             f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}'"
@@ -149,7 +149,12 @@ class Cluster:
         self.psql(name, *[part for file in files for part in ("-f", file)])
         role = os.path.join(REPOSITORY, "sql", "role.sql")
         self.psql(name, "-v", f"role={SERVICE_ROLE}", "-v", f"password={PASSWORD}", "-f", role)
+        if history:
+            self.add_history(name)
         return Database(self, name)
+
+    def add_history(self, name):
+        self.psql(name, "-v", f"role={SERVICE_ROLE}", "-f", os.path.join(REPOSITORY, "sql", "history.sql"))
 
 
 class Database:
@@ -199,6 +204,17 @@ class Database:
 
     def clear(self):
         self.execute("TRUNCATE batched_background_migrations RESTART IDENTITY CASCADE")
+
+    def history(self):
+        """What is recorded, oldest first: each action, with its changes."""
+        actions = self.rows("SELECT * FROM bbm_fcgi.actions ORDER BY id")
+        for action in actions:
+            changes = "SELECT * FROM bbm_fcgi.changes WHERE action_id = %s ORDER BY migration_id"
+            action["changes"] = self.rows(changes, (action["id"],))
+        return actions
+
+    def clear_history(self):
+        self.execute("DELETE FROM bbm_fcgi.actions")
 
     def migrations(self):
         return self.rows("SELECT * FROM batched_background_migrations ORDER BY id")

@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: MIT
+ * An action, pass by pass. */
+#include "store/actions.h"
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "store/db.h"
+#include "store/history.h"
+#include "store/row.h"
+#include "store/sql.h"
+#include "store/store_private.h"
+#include "store/worker_state.h"
+
+#include <libpq-fe.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* The first columns of a pass, after a change's id and name. */
+enum {
+    COLUMN_STATUS = 2,
+    COLUMN_OUTCOME,
+};
+
+/* Where the others stand; -1 where the statement has none. */
+struct columns {
+    int action_id, at, later, error_code;
+};
+
+/* The outcomes in sql/pause.sql and its like. */
+enum {
+    UNTOUCHED,
+    CHANGED,
+    HELD,
+};
+
+/* A dry run looks this often whether what is held is so for longer than a moment. */
+#define DRY_RUN_PASSES 5
+
+/* An action under way. */
+struct action {
+    const struct action_request *request;
+    struct store *store;
+    struct changes *changes;
+    bool has_history;
+    struct worker_state worker; /* as last read */
+    struct opt_int64 at;        /* the moment of its first change, which all its changes bear */
+    bool was_running;           /* the last pass paused one that was running */
+    size_t changed;             /* by the last pass */
+};
+
+const char *store_action_name(enum action_kind kind)
+{
+    static const char *const names[] = {
+        [ACTION_PAUSE] = "pause", [ACTION_RESUME] = "resume", [ACTION_RESTART] = "restart"};
+    return names[kind];
+}
+
+/* ---- what a pass did ---- */
+
+/* What a state allows, for those that allow less than was asked. */
+static bool refuse_state(int64_t id, int64_t status, struct error *error)
+{
+    const char *allowed = "no action is possible";
+    if (status == MIGRATION_PAUSED)
+        allowed = "it can only be resumed";
+    else if (status == MIGRATION_FAILED)
+        allowed = "it can only be restarted";
+    return error_state_conflict(error, id, store_status_name(status), allowed);
+}
+
+/* A single migration that the pass had nothing to do with: right or wrong? */
+static bool judge_untouched(const struct action *action, int64_t id, int64_t status,
+                            struct error *error)
+{
+    struct changes *changes = action->changes;
+    bool right = status == MIGRATION_ACTIVE || status == MIGRATION_RUNNING ||
+                 (status == MIGRATION_PAUSED && action->request->kind != ACTION_RESTART);
+    /* Or changed by this action, and then finished or failed by a run that had come to that. */
+    if (!right && changes->done.count == 0)
+        return refuse_state(id, status, error);
+    changes->untouched = (struct opt_int64){true, status};
+    return true;
+}
+
+static bool read_untouched(const struct action *action, const PGresult *result,
+                           const struct columns *columns, int row, struct error *error)
+{
+    struct changes *changes = action->changes;
+    int64_t id = integer_at(result, row, 0);
+    if (action->request->id)
+        return judge_untouched(action, id, integer_at(result, row, COLUMN_STATUS), error);
+    if (!action->request->undoes || change_list_has(&changes->done, id))
+        return true;
+    if (!change_list_add(&changes->left, result, row, error))
+        return false;
+    for (size_t i = 0; i < changes->left.count; i++) {
+        if (changes->left.rows[i].id == id)
+            changes->left.rows[i].later = opt_int64_at(result, row, columns->later);
+    }
+    return true;
+}
+
+static bool read_row(struct action *action, const PGresult *result, const struct columns *columns,
+                     int row, struct error *error)
+{
+    struct changes *changes = action->changes;
+    switch (integer_at(result, row, COLUMN_OUTCOME)) {
+    case CHANGED:
+        action->changed++;
+        if (integer_at(result, row, COLUMN_STATUS) == MIGRATION_RUNNING)
+            action->was_running = true;
+        if (!action->at.given)
+            action->at = time_at(result, row, columns->at);
+        if (!changes->action_id.given)
+            changes->action_id = opt_int64_at(result, row, columns->action_id);
+        changes->error_code = opt_int64_at(result, row, columns->error_code);
+        return change_list_add(&changes->done, result, row, error);
+    case HELD:
+        return change_list_add(&changes->held, result, row, error);
+    default:
+        return read_untouched(action, result, columns, row, error);
+    }
+}
+
+static bool read_pass(struct action *action, const PGresult *result, struct error *error)
+{
+    const struct action_request *request = action->request;
+    const struct columns columns = {PQfnumber(result, "action_id"), PQfnumber(result, "at"),
+                                    PQfnumber(result, "later"), PQfnumber(result, "error_code")};
+    action->changed = 0;
+    action->was_running = false;
+    change_list_clear(&action->changes->held);
+    change_list_clear(&action->changes->left);
+    if (request->dry_run)
+        change_list_clear(&action->changes->done);
+    if (request->id && PQntuples(result) == 0)
+        return error_id_not_found(error, *request->id);
+    if (request->undoes && PQntuples(result) == 0)
+        return error_parameter_value(error, "action_id", "the id of a pause in the history");
+    for (int row = 0; row < PQntuples(result); row++) {
+        if (!read_row(action, result, &columns, row, error))
+            return false;
+    }
+    return true;
+}
+
+/* ---- sending a pass ---- */
+
+/* The parameters of a statement, in the order in which it first names them. */
+struct parameters {
+    const char *values[12];
+    int count;
+};
+
+static void add(struct parameters *parameters, const char *value)
+{
+    parameters->values[parameters->count++] = value;
+}
+
+/* The statement, without its record. */
+static const char *plain_statement(const struct action *action)
+{
+    switch (action->request->kind) {
+    case ACTION_PAUSE:
+        return SQL_PAUSE;
+    case ACTION_RESUME:
+        return SQL_RESUME;
+    default:
+        return action->worker.has_error_code ? SQL_RESTART : SQL_RESTART_FIRST;
+    }
+}
+
+static const char *recorded_statement(const struct action *action)
+{
+    switch (action->request->kind) {
+    case ACTION_PAUSE:
+        return SQL_PAUSE_RECORDED;
+    case ACTION_RESUME:
+        return action->request->undoes ? SQL_UNDO : SQL_RESUME_RECORDED;
+    default:
+        return action->worker.has_error_code ? SQL_RESTART_RECORDED : SQL_RESTART_FIRST_RECORDED;
+    }
+}
+
+static PGresult *send_plain(const struct action *action, struct error *error)
+{
+    const struct action_request *request = action->request;
+    struct number id;
+    char at[32];
+    struct parameters p = {.count = 0};
+    if (request->kind == ACTION_PAUSE)
+        add(&p, action->worker.xids);
+    add(&p, request->id ? number(&id, *request->id) : NULL);
+    add(&p, action->at.given && text_rfc3339(action->at.value, at) ? at : NULL);
+    add(&p, request->dry_run ? "true" : "false");
+    return db_run(action->store->db, plain_statement(action), p.values, p.count,
+                  request->dry_run ? DB_RETRY : DB_ONCE, request->deadline, error);
+}
+
+static PGresult *send_recorded(const struct action *action, struct error *error)
+{
+    const struct action_request *request = action->request;
+    const struct changes *changes = action->changes;
+    struct number numbers[3];
+    char at[32];
+    const char *id = request->id ? number(&numbers[0], *request->id) : NULL;
+    const char *action_id =
+        changes->action_id.given ? number(&numbers[1], changes->action_id.value) : NULL;
+    struct parameters p = {.count = 0};
+    if (request->undoes) {
+        add(&p, number(&numbers[2], *request->undoes));
+    } else {
+        add(&p, changes->repeated ? action_id : NULL);
+        if (request->kind == ACTION_PAUSE)
+            add(&p, action->worker.xids);
+        add(&p, id);
+    }
+    add(&p, action->at.given && text_rfc3339(action->at.value, at) ? at : NULL);
+    add(&p, request->dry_run ? "true" : "false");
+    if (!request->undoes)
+        add(&p, store_action_name(request->kind));
+    add(&p, request->actor);
+    add(&p, request->token_id);
+    add(&p, request->remote_addr);
+    add(&p, request->correlation_id);
+    add(&p, request->reason);
+    add(&p, action_id);
+    return db_run(action->store->db, recorded_statement(action), p.values, p.count,
+                  request->dry_run ? DB_RETRY : DB_ONCE, request->deadline, error);
+}
+
+/* An undo reads the history, so that it has no statement without. */
+static PGresult *send_pass(const struct action *action, struct error *error)
+{
+    bool recorded = action->has_history && (!action->request->dry_run || action->request->undoes);
+    return recorded ? send_recorded(action, error) : send_plain(action, error);
+}
+
+static bool check_history(struct action *action, struct error *error)
+{
+    const struct action_request *request = action->request;
+    if (!store_has_history(action->store, request->deadline, &action->has_history, error))
+        return false;
+    return action->has_history || !request->undoes || error_no_history(error);
+}
+
+/* The same once more without a record, where the history has gone since it was seen: the refused
+ * statement has changed nothing. */
+static PGresult *send_again(struct action *action, struct error *error)
+{
+    struct error refused = *error;
+    *error = (struct error){0};
+    if (!check_history(action, error) || action->has_history) {
+        if (!error->status)
+            *error = refused;
+        else
+            error_free(&refused);
+        return NULL;
+    }
+    error_free(&refused);
+    return send_pass(action, error);
+}
+
+/* One statement that changes what can be had now, and reports what cannot. */
+static bool pass(struct action *action, struct error *error)
+{
+    PGresult *result = send_pass(action, error);
+    if (!result && action->has_history && error->status == 500 && !error->outcome_unknown)
+        result = send_again(action, error);
+    bool good = result && read_pass(action, result, error);
+    PQclear(result);
+    /* It has run: without memory to note what it changed, nobody can say. */
+    if (result && !good && error->status == 503 && !action->request->dry_run)
+        error_outcome_unknown(error);
+    return good;
+}
+
+/* ---- waiting ---- */
+
+/* Sleeps a moment, each longer than the last. False when the time is over. */
+static bool wait_a_moment(const struct action *action, int64_t *ms)
+{
+    /* Some is left for the last look and the answer. */
+    int64_t left = action->request->deadline - clock_ms() - 100;
+    if (left <= 0)
+        return false;
+    const struct timespec moment = {0, (long)(*ms < left ? *ms : left) * 1000000};
+    nanosleep(&moment, NULL);
+    *ms = *ms < 50 ? *ms * 2 : *ms;
+    return true;
+}
+
+static bool look(struct action *action, struct error *error)
+{
+    if (!worker_state_read(action->store, action->request->deadline, &action->worker, error))
+        return false;
+    action->changes->job_in_flight = action->worker.in_run;
+    return true;
+}
+
+/* Looks at the worker until it can undo nothing, with at least one look. False on error,
+ * or with `unsettled` set, when the time is over. */
+static bool settle(struct action *action, struct error *error)
+{
+    int64_t ms = 2;
+    do {
+        if (!look(action, error))
+            return false;
+        action->changes->unsettled = action->request->kind == ACTION_PAUSE &&
+                                     !action->was_running && worker_state_may_undo(&action->worker);
+        if (!action->changes->unsettled)
+            return true;
+    } while (wait_a_moment(action, &ms));
+    return error_held(error, "a worker in a run may set a paused migration running");
+}
+
+/* ---- the whole action ---- */
+
+/* Changes what is meant, pass by pass, until a pass leaves nothing out.
+ *
+ * A pause is done when a pass finds nothing left to do, and between it and the pass before, the
+ * worker was seen to be able to undo nothing: no later run can either, as it finds them paused.
+ * The look before the first pass does not count: what that pass finds paused, another caller may
+ * have paused after it. */
+static bool change_all(struct action *action, struct error *error)
+{
+    const struct changes *changes = action->changes;
+    bool pausing = action->request->kind == ACTION_PAUSE;
+    int64_t ms = 2;
+    bool settled = !pausing;
+    for (;;) {
+        if (!pass(action, error))
+            return false;
+        if (changes->held.count > 0 && !wait_a_moment(action, &ms))
+            return error_held(error, "%zu migrations are held by another transaction",
+                              changes->held.count);
+        if (settled && changes->held.count == 0 && (!pausing || action->changed == 0))
+            return true;
+        if (!settle(action, error))
+            return false;
+        settled = true;
+    }
+}
+
+/* Reports what would change. What is held for a moment only, as by another dry run, does not
+ * count as held. */
+static bool change_nothing(struct action *action, struct error *error)
+{
+    int64_t ms = 2;
+    for (int i = 0; i < DRY_RUN_PASSES; i++) {
+        if (!pass(action, error))
+            return false;
+        if (action->changes->held.count == 0 || !wait_a_moment(action, &ms))
+            break;
+    }
+    return true;
+}
+
+/* Looks for an earlier request that this one repeats; what that one did counts as done. */
+static bool find_repeated(struct action *action, struct error *error)
+{
+    if (!action->has_history || !action->request->may_be_repeat)
+        return true;
+    return history_find_repeated(action->store, action->request, action->changes, &action->at,
+                                 error);
+}
+
+static bool act(struct action *action, struct error *error)
+{
+    if (!check_history(action, error))
+        return false;
+    if (action->request->dry_run)
+        return look(action, error) && change_nothing(action, error);
+    if (!find_repeated(action, error) || !look(action, error) || !change_all(action, error))
+        return false;
+    /* The same request may have been under way in another thread or process. */
+    return action->changes->done.count > 0 || find_repeated(action, error);
+}
+
+bool store_act(struct store *store, const struct action_request *request, struct changes *changes,
+               struct error *error)
+{
+    struct action action = {.request = request, .store = store, .changes = changes};
+    *changes = (struct changes){0};
+    bool good = act(&action, error);
+    worker_state_free(&action.worker);
+    return good;
+}

@@ -1,0 +1,26 @@
+-- What the history adds to pause.sql, resume.sql and restart.sql: these CTEs take the place of those
+-- of the same name. The change and its record are then one statement, neither without the other.
+--
+-- :action_id is the action that an earlier pass has begun; NULL: this change begins it.
+-- :repeat_of is that of an earlier request, which this one repeats: what that one changed already,
+-- and what a later action has changed since, is left alone. NULL: it repeats none.
+left_alone AS (
+    SELECT migration_id AS id, action_id > :repeat_of::bigint AS later
+      FROM bbm_fcgi.changes
+     WHERE action_id >= :repeat_of::bigint),
+action AS (
+    INSERT INTO bbm_fcgi.actions (
+        at, action, actor, token_id, remote_addr, correlation_id, reason, migration_id)
+    SELECT COALESCE(:at::pg_catalog.timestamptz, pg_catalog.now()), :action::pg_catalog.text,
+           :actor::pg_catalog.text, :token_id::pg_catalog.text, :remote_addr::pg_catalog.text,
+           :correlation_id::pg_catalog.text, :reason::pg_catalog.text, :id::bigint
+     WHERE :action_id::bigint IS NULL
+       AND EXISTS (SELECT FROM changed)
+    RETURNING id),
+-- A pause may have to pause a migration twice; the record then is the first time's.
+recorded AS (
+    INSERT INTO bbm_fcgi.changes (
+        action_id, migration_id, migration_name, previous_status, status)
+    SELECT COALESCE(:action_id::bigint, (SELECT id FROM action)), id, name, previous_status, status
+      FROM changed
+    ON CONFLICT DO NOTHING)

@@ -1,0 +1,22 @@
+-- The action of the last ten minutes that a request repeats, with what it changed: the same caller
+-- asked for the same under the same correlation id. No row: there is none.
+--   psql -v correlation_id="'x'" -v action="'pause'" -v actor=NULL -v token_id=NULL -v id=NULL \
+--        -v undoes=NULL -f sql/repeated.sql
+SELECT c.migration_id AS id,
+       c.migration_name AS name,
+       c.previous_status,
+       a.id AS action_id,
+       a.at
+  FROM (SELECT id, at
+          FROM bbm_fcgi.actions
+         WHERE correlation_id = :correlation_id::pg_catalog.text
+           AND action = :action::pg_catalog.text
+           AND actor IS NOT DISTINCT FROM :actor::pg_catalog.text
+           AND token_id IS NOT DISTINCT FROM :token_id::pg_catalog.text
+           AND migration_id IS NOT DISTINCT FROM :id::bigint
+           AND undoes IS NOT DISTINCT FROM :undoes::bigint
+           AND at > pg_catalog.now() - '10 minutes'::pg_catalog.interval
+         ORDER BY id DESC
+         LIMIT 1) AS a
+  JOIN bbm_fcgi.changes AS c ON c.action_id = a.id
+ ORDER BY c.migration_id

@@ -1,0 +1,80 @@
+-- One pass of an undo: makes active (1) the migrations that the pause :undoes has paused, if they are
+-- paused (0) by it still, and nobody has acted on them since. No row: there is no such pause.
+--   psql -v undoes=1 -v action_id=NULL -v at=NULL -v dry_run=true -v actor=NULL -v token_id=NULL \
+--        -v remote_addr=NULL -v correlation_id="'x'" -v reason=NULL -f sql/undo.sql
+--
+-- Every action gives the migrations that it changes its own moment as updated_at, so a pause is the
+-- last change of a migration that has the pause's. later: the latest action that has changed it
+-- since. status is NULL where the migration is gone.
+--
+-- outcome: as in pause.sql. The other variables, and the record: as in recorded.sql.
+WITH pause AS (
+    SELECT id, at
+      FROM bbm_fcgi.actions
+     WHERE id = :undoes::bigint
+       AND action = 'pause'),
+target AS (
+    SELECT paused.migration_id AS id,
+           paused.migration_name AS name,
+           pause.at,
+           (SELECT pg_catalog.max(since.action_id)
+              FROM bbm_fcgi.changes AS since
+             WHERE since.migration_id = paused.migration_id
+               AND since.action_id > pause.id) AS later
+      FROM pause
+      JOIN bbm_fcgi.changes AS paused ON paused.action_id = pause.id),
+candidate AS (
+    SELECT target.id,
+           COALESCE(m.name, target.name) AS name,
+           m.status,
+           m.status = 0 AND m.updated_at = target.at AND target.later IS NULL AS wanted,
+           target.later
+      FROM target
+      LEFT JOIN public.batched_background_migrations AS m ON m.id = target.id),
+locked AS (
+    SELECT m.id
+      FROM public.batched_background_migrations AS m
+      JOIN target ON target.id = m.id
+     WHERE m.status = 0
+       AND m.updated_at = target.at
+       AND target.later IS NULL
+     ORDER BY m.id
+       FOR NO KEY UPDATE OF m SKIP LOCKED),
+changed AS (
+    UPDATE public.batched_background_migrations AS m
+       SET status = 1,
+           updated_at = COALESCE(:at::pg_catalog.timestamptz, pg_catalog.now())
+      FROM locked
+     WHERE m.id = locked.id
+       AND NOT :dry_run::boolean
+    RETURNING m.id, m.name, 0 AS previous_status, m.status),
+action AS (
+    INSERT INTO bbm_fcgi.actions (
+        at, action, actor, token_id, remote_addr, correlation_id, reason, undoes)
+    SELECT COALESCE(:at::pg_catalog.timestamptz, pg_catalog.now()), 'resume',
+           :actor::pg_catalog.text, :token_id::pg_catalog.text, :remote_addr::pg_catalog.text,
+           :correlation_id::pg_catalog.text, :reason::pg_catalog.text, :undoes::bigint
+     WHERE :action_id::bigint IS NULL
+       AND EXISTS (SELECT FROM changed)
+    RETURNING id),
+recorded AS (
+    INSERT INTO bbm_fcgi.changes (
+        action_id, migration_id, migration_name, previous_status, status)
+    SELECT COALESCE(:action_id::bigint, (SELECT id FROM action)), id, name, previous_status, status
+      FROM changed
+    ON CONFLICT DO NOTHING)
+SELECT candidate.id,
+       candidate.name,
+       candidate.status AS previous_status,
+       CASE WHEN changed.id IS NOT NULL THEN 1
+            WHEN candidate.wanted AND locked.id IS NULL THEN 2
+            WHEN :dry_run::boolean AND locked.id IS NOT NULL THEN 1
+            ELSE 0
+       END AS outcome,
+       (SELECT id FROM action) AS action_id,
+       COALESCE(:at::pg_catalog.timestamptz, pg_catalog.now()) AS at,
+       candidate.later
+  FROM candidate
+  LEFT JOIN locked ON locked.id = candidate.id
+  LEFT JOIN changed ON changed.id = candidate.id
+ ORDER BY candidate.id
