@@ -66,7 +66,7 @@ static void print_listen(const struct conf *conf)
         printf("  listen    %s\n", listen);
 }
 
-void check_print(const struct conf *conf, struct keys *keys)
+void check_print(const struct conf *conf, struct trust_bundle *bundle)
 {
     const struct conf_database *database = &conf->database;
     printf("%s: the configuration is good\n", conf->file);
@@ -76,5 +76,5 @@ void check_print(const struct conf *conf, struct keys *keys)
            database->sslmode);
     printf("  tokens    issuer %s, service %s\n", conf->token.issuer, conf->token.service);
     printf("  bundle    %s\n", conf->token.rootcertbundle);
-    (void)keys;
+    (void)bundle;
 }

@@ -6,7 +6,7 @@
 #ifndef BBM_CHECK_H
 #define BBM_CHECK_H
 
-#include "auth/keys.h"
+#include "auth/trust_bundle.h"
 #include "base/conf.h"
 
 #include <stdbool.h>
@@ -16,6 +16,6 @@
 bool check_files(const struct conf *conf, char *why, size_t why_size);
 
 /* Prints what is in force to standard output, without secrets. */
-void check_print(const struct conf *conf, struct keys *keys);
+void check_print(const struct conf *conf, struct trust_bundle *bundle);
 
 #endif

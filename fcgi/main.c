@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * bbm-fcgi: options, start and end. */
-#include "auth/keys.h"
+#include "auth/auth.h"
 #include "base/clock.h"
 #include "base/conf.h"
 #include "base/log.h"
@@ -94,13 +94,13 @@ static void look(void *reserve, struct server *server)
 static void tick(void *shared)
 {
     const struct service *service = shared;
-    keys_refresh(service->keys, false);
+    trust_bundle_refresh(service->auth->trust_bundle, false);
 }
 
 static void reload(void *shared)
 {
     const struct service *service = shared;
-    keys_refresh(service->keys, true);
+    trust_bundle_refresh(service->auth->trust_bundle, true);
 }
 
 /* Gives back what a load has left of the heap. */
@@ -196,26 +196,20 @@ static int serve(struct service *service, struct listener *listener)
 }
 
 /* Makes what the threads share, opens the listener and serves. */
-static int start(const struct conf *conf, struct keys *keys, struct token_cache *token_cache)
+static int start(const struct conf *conf, const struct auth *auth)
 {
     char why[512] = "out of memory";
     struct listener listener;
-    struct service service = {conf,
-                              keys,
-                              token_cache,
-                              signature_limit_new((unsigned)conf->fcgi.threads),
-                              job_counters_new(conf->fcgi.recount_ms),
-                              list_cache_new(),
+    struct service service = {conf, auth, job_counters_new(conf->fcgi.recount_ms), list_cache_new(),
                               coalesce_new()};
     int code = EXIT_START;
-    if (service.signature_limit && service.counters && service.list_cache && service.coalesce &&
+    if (service.counters && service.list_cache && service.coalesce &&
         listener_open(&listener, conf, why, sizeof why)) {
         code = serve(&service, &listener);
         listener_close(&listener);
     } else {
         fprintf(stderr, "bbm-fcgi: %s\n", why);
     }
-    signature_limit_free(service.signature_limit);
     job_counters_free(service.counters);
     list_cache_free(service.list_cache);
     coalesce_free(service.coalesce);
@@ -223,14 +217,14 @@ static int start(const struct conf *conf, struct keys *keys, struct token_cache 
 }
 
 /* Tries what the configuration names, and prints what is in force. */
-static int test(const struct conf *conf, struct keys *keys)
+static int test(const struct conf *conf, const struct auth *auth)
 {
     char why[512];
     if (!check_files(conf, why, sizeof why)) {
         fprintf(stderr, "bbm-fcgi: %s\n", why);
         return EXIT_CONFIG;
     }
-    check_print(conf, keys);
+    check_print(conf, auth->trust_bundle);
     return EXIT_SUCCESS;
 }
 
@@ -239,8 +233,7 @@ int main(int argc, char **argv)
     char why[512];
     struct options options = {0};
     struct conf conf;
-    struct keys *keys = NULL;
-    struct token_cache *token_cache = NULL;
+    struct auth auth = {0};
     /* libpq looks names up with no deadline; resolv.conf(5)'s own would be half a minute. */
     setenv("RES_OPTIONS", "timeout:2 attempts:1", 0);
     /* A few heaps for all threads: what one takes another gives back, and of heaps of their own
@@ -257,28 +250,17 @@ int main(int argc, char **argv)
         fprintf(stderr, "bbm-fcgi: %s\n", why);
         goto out;
     }
-    keys = keys_open(conf.token.rootcertbundle, why, sizeof why);
-    if (!keys) {
-        fprintf(stderr, "bbm-fcgi: %s: auth.token.rootcertbundle: %s\n", conf.file, why);
-        goto out;
-    }
-    token_cache = token_cache_new();
-    if (!token_cache) {
-        fputs("bbm-fcgi: out of memory\n", stderr);
-        goto out;
-    }
-    if (!listener_check(&conf, why, sizeof why)) {
+    if (!auth_open(&auth, &conf, why, sizeof why) || !listener_check(&conf, why, sizeof why)) {
         fprintf(stderr, "bbm-fcgi: %s\n", why);
         goto out;
     }
     if (options.test) {
-        code = test(&conf, keys);
+        code = test(&conf, &auth);
     } else {
-        code = start(&conf, keys, token_cache);
+        code = start(&conf, &auth);
     }
 out:
-    token_cache_free(token_cache);
-    keys_close(keys);
+    auth_close(&auth);
     conf_free(&conf);
     return code;
 }

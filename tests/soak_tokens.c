@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * Distinct tokens, as many as asked, half of them good: memory must stay flat.
+ * NUMBER distinct tokens, half of them good: memory must stay flat.
  *   soak_tokens NUMBER
- * Exit code 1 where the process grew by more than a mebibyte between the first tenth and
- * the end; a sanitizer's own memory grows, and valgrind's, so there only the leaks count. */
+ * Exit code 1 where the process grows by more than a mebibyte between the first tenth and the end.
+ * Under a sanitizer or valgrind, whose own memory grows, only leaks count. */
 #include "auth/auth.h"
 #include "mint.h"
 
@@ -35,26 +35,25 @@ static long resident_kib(void)
     return pages * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
-/* A bundle of one key, and the header that names it. */
-static struct keys *open_keys(EVP_PKEY *pkey, char *header, size_t size)
+/* Opens with a bundle of one key, and writes the header that names the key. */
+static void open_auth(EVP_PKEY *pkey, struct conf *conf, struct auth *auth, char *header,
+                      size_t size)
 {
     char path[] = "/tmp/bbm-fcgi-soak.XXXXXX";
-    char why[256];
-    struct key key;
-    const char *reason;
+    char fingerprint[KEY_FINGERPRINT_SIZE];
+    char why[512];
     int fd = mkstemp(path);
     FILE *file = fdopen(fd, "w");
     X509 *certificate = mint_certificate(pkey, "soak", NOW);
     MINT_MUST(file && PEM_write_X509(file, certificate) && fclose(file) == 0);
-    struct keys *keys = keys_open(path, why, sizeof why);
-    MINT_MUST(keys && unlink(path) == 0 && key_from(certificate, &key, &reason));
-    snprintf(header, size, "{\"alg\":\"ES256\",\"kid\":\"%s\"}", key.fingerprint);
-    key_clear(&key);
+    conf->token.rootcertbundle = path;
+    MINT_MUST(auth_open(auth, conf, why, sizeof why) && unlink(path) == 0);
+    MINT_MUST(keyring_key_fingerprint(certificate, fingerprint));
+    snprintf(header, size, "{\"alg\":\"ES256\",\"kid\":\"%s\"}", fingerprint);
     X509_free(certificate);
-    return keys;
 }
 
-/* Asks for one token of its own, twice; every other is spoilt and must be refused. */
+/* Asks twice with a token of its own; every other token is damaged and must be refused. */
 static void ask(const struct auth *auth, EVP_PKEY *pkey, const char *header, long number)
 {
     char claims[256];
@@ -84,9 +83,9 @@ int main(int argc, char **argv)
     char service[] = "s";
     MINT_MUST(number >= 10);
     EVP_PKEY *pkey = EVP_EC_gen("P-256");
-    struct conf conf = {.token.issuer = issuer, .token.service = service};
-    struct auth auth = {&conf, open_keys(pkey, header, sizeof header), token_cache_new(), NULL};
-    MINT_MUST(auth.token_cache);
+    struct conf conf = {.token.issuer = issuer, .token.service = service, .fcgi.threads = 1};
+    struct auth auth;
+    open_auth(pkey, &conf, &auth, header, sizeof header);
     for (long i = 0; i < number; i++) {
         if (i == number / 10)
             start = resident_kib();
@@ -94,8 +93,7 @@ int main(int argc, char **argv)
     }
     long end = resident_kib();
     printf("%ld tokens, resident after a tenth %ld KiB, at the end %ld KiB\n", number, start, end);
-    token_cache_free(auth.token_cache);
-    keys_close(auth.keys);
+    auth_close(&auth);
     EVP_PKEY_free(pkey);
     return measurable() && end - start > KIB_GROWN ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -5,8 +5,8 @@
  * A signature costs the processor up to a millisecond, and anybody may send one. So that a flood
  * of forged tokens does not take all threads, at most half of them verify: the others remain for
  * tokens that are in the token cache. While tokens turn out good, a thread waits for its turn, as
- * when many clients come with new tokens at once. In a flood, which is a row of refused tokens, it
- * does not wait.
+ * when many clients come with new tokens at once. In a flood, which is a row of tokens that do not
+ * verify, it does not wait.
  *
  * Thread-safe.
  */

@@ -1,35 +1,36 @@
 /* SPDX-License-Identifier: MIT
- * x5c, jwk or kid. */
+ * The key that x5c, jwk or kid names. */
 #include "auth/signer.h"
 
+#include "auth/keyring_chain.h"
 #include "auth/token_json.h"
 
 #include <string.h>
 
 /* ---- x5c ---- */
 
-static bool by_chain(const json_t *object, const struct keyring *keyring, int64_t now,
-                     struct signer *signer, struct refusal *refusal)
+static bool find_by_chain(const json_t *object, const struct keyring *keyring, int64_t now,
+                          struct signer *signer, struct refusal *refusal)
 {
-    const char *chain[KEYS_CHAIN_MOST] = {0};
+    const char *texts[KEYRING_MAX_CHAIN] = {0};
     const json_t *list = token_json_member(object, "x5c");
     if (!json_is_array(list))
         return refuse(refusal, "x5c is not a list");
     size_t count = json_array_size(list);
-    for (size_t i = 0; i < count && i < KEYS_CHAIN_MOST; i++) {
-        chain[i] = json_string_value(json_array_get(list, i));
-        if (!chain[i])
+    for (size_t i = 0; i < count && i < KEYRING_MAX_CHAIN; i++) {
+        texts[i] = json_string_value(json_array_get(list, i));
+        if (!texts[i])
             return refuse(refusal, "x5c is not a list of strings");
     }
     signer->key = &signer->leaf;
-    return keyring_chain(keyring, chain, count, now, &signer->leaf, &signer->from, &signer->until,
-                         refusal);
+    return keyring_chain_verify(keyring, texts, count, now, &signer->leaf, &signer->from,
+                                &signer->until, refusal);
 }
 
 /* ---- jwk ---- */
 
 /* The two numbers of a public key (RFC 7518, 6.2.1 and 6.3.1). */
-static bool numbers_of(const json_t *jwk, const char *numbers[2])
+static bool read_numbers(const json_t *jwk, const char *numbers[2])
 {
     const char *type = token_json_string(jwk, "kty");
     bool rsa = type && strcmp(type, "RSA") == 0;
@@ -40,7 +41,8 @@ static bool numbers_of(const json_t *jwk, const char *numbers[2])
     return numbers[0] && numbers[1];
 }
 
-/* A private or secret key given away is nobody's to rely on, even a trusted one. */
+/* Anybody who reads such a token can sign with its key, even where the key is trusted (RFC 7518,
+ * 6.2.2, 6.3.2 and 6.4). */
 static bool is_private(const json_t *jwk)
 {
     static const char *const members[] = {"d", "p", "q", "dp", "dq", "qi", "oth", "k"};
@@ -50,7 +52,7 @@ static bool is_private(const json_t *jwk)
     return found;
 }
 
-/* True where all that the JWK says of its key is so. */
+/* True where the JWK says nothing else of its key than what is so. */
 static bool describes(const json_t *jwk, const char *const numbers[2], const struct key *key)
 {
     const char *curve = token_json_string(jwk, "crv");
@@ -62,17 +64,17 @@ static bool describes(const json_t *jwk, const char *const numbers[2], const str
            (!token_json_member(jwk, "kid") || (kid && strcmp(kid, key->fingerprint) == 0));
 }
 
-static bool by_jwk(const json_t *header, const struct keyring *keyring, int64_t now,
-                   struct signer *signer, struct refusal *refusal)
+static bool find_by_jwk(const json_t *header, const struct keyring *keyring, int64_t now,
+                        struct signer *signer, struct refusal *refusal)
 {
     const char *numbers[2];
     const json_t *jwk = token_json_member(header, "jwk");
-    if (!numbers_of(jwk, numbers))
+    if (!read_numbers(jwk, numbers))
         return refuse(refusal, "jwk is not an RSA or EC key");
     if (is_private(jwk))
         return refuse(refusal, "jwk holds a private key");
     if (token_json_member(jwk, "x5c")) {
-        if (!by_chain(jwk, keyring, now, signer, refusal))
+        if (!find_by_chain(jwk, keyring, now, signer, refusal))
             return false;
     } else {
         signer->key = keyring_find_jwk(keyring, numbers);
@@ -85,12 +87,18 @@ static bool by_jwk(const json_t *header, const struct keyring *keyring, int64_t 
 
 /* ---- kid ---- */
 
-static bool by_kid(const json_t *header, const struct keyring *keyring, struct signer *signer,
-                   struct refusal *refusal)
+static bool find_by_kid(const json_t *header, const struct keyring *keyring, struct signer *signer,
+                        struct refusal *refusal)
 {
     const char *kid = token_json_string(header, "kid");
     signer->key = kid ? keyring_find(keyring, kid) : NULL;
     return signer->key || refuse(refusal, kid ? "key is not trusted" : "no key id");
+}
+
+bool signer_has_chain(const json_t *header)
+{
+    return token_json_member(header, "x5c") ||
+           token_json_member(token_json_member(header, "jwk"), "x5c");
 }
 
 bool signer_find(const json_t *header, const struct keyring *keyring, int64_t now,
@@ -98,14 +106,14 @@ bool signer_find(const json_t *header, const struct keyring *keyring, int64_t no
 {
     *signer = (struct signer){.from = INT64_MIN, .until = INT64_MAX};
     if (token_json_member(header, "x5c"))
-        return by_chain(header, keyring, now, signer, refusal);
+        return find_by_chain(header, keyring, now, signer, refusal);
     if (token_json_member(header, "jwk"))
-        return by_jwk(header, keyring, now, signer, refusal);
-    return by_kid(header, keyring, signer, refusal);
+        return find_by_jwk(header, keyring, now, signer, refusal);
+    return find_by_kid(header, keyring, signer, refusal);
 }
 
 void signer_clear(struct signer *signer)
 {
-    key_clear(&signer->leaf);
+    keyring_key_clear(&signer->leaf);
     signer->key = NULL;
 }

@@ -120,7 +120,7 @@ static bool parse(const char *text, size_t len, struct parts *parts, struct refu
     return true;
 }
 
-/* ---- header and signature ---- */
+/* ---- header ---- */
 
 static bool check_header(const json_t *header, struct refusal *refusal)
 {
@@ -136,18 +136,6 @@ static bool check_header(const json_t *header, struct refusal *refusal)
     return true;
 }
 
-static bool check_signature(const char *text, size_t len, const json_t *header,
-                            const struct keyring *keyring, const struct token_policy *policy,
-                            int64_t now, struct token *token, struct refusal *refusal)
-{
-    if (policy->limit && !signature_limit_begin(policy->limit))
-        return refuse_undecided(refusal, "too many tokens to verify at the same time");
-    bool good = token_signature_check(text, len, header, keyring, now, token, refusal);
-    if (policy->limit)
-        signature_limit_end(policy->limit, good);
-    return good;
-}
-
 bool token_check(const char *text, size_t len, const struct keyring *keyring,
                  const struct token_policy *policy, int64_t now, struct token *token,
                  struct refusal *refusal)
@@ -155,9 +143,10 @@ bool token_check(const char *text, size_t len, const struct keyring *keyring,
     struct parts parts = {0};
     *token = (struct token){0};
     *refusal = (struct refusal){0};
-    bool good = parse(text, len, &parts, refusal) && check_header(parts.header, refusal) &&
-                token_claims_check(parts.claims, policy, now, token, refusal) &&
-                check_signature(text, len, parts.header, keyring, policy, now, token, refusal);
+    bool good =
+        parse(text, len, &parts, refusal) && check_header(parts.header, refusal) &&
+        token_claims_check(parts.claims, policy, now, token, refusal) &&
+        token_signature_check(text, len, parts.header, keyring, policy->limit, now, token, refusal);
     if (good) {
         token->granted = token_claims_access(parts.claims);
         copy_string(parts.claims, "sub", token->subject, sizeof token->subject);

@@ -18,14 +18,15 @@
  * - base64url with padding, or with bits set beyond the last byte: refused (distribution cuts the
  *   padding off)
  * - no more than 10 audiences, 6 certificates in `x5c`
- * - see signer.h and keys.h for `x5c` and `jwk`
+ * - see signer.h and keyring_chain.h for `x5c` and `jwk`
  * In one point the laxer: an entry of `access` of an unknown form grants nothing and the others
  * count; distribution then refuses the whole token.
  */
 #ifndef BBM_TOKEN_H
 #define BBM_TOKEN_H
 
-#include "auth/keys.h"
+#include "auth/access.h"
+#include "auth/keyring.h"
 #include "auth/refusal.h"
 #include "auth/signature_limit.h"
 
@@ -35,12 +36,6 @@
 
 /* Seconds by which a clock may differ from the issuer's. */
 #define TOKEN_LEEWAY 60
-
-enum access {
-    ACCESS_NONE = 0, /* a route that asks for none */
-    ACCESS_READ = 1,
-    ACCESS_WRITE = 2,
-};
 
 /* What a token must match. */
 struct token_policy {

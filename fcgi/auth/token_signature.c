@@ -39,11 +39,6 @@ bool token_signature_algorithm(const json_t *header)
     return algorithm_of(header) != NULL;
 }
 
-static bool fits(const struct algorithm *algorithm, const struct key *key)
-{
-    return key->type == algorithm->type && (!algorithm->bits || key->bits == algorithm->bits);
-}
-
 static bool verifies(const char *text, size_t len, const struct key *key,
                      const struct algorithm *algorithm)
 {
@@ -58,18 +53,52 @@ static bool verifies(const char *text, size_t len, const struct key *key,
     return good;
 }
 
-bool token_signature_check(const char *text, size_t len, const json_t *header,
-                           const struct keyring *keyring, int64_t now, struct token *token,
-                           struct refusal *refusal)
+/* What verifying one token takes. */
+struct task {
+    const char *text; /* a compact JWS */
+    size_t len;
+    const json_t *header;
+    const struct algorithm *algorithm;
+    const struct keyring *keyring;
+    int64_t now;
+};
+
+static bool find_signer(const struct task *task, struct signer *signer, struct refusal *refusal)
 {
-    const struct algorithm *algorithm = algorithm_of(header);
-    struct signer signer;
-    errno = 0;
-    bool good = signer_find(header, keyring, now, &signer, refusal);
-    if (good && !fits(algorithm, signer.key))
-        good = refuse(refusal, "algorithm does not fit the key");
-    if (good && !verifies(text, len, signer.key, algorithm))
+    const struct algorithm *algorithm = task->algorithm;
+    if (!signer_find(task->header, task->keyring, task->now, signer, refusal))
+        return false;
+    bool fits = signer->key->type == algorithm->type &&
+                (!algorithm->bits || signer->key->bits == algorithm->bits);
+    return fits || refuse(refusal, "algorithm does not fit the key");
+}
+
+/* A key of the bundle is found first, at no cost: tokens of a key that is no longer trusted are no
+ * flood. */
+static bool verify_within(struct signature_limit *limit, const struct task *task,
+                          struct signer *signer, struct refusal *refusal)
+{
+    bool has_chain = signer_has_chain(task->header);
+    if (!has_chain && !find_signer(task, signer, refusal))
+        return false;
+    if (limit && !signature_limit_begin(limit))
+        return refuse_undecided(refusal, "too many tokens to verify at the same time");
+    bool good = !has_chain || find_signer(task, signer, refusal);
+    if (good && !verifies(task->text, task->len, signer->key, task->algorithm))
         good = refuse(refusal, "signature does not verify");
+    if (limit)
+        signature_limit_end(limit, good);
+    return good;
+}
+
+bool token_signature_check(const char *text, size_t len, const json_t *header,
+                           const struct keyring *keyring, struct signature_limit *limit,
+                           int64_t now, struct token *token, struct refusal *refusal)
+{
+    const struct task task = {text, len, header, algorithm_of(header), keyring, now};
+    struct signer signer = {0};
+    errno = 0;
+    bool good = verify_within(limit, &task, &signer, refusal);
     /* libcrypto and libjwt call a token bad that they have no memory for. But the malloc() that
      * failed has set errno. */
     if (!good && errno == ENOMEM)

@@ -19,9 +19,10 @@
 bool token_signature_algorithm(const json_t *header);
 
 /* Verifies the compact JWS of `len` bytes, whose header this is, at `now` (seconds since the
- * epoch). Narrows the token's `from` and `until` to the signer's, and names its key. */
+ * epoch), when the limit (NULL: none) allows it. Narrows the token's `from` and `until` to the
+ * signer's, and names its key. */
 bool token_signature_check(const char *text, size_t len, const json_t *header,
-                           const struct keyring *keyring, int64_t now, struct token *token,
-                           struct refusal *refusal);
+                           const struct keyring *keyring, struct signature_limit *limit,
+                           int64_t now, struct token *token, struct refusal *refusal);
 
 #endif

@@ -110,16 +110,6 @@ void request_read(struct request *request, FCGX_ParamArray params)
         id_make(request->id);
 }
 
-const char *request_bearer(const struct request *request, size_t *len)
-{
-    const char *header = request->authorization;
-    if (!header || strncasecmp(header, "bearer ", 7) != 0)
-        return NULL;
-    const char *token = header + 7;
-    *len = strlen(token);
-    return *len > 0 && strcspn(token, " \t\r\n,") == *len ? token : NULL;
-}
-
 /* Past W/, which a weak comparison ignores. */
 static const char *opaque(const char *etag)
 {

@@ -32,10 +32,6 @@ struct request {
 
 void request_read(struct request *request, FCGX_ParamArray params);
 
-/* The bearer token of the Authorization header and its length: the word bearer in any
- * case, one space, one token (contract, section 4). NULL for anything else. */
-const char *request_bearer(const struct request *request, size_t *len);
-
 /* True where If-None-Match names this entity tag, which has its quotes: the client has that body
  * already, and 304 is the answer (RFC 9110, 13.1.2, by its weak comparison). */
 bool request_has_body(const struct request *request, const char *etag);

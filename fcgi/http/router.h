@@ -7,7 +7,7 @@
 #ifndef BBM_ROUTER_H
 #define BBM_ROUTER_H
 
-#include "auth/token.h"
+#include "auth/access.h"
 #include "http/handler.h"
 
 #include <stdbool.h>

@@ -21,7 +21,6 @@
 
 struct service_thread {
     const struct service *service;
-    struct auth auth;
     struct store *store; /* NULL: the reserve */
 };
 
@@ -50,8 +49,6 @@ struct service_thread *service_thread_new(const struct service *service, bool re
     if (!thread)
         return NULL;
     thread->service = service;
-    thread->auth =
-        (struct auth){service->conf, service->keys, service->token_cache, service->signature_limit};
     if (!reserve && !(thread->store = store_new(&service->conf->database, service->counters))) {
         free(thread);
         return NULL;
@@ -86,6 +83,19 @@ static struct call_caller caller_of(const struct request_context *x)
     };
 }
 
+static bool check_token(const struct service_thread *thread, struct request_context *x,
+                        enum access access)
+{
+    const struct auth_request request = {x->request.authorization, x->request.host};
+    struct auth_result result;
+    bool good = auth_check(thread->service->auth, &request, access, &result, &x->call.error);
+    x->token = result.token;
+    x->reply->refusal = result.refusal;
+    if (*result.challenge)
+        response_header(&x->reply->response, "WWW-Authenticate", result.challenge);
+    return good;
+}
+
 /* The order of judgement (contract, section 1): route, method, token, id and
  * parameters; then what the handler finds. */
 static bool judge(struct service_thread *thread, struct request_context *x)
@@ -98,8 +108,7 @@ static bool judge(struct service_thread *thread, struct request_context *x)
     if (x->match.verdict == ROUTER_OPTIONS)
         return true;
     enum access access = x->match.route->access;
-    if (access != ACCESS_NONE && !auth_check(&thread->auth, &x->request, access, &x->token,
-                                             &x->reply->refusal, &x->reply->response, error))
+    if (access != ACCESS_NONE && !check_token(thread, x, access))
         return false;
     x->accepted = access != ACCESS_NONE;
     if (x->match.verdict == ROUTER_ID_INVALID)

@@ -2,16 +2,14 @@
  *
  * service: one request, from its parameters to its answer and its line in the log.
  *
- * What all threads share is in struct service, read-only but for the keys and the verified
- * tokens, which have locks of their own. Each thread has a struct service_thread.
+ * What all threads share is in struct service; its parts have locks of their own. Each thread has a
+ * struct service_thread.
  */
 #ifndef BBM_SERVICE_H
 #define BBM_SERVICE_H
 
 #include "api/list_cache.h"
-#include "auth/keys.h"
-#include "auth/signature_limit.h"
-#include "auth/token_cache.h"
+#include "auth/auth.h"
 #include "base/conf.h"
 #include "http/coalesce.h"
 #include "server/server.h"
@@ -22,9 +20,7 @@
 
 struct service {
     const struct conf *conf;
-    struct keys *keys;
-    struct token_cache *token_cache;
-    struct signature_limit *signature_limit;
+    const struct auth *auth;
     struct job_counters *counters;
     struct list_cache *list_cache;
     struct coalesce *coalesce;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * The Authorization header to a verdict, with the keys in bundle.pem, whose private halves
  * are lost: whatever is believed and does not stand in `good` is a forgery. */
+#include "auth/bearer.h"
 #include "auth/token.h"
 #include "fuzz.h"
-#include "http/request.h"
 
 #include <string.h>
 
@@ -35,7 +35,7 @@ static void setup(void)
     char why[256];
     if (keyring)
         return;
-    keyring = keyring_load(FUZZ_FOLDER "/bundle.pem", why, sizeof why);
+    keyring = keyring_load(FUZZ_FOLDER "/bundle.pem", 1, why, sizeof why);
     FUZZ_MUST(keyring);
     good = read_good();
 }
@@ -48,8 +48,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
     size_t size;
     setup();
     char *header = strndup((const char *)bytes, len);
-    const struct request request = {.authorization = header};
-    const char *text = request_bearer(&request, &size);
+    const char *text = bearer_token(header, &size);
     if (text) {
         bool believed = token_check(text, size, keyring, &policy, FUZZ_NOW, &token, &refusal);
         FUZZ_MUST(believed == is_good(text, size));

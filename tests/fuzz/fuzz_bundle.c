@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * The bundle file to a keyring, or to a reason. */
-#include "auth/keys.h"
+#include "auth/keyring.h"
 #include "fuzz.h"
 
 #include <string.h>
@@ -14,9 +14,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
     int fd = memfd_create("bundle", 0);
     FUZZ_MUST(fd >= 0 && write(fd, bytes, len) == (ssize_t)len);
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    struct keyring *keyring = keyring_load(path, why, sizeof why);
+    struct keyring *keyring = keyring_load(path, 1, why, sizeof why);
     FUZZ_MUST(keyring ? keyring_count(keyring) > 0 : strlen(why) > 0);
-    keyring_drop(keyring);
+    keyring_unref(keyring);
     close(fd);
     return 0;
 }

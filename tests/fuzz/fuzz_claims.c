@@ -20,7 +20,7 @@ static void make_headers(X509 *certificate)
     unsigned char *der = NULL;
     unsigned char base64[3072];
     int len = i2d_X509(certificate, &der);
-    FUZZ_MUST(len > 0 && len < 2048 && key_from(certificate, &key, &why));
+    FUZZ_MUST(len > 0 && len < 2048 && keyring_key_read(certificate, &key, &why));
     EVP_EncodeBlock(base64, der, len);
     snprintf(headers[0], sizeof headers[0], "{\"alg\":\"ES256\",\"kid\":\"%s\"}", key.fingerprint);
     snprintf(headers[1], sizeof headers[1],
@@ -30,7 +30,7 @@ static void make_headers(X509 *certificate)
     snprintf(headers[2], sizeof headers[2], "{\"alg\":\"ES256\",\"x5c\":[\"%s\"]}",
              (const char *)base64);
     OPENSSL_free(der);
-    key_clear(&key);
+    keyring_key_clear(&key);
 }
 
 static void setup(void)
@@ -46,7 +46,7 @@ static void setup(void)
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     FILE *file = fopen(path, "w");
     FUZZ_MUST(file && PEM_write_X509(file, certificate) && fclose(file) == 0);
-    keyring = keyring_load(path, why, sizeof why);
+    keyring = keyring_load(path, 1, why, sizeof why);
     FUZZ_MUST(keyring);
     close(fd);
     make_headers(certificate);

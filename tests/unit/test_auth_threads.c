@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Many threads, few tokens, a bundle that is replaced and a clock that steps: each verdict
- * must be the one that the keys in force give at that time. For ThreadSanitizer too:
- * make race. */
+ * Many threads, few tokens, a bundle that is replaced and a clock that steps: each verdict must be
+ * the one that the keyring in force gives at that time. Also for ThreadSanitizer: make race. */
 #include "unit.h"
 
 #include "auth/auth.h"
@@ -9,6 +8,7 @@
 #include "jose.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 
 #define NOW     2000000000
@@ -27,12 +27,13 @@ static struct {
     EVP_PKEY *pkeys[2];
     X509 *certificates[2];
     char *tokens[2];
-    const char *file;
+    char file[sizeof unit_folder + 64];
     struct conf conf;
     struct auth auth;
-    /* Twice the number of swaps, and one more during a swap; in the low bits what the
-     * bundle holds. */
+    /* The number of swaps from bit 3 on; bit 2 during a swap; below it what the bundle holds. */
     atomic_uint state;
+    atomic_uint compared; /* verdicts, by all workers */
+    atomic_bool wrong;    /* one of them */
     atomic_bool done;
 } shared;
 
@@ -62,31 +63,31 @@ static int setup(void **state)
 {
     static char issuer[] = "i";
     static char service[] = "s";
-    char why[256];
+    char why[512];
     log_setup(LOG_ERROR, LOG_TEXT);
     if (unit_folder_make(state) != 0)
         return -1;
-    shared.file = unit_path("bundle.pem");
+    snprintf(shared.file, sizeof shared.file, "%s", unit_path("bundle.pem"));
     for (unsigned i = 0; i < 2; i++) {
         shared.pkeys[i] = jose_ec("P-256");
         shared.certificates[i] = jose_certificate(shared.pkeys[i]);
         make_token(i);
     }
     write_bundle(3);
+    shared.conf.token.rootcertbundle = shared.file;
+    shared.conf.fcgi.threads = 2 * THREADS; /* all may verify at the same time */
     shared.conf.token.issuer = issuer;
     shared.conf.token.service = service;
     atomic_store(&shared.state, 3);
+    atomic_store(&shared.compared, 0);
+    atomic_store(&shared.wrong, false);
     atomic_store(&shared.done, false);
-    shared.auth.conf = &shared.conf;
-    shared.auth.keys = keys_open(shared.file, why, sizeof why);
-    shared.auth.token_cache = token_cache_new();
-    return shared.auth.keys && shared.auth.token_cache ? 0 : -1;
+    return auth_open(&shared.auth, &shared.conf, why, sizeof why) ? 0 : -1;
 }
 
 static int teardown(void **state)
 {
-    keys_close(shared.auth.keys);
-    token_cache_free(shared.auth.token_cache);
+    auth_close(&shared.auth);
     for (unsigned i = 0; i < 2; i++) {
         free(shared.tokens[i]);
         X509_free(shared.certificates[i]);
@@ -111,7 +112,7 @@ static void replace_bundle(unsigned holds)
     unsigned swap = atomic_load(&shared.state) >> 3;
     atomic_store(&shared.state, (swap + 1) << 3 | 4);
     write_bundle(holds);
-    keys_refresh(shared.auth.keys, true);
+    trust_bundle_refresh(shared.auth.trust_bundle, true);
     atomic_store(&shared.state, (swap + 1) << 3 | holds);
 }
 
@@ -133,7 +134,7 @@ static void test_a_bundle_that_cannot_be_read_changes_nothing(void **state)
     replace_bundle(1);
     log_setup((enum log_level)(LOG_ERROR + 1), LOG_TEXT);
     write_bundle(0);
-    keys_refresh(shared.auth.keys, true);
+    trust_bundle_refresh(shared.auth.trust_bundle, true);
     assert_true(ask(0, NOW));
     assert_false(ask(1, NOW));
 }
@@ -146,8 +147,8 @@ static void test_the_clock_counts_at_once(void **state)
         assert_int_equal(ask(0, NOW + steps[i]), steps[i] >= -160 && steps[i] <= 160);
 }
 
-/* Asks and compares, as long as bundles are replaced, and then until one verdict could be
- * compared. Returns their number; NULL where one was wrong. */
+/* Asks and compares while bundles are replaced, and then until it has compared one verdict. Returns
+ * the number of compared ones; NULL where one was wrong. */
 static void *worker(void *argument)
 {
     static const int64_t steps[] = {0, 0, 0, 161, 0, 0, -161, 100};
@@ -161,8 +162,11 @@ static void *worker(void *argument)
         if (before & 4 || atomic_load(&shared.state) != before)
             continue;
         compared++;
-        if (good != ((before & 1u << i) != 0 && step > -161 && step < 161))
+        atomic_fetch_add(&shared.compared, 1);
+        if (good != ((before & 1u << i) != 0 && step > -161 && step < 161)) {
+            atomic_store(&shared.wrong, true);
             return NULL;
+        }
     }
     return (void *)compared;
 }
@@ -179,7 +183,9 @@ static void test_threads_while_bundles_are_replaced(void **state)
     }
     for (unsigned swap = 0; swap < SWAPS; swap++) {
         replace_bundle(swap % 3 + 1);
-        usleep(5000);
+        unsigned before = atomic_load(&shared.compared);
+        while (atomic_load(&shared.compared) < before + THREADS && !atomic_load(&shared.wrong))
+            sched_yield();
     }
     atomic_store(&shared.done, true);
     for (unsigned i = 0; i < THREADS; i++) {

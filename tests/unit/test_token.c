@@ -33,7 +33,7 @@ static int house_build(void **state)
     EVP_PKEY *const trusted[] = {house.p384, house.rsa, house.p521, house.p256};
     for (size_t i = 0; i < COUNT(trusted); i++)
         path = jose_bundle_add("bundle.pem", trusted[i]);
-    house.keyring = keyring_load(path, why, sizeof why);
+    house.keyring = keyring_load(path, 1, why, sizeof why);
     return house.keyring ? 0 : -1;
 }
 
@@ -42,7 +42,7 @@ static int house_remove(void **state)
     EVP_PKEY *const keys[] = {house.rsa, house.p256, house.p384, house.p521, house.other};
     for (size_t i = 0; i < COUNT(keys); i++)
         EVP_PKEY_free(keys[i]);
-    keyring_drop(house.keyring);
+    keyring_unref(house.keyring);
     return unit_folder_remove(state);
 }
 
@@ -249,10 +249,10 @@ static void test_other_curves(void **state)
         struct refusal refusal;
         EVP_PKEY *key = jose_ec(curves[i]);
         char *text = token_of(key, names[i]);
-        struct keyring *keyring = keyring_load(jose_bundle_add(curves[i], key), why, sizeof why);
+        struct keyring *keyring = keyring_load(jose_bundle_add(curves[i], key), 1, why, sizeof why);
         bool taken =
             keyring && token_check(text, strlen(text), keyring, &policy, NOW, &token, &refusal);
-        keyring_drop(keyring);
+        keyring_unref(keyring);
         EVP_PKEY_free(key);
         free(text);
         if (taken)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * One public key. */
-#include "auth/key.h"
+ * One public key of a certificate. */
+#include "auth/keyring_key.h"
 
 #include "base/base64.h"
 
@@ -15,7 +15,7 @@
 #include <string.h>
 #include <time.h>
 
-#define RSA_BITS_LEAST 2048
+#define MIN_RSA_BITS 2048
 
 /* The curves that a JWS algorithm exists for; others may have as many bits. */
 static const struct curve {
@@ -28,7 +28,7 @@ static const struct curve {
     {"secp521r1", "P-521", 521},
 };
 
-bool key_fingerprint(const unsigned char *der, size_t len, char out[KEY_FINGERPRINT_SIZE])
+static bool fingerprint_of_der(const unsigned char *der, size_t len, char out[KEY_FINGERPRINT_SIZE])
 {
     static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
     unsigned char digest[SHA256_DIGEST_LENGTH];
@@ -51,14 +51,23 @@ bool key_fingerprint(const unsigned char *der, size_t len, char out[KEY_FINGERPR
     return true;
 }
 
-bool key_fingerprint_of(X509 *certificate, char out[KEY_FINGERPRINT_SIZE])
+bool keyring_key_fingerprint(X509 *certificate, char out[KEY_FINGERPRINT_SIZE])
 {
     EVP_PKEY *pkey = X509_get0_pubkey(certificate);
     unsigned char *der = NULL;
     int len = pkey ? i2d_PUBKEY(pkey, &der) : -1;
-    bool made = len > 0 && key_fingerprint(der, (size_t)len, out);
+    bool good = len > 0 && fingerprint_of_der(der, (size_t)len, out);
     OPENSSL_free(der);
-    return made;
+    return good;
+}
+
+bool keyring_key_time(const ASN1_TIME *time, int64_t *seconds)
+{
+    struct tm tm;
+    if (!ASN1_TIME_to_tm(time, &tm))
+        return false;
+    *seconds = (int64_t)timegm(&tm);
+    return true;
 }
 
 static char *pem_of(EVP_PKEY *pkey)
@@ -75,7 +84,8 @@ static char *pem_of(EVP_PKEY *pkey)
     return pem;
 }
 
-/* One of the key's numbers in base64url, of `size` bytes; 0: of as few as it takes. */
+/* One of the key's numbers in base64url, padded to `size` bytes; 0: not padded. The caller frees
+ * it; NULL on failure. */
 static char *number_of(EVP_PKEY *pkey, const char *name, int size)
 {
     BIGNUM *number = NULL;
@@ -96,12 +106,12 @@ static char *number_of(EVP_PKEY *pkey, const char *name, int size)
     return text;
 }
 
-static bool from_rsa(EVP_PKEY *pkey, struct key *key, const char **why)
+static bool read_rsa(EVP_PKEY *pkey, struct key *key, const char **why)
 {
     key->type = KEY_RSA;
     key->bits = EVP_PKEY_get_bits(pkey);
     *why = "its RSA key is shorter than 2048 bits";
-    if (key->bits < RSA_BITS_LEAST)
+    if (key->bits < MIN_RSA_BITS)
         return false;
     *why = "its RSA key cannot be read";
     key->jwk[0] = number_of(pkey, OSSL_PKEY_PARAM_RSA_N, 0);
@@ -109,7 +119,7 @@ static bool from_rsa(EVP_PKEY *pkey, struct key *key, const char **why)
     return key->jwk[0] && key->jwk[1];
 }
 
-static bool from_ec(EVP_PKEY *pkey, struct key *key, const char **why)
+static bool read_ec(EVP_PKEY *pkey, struct key *key, const char **why)
 {
     char group[32] = "";
     key->type = KEY_EC;
@@ -130,48 +140,39 @@ static bool from_ec(EVP_PKEY *pkey, struct key *key, const char **why)
     return key->jwk[0] && key->jwk[1];
 }
 
-static bool from_any(EVP_PKEY *pkey, struct key *key, const char **why)
+static bool read_numbers(EVP_PKEY *pkey, struct key *key, const char **why)
 {
     switch (EVP_PKEY_get_base_id(pkey)) {
     case EVP_PKEY_RSA:
-        return from_rsa(pkey, key, why);
+        return read_rsa(pkey, key, why);
     case EVP_PKEY_EC:
-        return from_ec(pkey, key, why);
+        return read_ec(pkey, key, why);
     default:
         *why = "its key is neither RSA nor EC";
         return false;
     }
 }
 
-bool key_time(const ASN1_TIME *time, int64_t *seconds)
-{
-    struct tm tm;
-    if (!ASN1_TIME_to_tm(time, &tm))
-        return false;
-    *seconds = (int64_t)timegm(&tm);
-    return true;
-}
-
-bool key_from(X509 *certificate, struct key *key, const char **why)
+bool keyring_key_read(X509 *certificate, struct key *key, const char **why)
 {
     EVP_PKEY *pkey = X509_get0_pubkey(certificate);
     *key = (struct key){0};
     *why = "its public key cannot be read";
-    if (!key_time(X509_get0_notAfter(certificate), &key->not_after)) {
-        *why = "its notAfter cannot be read";
-        return false;
-    }
-    if (pkey && from_any(pkey, key, why)) {
-        *why = "out of memory";
-        key->pem = pem_of(pkey);
-        if (key->pem && key_fingerprint_of(certificate, key->fingerprint))
-            return true;
-    }
-    key_clear(key);
+    if (!pkey || !read_numbers(pkey, key, why))
+        goto failed;
+    *why = "its notAfter cannot be read";
+    if (!keyring_key_time(X509_get0_notAfter(certificate), &key->not_after))
+        goto failed;
+    *why = "out of memory";
+    key->pem = pem_of(pkey);
+    if (key->pem && keyring_key_fingerprint(certificate, key->fingerprint))
+        return true;
+failed:
+    keyring_key_clear(key);
     return false;
 }
 
-void key_clear(struct key *key)
+void keyring_key_clear(struct key *key)
 {
     free(key->jwk[0]);
     free(key->jwk[1]);
