@@ -1,26 +1,4 @@
-# bbm-fcgi. GNU make.
-#
-#   make          build/bbm-fcgi
-#   make run      installs what is missing, starts a demo on loopback
-#   make test     installs what is missing, runs all tests; ARGS='-k pause': those
-#   make test-debian  make test from a clean clone in a bare Debian of each supported release;
-#                 SUITES=sid: another one, KEEP=1: keeps it, ARGS as above; see tests/debian
-#   make test SANITIZE=address,undefined
-#   make bench    installs what is missing, compares: build/bench.md; BENCH='--rounds 2'
-#   make test-slow, soak (SOAK_SECONDS=1800), coverage: what takes longer
-#   make memcheck  all tests under valgrind; MEMCHECK='test_jobs unit': those
-#   make fuzz     fuzzes each target for FUZZ_SECONDS (60), with clang
-#   make test-threads  all tests under ThreadSanitizer; race: only those of what threads share
-#   make soak-tokens  SOAK_TOKENS (a million) distinct tokens; memory must stay flat
-#   make cost     what each kind of token costs, counted by callgrind
-#   make lint     clang-format and clang-tidy
-#   make format   lays the sources out as .clang-format says
-#   make install  [PREFIX=/usr/local] [DESTDIR=] [SYSTEMD=1: also units, sysusers and tmpfiles];
-#                 starts nothing, writes nothing to /etc
-#   make uninstall
-#   make deb      build/deb/bbm-fcgi_*.deb for the Debian release that this is
-#   make test-deb  builds, lints, installs, upgrades, removes and purges it in a bare Debian of each
-#                 supported release; SUITES as above
+# bbm-fcgi. GNU make. `make help` prints what stands behind ## below.
 
 VERSION := 0.1.0
 SOAK_SECONDS ?= 1800
@@ -89,11 +67,21 @@ COMPLETE := deploy/chatops/bbm.bash-completion
 SCRIPTS  := $(wildcard sql/role.sql sql/history.sql)
 DEPLOYED := $(filter-out deploy/demo/% deploy/man/% deploy/debian/% $(COMMANDS) $(COMPLETE),$(wildcard deploy/*/*))
 
-.PHONY: all deps deps-test deps-bench deps-debian deps-deb unit units fuzzers fuzz race run test test-debian test-slow \
+.PHONY: all help check deps deps-test deps-bench deps-debian deps-deb unit units fuzzers fuzz race run test test-debian test-slow \
         test-threads soak soak-tokens cost memcheck coverage bench lint format clean install uninstall deb test-deb version
 .DELETE_ON_ERROR:
+.DEFAULT_GOAL := all
 
-all: $(BUILD)/bbm-fcgi
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+check: all $(FUZZERS) ## what needs nothing installed but what building needs: arrows, hardening, fuzz corpora
+	tests/check-hardening $(BUILD)/bbm-fcgi
+	for fuzzer in $(notdir $(FUZZERS)); do \
+	    find tests/fuzz/corpus/$$fuzzer -type f -exec $(BUILD)/tests/fuzz/$$fuzzer {} + || exit 1; \
+	done
+
+all: $(BUILD)/bbm-fcgi ## build/bbm-fcgi
 
 $(BUILD)/bbm-fcgi: $(OBJECTS)
 	$(LINK) -o $@ $^ $(PKG_LIBS)
@@ -174,28 +162,28 @@ unit: $(UNITS) $(FUZZERS) $(BUILD)/tests/soak_tokens $(BUILD)/tests/failing/bbm-
 
 fuzzers: $(FUZZERS:%=%-fuzzer)
 
-fuzz:
+fuzz: ## fuzzes each target for FUZZ_SECONDS (60), with clang
 	$(MAKE) fuzzers CC=clang SANITIZE=fuzzer-no-link,address,undefined BUILD=build/fuzz
 	tests/fuzz/run -s $(FUZZ_SECONDS)
 
-race:
+race: ## only the tests of what threads share, under ThreadSanitizer
 	$(MAKE) all unit SANITIZE=thread BUILD=build/thread
 	BBM_BUILD="$(abspath build/thread)" tests/threads -k "swap or token_reasons or corpus or soak_of_tokens"
 
-test-threads: deps-test
+test-threads: deps-test ## all tests under ThreadSanitizer
 	$(MAKE) all unit SANITIZE=thread BUILD=build/thread
 	BBM_BUILD="$(abspath build/thread)" tests/threads
 
-soak-tokens: $(BUILD)/tests/soak_tokens
+soak-tokens: $(BUILD)/tests/soak_tokens ## a million distinct tokens; memory must stay flat; SOAK_TOKENS
 	$(BUILD)/tests/soak_tokens $(SOAK_TOKENS)
 
-cost: all
+cost: all ## what each kind of token costs, counted by callgrind
 	BBM_BUILD="$(abspath $(BUILD))" tests/token_cost
 
-deps:
+deps: ## installs what building and the demo need
 	deploy/demo/packages
 
-deps-test:
+deps-test: ## installs what the tests and the lint need
 	deploy/demo/packages --test
 
 deps-bench:
@@ -207,53 +195,57 @@ deps-debian:
 deps-deb:
 	deploy/demo/packages --deb
 
-run: deps
+run: deps ## a demo on loopback until Ctrl-C; installs what is missing
 	$(MAKE) all
 	BBM_BUILD="$(abspath $(BUILD))" exec deploy/demo/run
 
-test: deps-test
+test: deps-test ## all tests; installs what is missing; ARGS='-k pause': some of them; SANITIZE=address,undefined
 	$(MAKE) all unit
 	BBM_BUILD="$(abspath $(BUILD))" tests/run $(ARGS)
 
-test-debian: deps-debian
+test-debian: deps-debian ## make test from a clean clone in a bare Debian 12 and 13; SUITES=sid, KEEP=1, ARGS; see tests/debian
 	SUITES="$(SUITES)" KEEP="$(KEEP)" tests/debian $(ARGS)
 
 # With the tests that have to wait, and a minute of random input.
-test-slow: deps-test
+test-slow: deps-test ## all tests, with those that wait for long
 	$(MAKE) all unit
 	BBM_TEST_SLOW=1 BBM_HOSTILE_SECONDS=60 BBM_BUILD="$(abspath $(BUILD))" tests/run
 
-soak: deps-test
+soak: deps-test ## a long load; memory must stay flat; SOAK_SECONDS=1800
 	$(MAKE) all
 	BBM_BUILD="$(abspath $(BUILD))" /usr/bin/python3 tests/soak/soak.py $(SOAK_SECONDS)
 
 # Not hardened: valgrind takes the fortified memmove for a memcpy.
-memcheck: deps-test
+memcheck: deps-test ## all tests under valgrind; MEMCHECK='test_jobs unit': some of them
 	$(MAKE) all unit BUILD=build/memcheck HARDEN= HARDLD= CPPFLAGS=-DBBM_NO_SANDBOX
 	BBM_BUILD="$(abspath build/memcheck)" tests/memcheck $(MEMCHECK)
 
-coverage: deps-test
+coverage: deps-test ## all tests, and the lines that they reach
 	$(MAKE) all unit BUILD=build/coverage CFLAGS='-O1 -g --coverage -fprofile-update=atomic' \
 	    CPPFLAGS=-DBBM_NO_SANDBOX
 	BBM_BUILD="$(abspath build/coverage)" tests/coverage
 
-bench: deps-bench
+bench: deps-bench ## compares with what else could answer: build/bench.md; installs what is missing; BENCH='--rounds 2'
 	$(MAKE) all $(BENCH_PROGRAMS)
 	BBM_BUILD="$(abspath $(BUILD))" tests/bench/run $(BENCH)
 
-lint:
+lint: ## clang-format, clang-tidy, shellcheck, the arrows between rooms
 	clang-format --dry-run --Werror $(SOURCES) $(wildcard fcgi/*/*.h) tests/*.[ch] tests/*/*.[ch]
-	shellcheck deploy/chatops/bbm deploy/chatops/mint-token deploy/chatops/bbm.bash-completion
+	shellcheck -x -P deploy/spawn-fcgi $(SHELL_FILES)
 	clang-tidy --quiet $(SOURCES) tests/bench/*.c -- $(CSTD) -Ifcgi -DBBM_VERSION='"$(VERSION)"' $(PKG_CFLAGS)
 
-format:
+SHELL_FILES := $(COMMANDS) $(COMPLETE) $(wildcard deploy/spawn-fcgi/bbm-fcgi-spawn deploy/spawn-fcgi/*.init \
+    deploy/demo/packages deploy/demo/run deploy/debian/build tests/run tests/debian tests/deb tests/includes \
+    tests/coverage tests/threads tests/check-hardening tests/fuzz/run tests/bench/run)
+
+format: ## lays the sources out as .clang-format says
 	clang-format -i $(SOURCES) $(wildcard fcgi/*/*.h) tests/*.[ch] tests/*/*.[ch]
 
 # $(call place,FILE,TARGET): a copy that names the program by its place; runnable as FILE is.
 place = install -D -m $$([ -x $(1) ] && echo 755 || echo 644) $(1) $(DESTDIR)$(2) && \
         sed -i 's|/usr/local/sbin/|$(SBIN)/|g' $(DESTDIR)$(2)
 
-install: all
+install: all ## [PREFIX=/usr/local] [DESTDIR=] [SYSTEMD=1: units, sysusers, tmpfiles]; starts nothing, writes nothing to /etc
 	install -D -m 755 $(BUILD)/bbm-fcgi $(DESTDIR)$(SBIN)/bbm-fcgi
 	install -D -m 644 conf/config.yml $(DESTDIR)$(SHARE)/config.yml
 	install -D -m 644 -t $(DESTDIR)$(SHARE) $(SCRIPTS)
@@ -282,7 +274,7 @@ FOLDERS   = $(UNITDIR) $(PREFIX)/lib/systemd $(PREFIX)/lib/sysusers.d $(PREFIX)/
     $(PREFIX)/share/bash-completion/completions $(PREFIX)/share/bash-completion $(MAN)/man1 $(MAN)/man8 \
     $(if $(DESTDIR),$(PREFIX)/share/doc $(MAN) $(PREFIX)/share $(PREFIX)/lib $(BIN) $(SBIN))
 
-uninstall:
+uninstall: ## removes what install has installed
 	rm -f $(INSTALLED:%=$(DESTDIR)%)
 	rm -rf $(DESTDIR)$(SHARE) $(DESTDIR)$(EXAMPLES) $(DESTDIR)$(DOC)
 	for folder in $(FOLDERS:%=$(DESTDIR)%); do \
@@ -292,17 +284,17 @@ ifneq ($(DESTDIR),)
 	cd $(DESTDIR) && { [ ! -d .$(PREFIX) ] || rmdir -p --ignore-fail-on-non-empty $(PREFIX:/%=%); }
 endif
 
-deb: deps-deb
+deb: deps-deb ## build/deb/bbm-fcgi_*.deb for this Debian release
 	deploy/debian/build
 
-test-deb: deps-debian
+test-deb: deps-debian ## builds, lints, installs, upgrades and purges the package in a bare Debian 12 and 13; SUITES
 	SUITES="$(SUITES)" tests/deb
 
 # The one place that says it; a release's git tag is v and this.
 version:
 	@echo $(VERSION)
 
-clean:
+clean: ## removes build/
 	rm -rf build
 
 -include $(OBJECTS:.o=.d) $(UNITS:=.d) $(FUZZERS:=.d)

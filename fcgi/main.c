@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * bbm-fcgi: options, start and end. */
+#include "api/routes.h"
 #include "auth/auth.h"
 #include "base/clock.h"
 #include "base/conf.h"
@@ -200,8 +201,9 @@ static int start(const struct conf *conf, const struct auth *auth)
 {
     char why[512] = "out of memory";
     struct listener listener;
-    struct service service = {conf, auth, job_counters_new(conf->fcgi.recount_ms), list_cache_new(),
-                              coalesce_new()};
+    struct service service = {
+        conf,           auth,       job_counters_new(conf->fcgi.recount_ms), list_cache_new(),
+        coalesce_new(), &api_routes};
     int code = EXIT_START;
     if (service.counters && service.list_cache && service.coalesce &&
         listener_open(&listener, conf, why, sizeof why)) {

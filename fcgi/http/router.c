@@ -1,57 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * The API: one table, and how a path finds its row. */
+ * How a path finds its route. */
 #include "http/router.h"
-
-#include "api/actions.h"
-#include "api/health.h"
-#include "api/jobs.h"
-#include "api/list.h"
-#include "api/page.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* What the routes take besides the path. */
-#define LIST_PARAMS   PARAM(PARAM_STATES)
-#define JOBS_PARAMS   (PARAM(PARAM_N) | PARAM(PARAM_LAST_JOB) | PARAM(PARAM_JOB_STATUS))
-#define ACTION_PARAMS (PARAM(PARAM_REASON) | PARAM(PARAM_DRY_RUN))
-#define RESUME_PARAMS (ACTION_PARAMS | PARAM(PARAM_ACTION_ID)) /* of all: an undo */
-
-static const struct route table[] = {
-    {"GET", "background-migrations", ACCESS_READ, list_all, LIST_PARAMS, true},
-    {"GET", "background-migrations/{id}", ACCESS_READ, list_one, 0, false},
-    {"POST", "background-migrations/pause", ACCESS_WRITE, actions_pause, ACTION_PARAMS, false},
-    {"POST", "background-migrations/resume", ACCESS_WRITE, actions_resume, RESUME_PARAMS, false},
-    {"GET", "bbm/status", ACCESS_READ, list_all, LIST_PARAMS, true},
-    {"POST", "bbm/pause", ACCESS_WRITE, actions_pause, ACTION_PARAMS, false},
-    {"POST", "bbm/resume", ACCESS_WRITE, actions_resume, RESUME_PARAMS, false},
-    {"POST", "restart/{id}", ACCESS_WRITE, actions_restart, ACTION_PARAMS, false},
-    {"POST", "background-migrations/{id}/pause", ACCESS_WRITE, actions_pause, ACTION_PARAMS, false},
-    {"POST", "background-migrations/{id}/resume", ACCESS_WRITE, actions_resume, ACTION_PARAMS,
-     false},
-    {"POST", "background-migrations/{id}/restart", ACCESS_WRITE, actions_restart, ACTION_PARAMS,
-     false},
-    {"GET", "background-migrations/{id}/jobs", ACCESS_READ, jobs_page, JOBS_PARAMS, false},
-    {"GET", "bbm", ACCESS_NONE, page_get, 0, false},
-    {"GET", "bbm/page.css", ACCESS_NONE, page_get, 0, false},
-    {"GET", "bbm/page.js", ACCESS_NONE, page_get, 0, false},
-    {"GET", "bbm/client.js", ACCESS_NONE, page_get, 0, false},
-    {"GET", "bbm/text.js", ACCESS_NONE, page_get, 0, false},
-    {"GET", "bbm/list.js", ACCESS_NONE, page_get, 0, false},
-    {"GET", "bbm/one.js", ACCESS_NONE, page_get, 0, false},
-    {"GET", "bbm/panels.js", ACCESS_NONE, page_get, 0, false},
-    {"GET", "bbm/act.js", ACCESS_NONE, page_get, 0, false},
-    {"GET", "bbm/openapi.json", ACCESS_NONE, page_get, 0, false},
-};
-
-/* For monitoring; outside the bases, and under no prefix. */
-static const struct route operational[] = {
-    {"GET", "/-/liveness", ACCESS_NONE, health_liveness, 0, false},
-    {"GET", "/-/readiness", ACCESS_NONE, health_readiness, 0, false},
-    {"GET", "/-/metrics", ACCESS_NONE, health_metrics, 0, false},
-};
 
 /* The mission's base, and the one the registry serves. */
 static const char *const bases[] = {"/v1/gitlab/", "/gitlab/v1/"};
@@ -157,19 +111,19 @@ static void read_id(struct router_match *match, const char *id)
         match->verdict = ROUTER_ID_INVALID;
 }
 
-void router_match(const char *prefix, const char *method, const char *script_name,
-                  const char *path_info, struct router_match *match)
+void router_match(const struct routes *routes, const char *prefix, const char *method,
+                  const char *script_name, const char *path_info, struct router_match *match)
 {
     *match = (struct router_match){.verdict = ROUTER_NONE};
     if (!whole_path(prefix, script_name, path_info, match->path))
         return;
     const char *rest = under_base(prefix, match->path);
-    const struct route *rows = table;
-    size_t count = COUNT(table);
+    const struct route *rows = routes->api;
+    size_t count = routes->api_count;
     if (!rest) {
         rest = match->path;
-        rows = operational;
-        count = COUNT(operational);
+        rows = routes->operational;
+        count = routes->operational_count;
     }
     size_t len = strlen(rest);
     if (len > 0 && rest[len - 1] == '/')

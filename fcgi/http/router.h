@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * routes: the API as one table, and which row a request means (contract, section 1).
+ * router: which route a request means (contract, section 1). The routes themselves stand in
+ * api/routes.c.
  *
  * Pure and thread-safe.
  */
@@ -11,6 +12,7 @@
 #include "http/handler.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define ROUTER_PATH_SIZE 512
@@ -23,6 +25,13 @@ struct route {
     unsigned params; /* that it takes: PARAM(…) of each */
     bool coalesced;  /* without parameters, one answer of the handler serves all that wait for it
                         (coalesce.h) */
+};
+
+struct routes {
+    const struct route *api; /* under the bases; rows of one path stand together */
+    size_t api_count;
+    const struct route *operational; /* from the root, for monitoring */
+    size_t operational_count;
 };
 
 enum router_verdict {
@@ -44,7 +53,7 @@ struct router_match {
 
 /* `prefix` is http.prefix ("" or "/…"); the paths are SCRIPT_NAME and PATH_INFO in any
  * of the forms that web servers use. HEAD matches as GET. */
-void router_match(const char *prefix, const char *method, const char *script_name,
-                  const char *path_info, struct router_match *match);
+void router_match(const struct routes *routes, const char *prefix, const char *method,
+                  const char *script_name, const char *path_info, struct router_match *match);
 
 #endif

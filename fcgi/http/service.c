@@ -427,8 +427,8 @@ enum server_outcome service_answer(struct service_thread *thread, struct server_
     struct request_context *x = (struct request_context *)fcgi->own;
     *x = (struct request_context){.fcgi = fcgi, .reply = &reply, .started = clock_us()};
     request_read(&x->request, fcgi->fcgx.envp);
-    router_match(thread->service->conf->http_prefix, x->request.method, x->request.script_name,
-                 x->request.path_info, &x->match);
+    router_match(thread->service->routes, thread->service->conf->http_prefix, x->request.method,
+                 x->request.script_name, x->request.path_info, &x->match);
     bool good = judge(thread, x);
     if (good && x->match.verdict == ROUTER_FOUND) {
         if (is_write(x) && !read_body(x)) {

@@ -12,6 +12,7 @@
 #include "auth/auth.h"
 #include "base/conf.h"
 #include "http/coalesce.h"
+#include "http/router.h"
 #include "server/server.h"
 #include "store/job_counters.h"
 
@@ -24,6 +25,7 @@ struct service {
     struct job_counters *counters;
     struct list_cache *list_cache;
     struct coalesce *coalesce;
+    const struct routes *routes;
 };
 
 struct service_thread;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * The request's parameters to a route: NAME=value, a zero byte after each. */
+#include "api/routes.h"
 #include "fuzz.h"
 #include "http/request.h"
 #include "http/router.h"
@@ -35,7 +36,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
     request_read(&request, params);
     FUZZ_MUST(strlen(request.id) > 0 && strlen(request.id) < sizeof request.id);
     for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
-        router_match(prefixes[i], request.method, request.script_name, request.path_info, &match);
+        router_match(&api_routes, prefixes[i], request.method, request.script_name,
+                     request.path_info, &match);
         check_match(&match);
     }
     free(text);

@@ -25,7 +25,7 @@ def site(house):
 
 def table():
     """(method, path) of each row of the router's tables."""
-    with open(os.path.join(REPOSITORY, "fcgi", "http", "router.c"), encoding="utf-8") as file:
+    with open(os.path.join(REPOSITORY, "fcgi", "api", "routes.c"), encoding="utf-8") as file:
         rows = re.findall(r'^    \{"([A-Z]+)", "([^"]+)",', file.read(), re.M)
     return {(method.lower(), pattern.strip("/")) for method, pattern in rows}
 

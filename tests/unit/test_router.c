@@ -6,6 +6,7 @@
 #include "api/jobs.h"
 #include "api/list.h"
 #include "api/page.h"
+#include "api/routes.h"
 #include "http/router.h"
 
 #include <stdbool.h>
@@ -67,7 +68,7 @@ static struct router_match match(const char *prefix, const char *method, const c
 {
     struct router_match found;
     memset(&found, 0xA5, sizeof found);
-    router_match(prefix, method, script, info, &found);
+    router_match(&api_routes, prefix, method, script, info, &found);
     return found;
 }
 

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT
+ * The API as one table. A new route is a row here, and its handler. */
+#include "api/routes.h"
+
+#include "api/actions.h"
+#include "api/health.h"
+#include "api/jobs.h"
+#include "api/list.h"
+#include "api/page.h"
+
+/* What the routes take besides the path. */
+#define LIST_PARAMS   PARAM(PARAM_STATES)
+#define JOBS_PARAMS   (PARAM(PARAM_N) | PARAM(PARAM_LAST_JOB) | PARAM(PARAM_JOB_STATUS))
+#define ACTION_PARAMS (PARAM(PARAM_REASON) | PARAM(PARAM_DRY_RUN))
+#define RESUME_PARAMS (ACTION_PARAMS | PARAM(PARAM_ACTION_ID)) /* of all: an undo */
+
+static const struct route api[] = {
+    {"GET", "background-migrations", ACCESS_READ, list_all, LIST_PARAMS, true},
+    {"GET", "background-migrations/{id}", ACCESS_READ, list_one, 0, false},
+    {"POST", "background-migrations/pause", ACCESS_WRITE, actions_pause, ACTION_PARAMS, false},
+    {"POST", "background-migrations/resume", ACCESS_WRITE, actions_resume, RESUME_PARAMS, false},
+    {"GET", "bbm/status", ACCESS_READ, list_all, LIST_PARAMS, true},
+    {"POST", "bbm/pause", ACCESS_WRITE, actions_pause, ACTION_PARAMS, false},
+    {"POST", "bbm/resume", ACCESS_WRITE, actions_resume, RESUME_PARAMS, false},
+    {"POST", "restart/{id}", ACCESS_WRITE, actions_restart, ACTION_PARAMS, false},
+    {"POST", "background-migrations/{id}/pause", ACCESS_WRITE, actions_pause, ACTION_PARAMS, false},
+    {"POST", "background-migrations/{id}/resume", ACCESS_WRITE, actions_resume, ACTION_PARAMS,
+     false},
+    {"POST", "background-migrations/{id}/restart", ACCESS_WRITE, actions_restart, ACTION_PARAMS,
+     false},
+    {"GET", "background-migrations/{id}/jobs", ACCESS_READ, jobs_page, JOBS_PARAMS, false},
+    {"GET", "bbm", ACCESS_NONE, page_get, 0, false},
+    {"GET", "bbm/page.css", ACCESS_NONE, page_get, 0, false},
+    {"GET", "bbm/page.js", ACCESS_NONE, page_get, 0, false},
+    {"GET", "bbm/client.js", ACCESS_NONE, page_get, 0, false},
+    {"GET", "bbm/text.js", ACCESS_NONE, page_get, 0, false},
+    {"GET", "bbm/list.js", ACCESS_NONE, page_get, 0, false},
+    {"GET", "bbm/one.js", ACCESS_NONE, page_get, 0, false},
+    {"GET", "bbm/panels.js", ACCESS_NONE, page_get, 0, false},
+    {"GET", "bbm/act.js", ACCESS_NONE, page_get, 0, false},
+    {"GET", "bbm/openapi.json", ACCESS_NONE, page_get, 0, false},
+};
+
+/* For monitoring; outside the bases, and under no prefix. */
+static const struct route operational[] = {
+    {"GET", "/-/liveness", ACCESS_NONE, health_liveness, 0, false},
+    {"GET", "/-/readiness", ACCESS_NONE, health_readiness, 0, false},
+    {"GET", "/-/metrics", ACCESS_NONE, health_metrics, 0, false},
+};
+
+const struct routes api_routes = {api, sizeof api / sizeof api[0], operational,
+                                  sizeof operational / sizeof operational[0]};
