@@ -108,7 +108,7 @@ CHAINS = {
     "x5c holds a key twice": x5c(STRANGER, STRANGER),
     "x5c holds a certificate that the next one has not issued": x5c(STRANGER, OTHER),
     "x5c holds something else than certificates": ["AAAA"],
-    "x5c holds no certificate, or more than are looked at": x5c(STRANGER) * 7,
+    "x5c holds no certificate, or more than six": x5c(STRANGER) * 7,
     "x5c is not a list of strings": [7],
     "x5c is not a list": "x",
 }

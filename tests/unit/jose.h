@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * jose: keys, certificates and tokens made with libcrypto alone, so that what is tested
- * never proves itself right.
+ * jose: keys, certificates and tokens, made with libcrypto alone: the code under test has no part
+ * in them.
  */
 #ifndef BBM_UNIT_JOSE_H
 #define BBM_UNIT_JOSE_H
@@ -15,6 +15,7 @@
 #include <openssl/rsa.h>
 #include <openssl/sha.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 #include <stdbool.h>
 
 #define JOSE_FINGERPRINT_SIZE 60
@@ -49,45 +50,99 @@ static inline EVP_PKEY *jose_hmac(const char *secret)
     return key;
 }
 
-/* A self-signed certificate. The caller frees it. */
-static inline X509 *jose_certificate(EVP_PKEY *key)
+/* What a certificate says of its right to issue others. */
+enum jose_authority {
+    JOSE_LEAF,           /* BasicConstraints CA:FALSE */
+    JOSE_CA,             /* BasicConstraints CA:TRUE */
+    JOSE_KEY_USAGE_ONLY, /* no BasicConstraints, but keyCertSign */
+    JOSE_VERSION_1,      /* no extensions at all */
+};
+
+static inline void jose_add_extension(X509 *certificate, int nid, const char *value)
 {
+    X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, NULL, nid, value);
+    assert_non_null(extension);
+    assert_true(X509_add_ext(certificate, extension, -1));
+    X509_EXTENSION_free(extension);
+}
+
+/* A certificate for `key`, valid from a minute ago for `seconds` more, signed by the issuer (NULL:
+ * by itself). The caller frees it. */
+static inline X509 *jose_issue(EVP_PKEY *key, const char *name, enum jose_authority authority,
+                               long seconds, const X509 *issuer, EVP_PKEY *issuer_key)
+{
+    static long serial;
     X509 *certificate = X509_new();
-    bool plain = EVP_PKEY_get_base_id(key) != EVP_PKEY_ED25519;
+    EVP_PKEY *signer = issuer ? issuer_key : key;
+    bool plain = EVP_PKEY_get_base_id(signer) != EVP_PKEY_ED25519;
     assert_non_null(certificate);
-    X509_set_version(certificate, X509_VERSION_3);
-    ASN1_INTEGER_set(X509_get_serialNumber(certificate), 1);
+    X509_set_version(certificate, authority == JOSE_VERSION_1 ? X509_VERSION_1 : X509_VERSION_3);
+    ASN1_INTEGER_set(X509_get_serialNumber(certificate), ++serial);
     X509_gmtime_adj(X509_getm_notBefore(certificate), -60);
-    X509_gmtime_adj(X509_getm_notAfter(certificate), 3600);
+    X509_gmtime_adj(X509_getm_notAfter(certificate), seconds);
     X509_set_pubkey(certificate, key);
     X509_NAME_add_entry_by_txt(X509_get_subject_name(certificate), "CN", MBSTRING_ASC,
-                               (const unsigned char *)"unit", -1, -1, 0);
-    X509_set_issuer_name(certificate, X509_get_subject_name(certificate));
-    assert_true(X509_sign(certificate, key, plain ? EVP_sha256() : NULL) > 0);
+                               (const unsigned char *)name, -1, -1, 0);
+    X509_set_issuer_name(certificate, X509_get_subject_name(issuer ? issuer : certificate));
+    if (authority == JOSE_LEAF)
+        jose_add_extension(certificate, NID_basic_constraints, "critical,CA:FALSE");
+    if (authority == JOSE_CA)
+        jose_add_extension(certificate, NID_basic_constraints, "critical,CA:TRUE");
+    if (authority == JOSE_KEY_USAGE_ONLY)
+        jose_add_extension(certificate, NID_key_usage, "critical,keyCertSign");
+    assert_true(X509_sign(certificate, signer, plain ? EVP_sha256() : NULL) > 0);
     return certificate;
 }
 
-/* Appends the key's certificate, as PEM, to the file of that name in the folder; returns
- * the file's path. */
-static inline const char *jose_bundle_add(const char *name, EVP_PKEY *key)
+/* A self-signed certificate for an hour. The caller frees it. */
+static inline X509 *jose_certificate(EVP_PKEY *key)
 {
-    X509 *certificate = jose_certificate(key);
+    return jose_issue(key, "unit", JOSE_LEAF, 3600, NULL, NULL);
+}
+
+/* The certificate as `x5c` holds it. The caller frees the text. */
+static inline char *jose_x5c(const X509 *certificate)
+{
+    unsigned char *der = NULL;
+    int len = i2d_X509(certificate, &der);
+    assert_true(len > 0);
+    char *text = malloc((size_t)len / 3 * 4 + 5);
+    assert_non_null(text);
+    EVP_EncodeBlock((unsigned char *)text, der, len);
+    OPENSSL_free(der);
+    return text;
+}
+
+/* Appends a certificate, as PEM, to the file of that name in the folder; returns its path. */
+static inline const char *jose_bundle_add_certificate(const char *name, X509 *certificate)
+{
     const char *path = unit_path(name);
     FILE *file = fopen(path, "ae");
     assert_non_null(file);
     assert_true(PEM_write_X509(file, certificate));
     assert_int_equal(fclose(file), 0);
+    return path;
+}
+
+/* The same with a certificate of its own for the key. */
+static inline const char *jose_bundle_add(const char *name, EVP_PKEY *key)
+{
+    X509 *certificate = jose_certificate(key);
+    const char *path = jose_bundle_add_certificate(name, certificate);
     X509_free(certificate);
     return path;
 }
 
-/* libtrust's fingerprint by the book: the digest's first 240 bits, each five of them a
- * number, each number a letter, each four letters a group. */
-static inline void jose_fingerprint_of(const unsigned char *der, size_t len,
-                                       char out[JOSE_FINGERPRINT_SIZE])
+/* libtrust's fingerprint, written from its description: the digest's first 240 bits, each five of
+ * them a number, each number a letter, each four letters a group. */
+static inline void jose_fingerprint(EVP_PKEY *key, char out[JOSE_FINGERPRINT_SIZE])
 {
     unsigned char digest[SHA256_DIGEST_LENGTH];
-    SHA256(der, len, digest);
+    unsigned char *der = NULL;
+    int len = i2d_PUBKEY(key, &der);
+    assert_true(len > 0);
+    SHA256(der, (size_t)len, digest);
+    OPENSSL_free(der);
     for (unsigned i = 0; i < 48; i++) {
         unsigned number = 0;
         for (unsigned bit = 5 * i; bit < 5 * i + 5; bit++)
@@ -96,15 +151,6 @@ static inline void jose_fingerprint_of(const unsigned char *der, size_t len,
         if (i % 4 == 3)
             *out++ = i < 47 ? ':' : '\0';
     }
-}
-
-static inline void jose_fingerprint(EVP_PKEY *key, char out[JOSE_FINGERPRINT_SIZE])
-{
-    unsigned char *der = NULL;
-    int len = i2d_PUBKEY(key, &der);
-    assert_true(len > 0);
-    jose_fingerprint_of(der, (size_t)len, out);
-    OPENSSL_free(der);
 }
 
 /* ---- tokens ---- */
@@ -120,7 +166,7 @@ static inline char *jose_base64url(const void *bytes, size_t len)
     return text;
 }
 
-/* JWS wants an ECDSA signature as two numbers of the curve's length (RFC 7518, 3.4). */
+/* Writes an ECDSA signature as JWS does: two numbers of the curve's length (RFC 7518, 3.4). */
 static inline size_t jose_raw(EVP_PKEY *key, unsigned char *signature, size_t len)
 {
     const unsigned char *der = signature;
@@ -133,7 +179,7 @@ static inline size_t jose_raw(EVP_PKEY *key, unsigned char *signature, size_t le
     return 2 * (size_t)half;
 }
 
-/* Puts two texts and a point between them together, and frees both. */
+/* Joins two texts with a point between them, and frees both. */
 static inline char *jose_join(char *first, char *second)
 {
     size_t size = strlen(first) + strlen(second) + 2;
@@ -145,7 +191,7 @@ static inline char *jose_join(char *first, char *second)
     return joined;
 }
 
-/* A token of these bytes, signed by whatever key it is. The caller frees it. */
+/* A token of these bytes, signed with a key of any type. The caller frees it. */
 static inline char *jose_sign_bytes(EVP_PKEY *key, const EVP_MD *digest, const void *header,
                                     size_t header_len, const void *claims, size_t claims_len)
 {
