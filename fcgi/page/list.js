@@ -26,6 +26,7 @@ const toolbar = h("div", {class: "toolbar"}, pauseAll, resumeAll);
 const search = h("input", {type: "search", placeholder: "Find by name, table or id", "aria-label": "Find migrations", oninput: filter});
 const nothing = h("p", {class: "muted"});
 const summary = h("p", {class: "summary"});
+const top = h("div", {class: "top"}, h("div", {}, summary, worker), toolbar);
 const history = historyPanel("bbm/actions/", "Latest actions");
 
 export const list = document.getElementById("list");
@@ -154,7 +155,7 @@ export function showList(data) {
   pauseAll.disabled = !all.some((m) => m.status === "active" || m.status === "running");
   resumeAll.disabled = !all.some((m) => m.status === "paused");
   search.hidden = all.length < 10;
-  place(list, [h("div", {class: "top"}, h("div", {}, summary, worker), toolbar), search, nothing, ...[...sections.values()].map((g) => g.element), history.element]);
+  place(list, [top, search, nothing, ...[...sections.values()].map((g) => g.element), history.element]);
   filter();
 }
 

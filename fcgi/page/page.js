@@ -113,7 +113,7 @@ function show(path, answer) {
   if (answer.status === 404) showMissing(openedId());
   if (answer.status === 404 || answer.status === 304) answer.opened = state.shown !== path;
   else if (answer.body.migration) answer.opened = showOne(answer.body);
-  else showAll(answer.body, state.shown !== path);
+  else showAll(answer.body);
   state.shown = path;
   state.etag = answer.etag ?? (answer.status === 304 ? state.etag : null);
   state.shownAt = performance.now();
@@ -121,15 +121,15 @@ function show(path, answer) {
   const fresh = views[opened ? "one" : "list"].hidden;
   showView(opened ? "one" : "list");
   if (answer.opened && fresh) at("one-title")?.focus();
+  if (!opened && state.cameFrom) list.querySelector(`a[href="#${state.cameFrom}"]`)?.focus();
+  state.cameFrom = null;
   later(every);
 }
 
-function showAll(body, opened) {
+function showAll(body) {
   showList(body);
   announce(body.migrations);
   refreshHistory();
-  if (opened && state.cameFrom) list.querySelector(`a[href="#${state.cameFrom}"]`)?.focus();
-  state.cameFrom = null;
 }
 
 function showFailure(answer) {

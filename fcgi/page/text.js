@@ -16,10 +16,11 @@ export function h(tag, attributes = {}, ...children) {
 // place keeps its focus.
 export function place(parent, children) {
   const nodes = children.filter((child) => child).map((child) => (typeof child === "string" ? new Text(child) : child));
+  const wanted = new Set(nodes);
+  for (const node of [...parent.childNodes]) if (!wanted.has(node)) node.remove();
   nodes.forEach((node, i) => {
     if (parent.childNodes[i] !== node) parent.insertBefore(node, parent.childNodes[i] ?? null);
   });
-  while (parent.childNodes.length > nodes.length) parent.lastChild.remove();
 }
 
 export function setText(element, text) {
