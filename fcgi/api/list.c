@@ -3,7 +3,13 @@
 #include "api/list.h"
 
 #include "api/row_json.h"
+#include "base/clock.h"
 #include "base/json.h"
+#include "store/history.h"
+
+/* Without a history it is looked for again after so many milliseconds, where there are paused
+ * migrations. */
+#define HISTORY_CHECK_MS 5000
 
 /* True where the client asked for this state, or for none. */
 static bool is_wanted(unsigned states, int64_t status)
@@ -37,19 +43,40 @@ static void set_etag(struct call *call)
         call->etag = call->own_etag;
 }
 
-/* Takes the body of these rows from the cache, or makes it and keeps it there. */
-static void list_whole(struct call *call, struct migrations *migrations)
+/* Makes the body of these rows, and keeps it in the cache. */
+static bool make_whole(struct call *call, struct migrations *migrations)
+{
+    size_t len;
+    bool complete;
+    if (!history_add_pauses(call->store, NULL, call->deadline, migrations, &complete, &call->error))
+        return false;
+    call->body = list_json(migrations, 0);
+    const char *text = json_text(call->body, &len);
+    if (text)
+        call->cached_body = list_cache_keep(call->list_cache, migrations, text, len,
+                                            complete ? 0 : clock_ms() + HISTORY_CHECK_MS);
+    return true;
+}
+
+/* Takes the body of these rows from the cache, or makes it. */
+static bool list_whole(struct call *call, struct migrations *migrations)
 {
     call->cached_body = list_cache_find(call->list_cache, migrations);
-    if (!call->cached_body) {
-        size_t len;
-        call->body = list_json(migrations, 0);
-        const char *text = json_text(call->body, &len);
-        if (text)
-            call->cached_body = list_cache_keep(call->list_cache, migrations, text, len);
-    }
+    if (!call->cached_body && !make_whole(call, migrations))
+        return false;
     if (call->cached_body)
         call->etag = cached_body_etag(call->cached_body);
+    return true;
+}
+
+static bool list_some(struct call *call, struct migrations *migrations)
+{
+    bool complete;
+    if (!history_add_pauses(call->store, NULL, call->deadline, migrations, &complete, &call->error))
+        return false;
+    call->body = list_json(migrations, call->params.states);
+    set_etag(call);
+    return true;
 }
 
 bool list_all(struct call *call)
@@ -57,28 +84,26 @@ bool list_all(struct call *call)
     struct migrations migrations;
     if (!store_migrations(call->store, NULL, call->deadline, &migrations, &call->error))
         return false;
-    if (call->params.states == 0) {
-        list_whole(call, &migrations);
-    } else {
-        call->body = list_json(&migrations, call->params.states);
-        set_etag(call);
-    }
+    bool good =
+        call->params.states == 0 ? list_whole(call, &migrations) : list_some(call, &migrations);
     store_migrations_free(&migrations);
-    return true;
+    return good;
 }
 
 bool list_one(struct call *call)
 {
     struct migrations migrations;
-    if (!store_migrations(call->store, &call->id, call->deadline, &migrations, &call->error))
-        return false;
-    if (migrations.count == 0) {
-        store_migrations_free(&migrations);
-        return error_id_not_found(&call->error, call->id);
+    bool complete;
+    bool good = store_migrations(call->store, &call->id, call->deadline, &migrations, &call->error);
+    if (good && migrations.count == 0)
+        good = error_id_not_found(&call->error, call->id);
+    good = good && history_add_pauses(call->store, &call->id, call->deadline, &migrations,
+                                      &complete, &call->error);
+    if (good) {
+        call->body = json_object_new_object();
+        json_add(&call->body, "migration", row_json_migration(&migrations.rows[0]));
+        set_etag(call);
     }
-    call->body = json_object_new_object();
-    json_add(&call->body, "migration", row_json_migration(&migrations.rows[0]));
-    set_etag(call);
     store_migrations_free(&migrations);
-    return true;
+    return good;
 }

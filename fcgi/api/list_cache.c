@@ -2,6 +2,7 @@
  * The last list's text, and the rows it was made from. */
 #include "api/list_cache.h"
 
+#include "base/clock.h"
 #include "base/etag.h"
 
 #include <pthread.h>
@@ -12,6 +13,7 @@
 struct cached_body {
     atomic_uint holders;
     struct migrations migrations;
+    int64_t expires; /* 0: never */
     char etag[ETAG_SIZE];
     size_t len;
     char text[];
@@ -57,6 +59,11 @@ static bool same_rows(const struct migrations *a, const struct migrations *b)
     return same;
 }
 
+static bool is_expired(const struct cached_body *body)
+{
+    return body->expires != 0 && clock_ms() >= body->expires;
+}
+
 struct cached_body *list_cache_find(struct list_cache *list_cache,
                                     const struct migrations *migrations)
 {
@@ -65,7 +72,7 @@ struct cached_body *list_cache_find(struct list_cache *list_cache,
     if (last)
         atomic_fetch_add(&last->holders, 1);
     pthread_mutex_unlock(&list_cache->lock);
-    if (!last || same_rows(&last->migrations, migrations))
+    if (!last || (!is_expired(last) && same_rows(&last->migrations, migrations)))
         return last;
     cached_body_drop(last);
     return NULL;
@@ -80,7 +87,7 @@ size_t list_cache_len(struct list_cache *list_cache)
 }
 
 struct cached_body *list_cache_keep(struct list_cache *list_cache, struct migrations *migrations,
-                                    const char *text, size_t len)
+                                    const char *text, size_t len, int64_t expires)
 {
     struct cached_body *fresh = malloc(sizeof *fresh + len);
     if (!fresh)
@@ -88,6 +95,7 @@ struct cached_body *list_cache_keep(struct list_cache *list_cache, struct migrat
     atomic_init(&fresh->holders, 2); /* the caller and `last` */
     fresh->migrations = *migrations;
     *migrations = (struct migrations){0};
+    fresh->expires = expires;
     fresh->len = len;
     memcpy(fresh->text, text, len);
     etag_of(text, len, fresh->etag);

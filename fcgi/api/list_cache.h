@@ -31,10 +31,11 @@ struct cached_body *list_cache_find(struct list_cache *list_cache,
 /* The length of the last list's text; 0: there was none yet. */
 size_t list_cache_len(struct list_cache *list_cache);
 
-/* Keeps `text`, which is copied, as what the rows read as, and takes the rows over. Returns
- * the cached_body, held for the caller; NULL, and nothing taken over, when out of memory. */
+/* Keeps `text`, which is copied, as what the rows read as, and takes the rows over. It is used
+ * until `expires`, a moment of clock_ms(); 0: for as long as the rows are the same. Returns the
+ * cached_body, held for the caller; NULL, and nothing taken over, when out of memory. */
 struct cached_body *list_cache_keep(struct list_cache *list_cache, struct migrations *migrations,
-                                    const char *text, size_t len);
+                                    const char *text, size_t len, int64_t expires);
 
 /* Lives as long as the rendering is held. */
 const char *cached_body_text(const struct cached_body *cached_body, size_t *len);

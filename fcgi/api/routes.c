@@ -4,15 +4,17 @@
 
 #include "api/actions.h"
 #include "api/health.h"
+#include "api/history.h"
 #include "api/jobs.h"
 #include "api/list.h"
 #include "api/page.h"
 
 /* What the routes take besides the path. */
-#define LIST_PARAMS   PARAM(PARAM_STATES)
-#define JOBS_PARAMS   (PARAM(PARAM_N) | PARAM(PARAM_LAST_JOB) | PARAM(PARAM_JOB_STATUS))
-#define ACTION_PARAMS (PARAM(PARAM_REASON) | PARAM(PARAM_DRY_RUN))
-#define RESUME_PARAMS (ACTION_PARAMS | PARAM(PARAM_ACTION_ID)) /* of all: an undo */
+#define LIST_PARAMS    PARAM(PARAM_STATES)
+#define JOBS_PARAMS    (PARAM(PARAM_N) | PARAM(PARAM_LAST_JOB) | PARAM(PARAM_JOB_STATUS))
+#define HISTORY_PARAMS (PARAM(PARAM_N) | PARAM(PARAM_LAST_ACTION))
+#define ACTION_PARAMS  (PARAM(PARAM_REASON) | PARAM(PARAM_DRY_RUN))
+#define RESUME_PARAMS  (ACTION_PARAMS | PARAM(PARAM_ACTION_ID)) /* of all: an undo */
 
 static const struct route api[] = {
     {"GET", "background-migrations", ACCESS_READ, list_all, LIST_PARAMS, true},
@@ -29,6 +31,9 @@ static const struct route api[] = {
     {"POST", "background-migrations/{id}/restart", ACCESS_WRITE, actions_restart, ACTION_PARAMS,
      false},
     {"GET", "background-migrations/{id}/jobs", ACCESS_READ, jobs_page, JOBS_PARAMS, false},
+    {"GET", "background-migrations/{id}/actions", ACCESS_READ, history_actions, HISTORY_PARAMS,
+     false},
+    {"GET", "bbm/actions", ACCESS_READ, history_actions, HISTORY_PARAMS, false},
     {"GET", "bbm", ACCESS_NONE, page_get, 0, false},
     {"GET", "bbm/page.css", ACCESS_NONE, page_get, 0, false},
     {"GET", "bbm/page.js", ACCESS_NONE, page_get, 0, false},

@@ -15,7 +15,7 @@ const char *row_json_error_name(int64_t code)
 }
 
 /* The text of a column, "" where it is NULL or absent. */
-static void add_str_view(struct json_object **object, const char *key, struct str_view text)
+void row_json_add_text(struct json_object **object, const char *key, struct str_view text)
 {
     json_add(object, key, text.at ? text_json(text.at, text.len) : json_object_new_string(""));
 }
@@ -27,7 +27,7 @@ static void add_opt_int64(struct json_object **object, const char *key, struct o
         json_add_int64(object, key, value.value);
 }
 
-static void add_time(struct json_object **object, const char *key, struct opt_int64 time)
+void row_json_add_time(struct json_object **object, const char *key, struct opt_int64 time)
 {
     char text[32];
     if (time.given && text_rfc3339(time.value, text))
@@ -51,29 +51,39 @@ static void add_failure(struct json_object **object, struct opt_int64 code)
         json_add_string(object, "error", row_json_error_name(code.value));
 }
 
+static void add_pause(struct json_object **object, const struct migration *m)
+{
+    row_json_add_time(object, "paused_at", m->paused_at);
+    if (m->paused_by.at)
+        row_json_add_text(object, "paused_by", m->paused_by);
+    if (m->pause_reason.at)
+        row_json_add_text(object, "pause_reason", m->pause_reason);
+}
+
 struct json_object *row_json_migration(const struct migration *m)
 {
     struct json_object *object = json_object_new_object();
     json_add_int64(&object, "id", m->id);
-    add_str_view(&object, "name", m->name);
+    row_json_add_text(&object, "name", m->name);
     json_add_string(&object, "status", store_status_name(m->status));
-    add_str_view(&object, "job_signature_name", m->job_signature_name);
-    add_str_view(&object, "target_table", m->table_name);
-    add_str_view(&object, "target_column", m->column_name);
+    row_json_add_text(&object, "job_signature_name", m->job_signature_name);
+    row_json_add_text(&object, "target_table", m->table_name);
+    row_json_add_text(&object, "target_column", m->column_name);
     json_add_int64(&object, "batch_size", m->batch_size);
     add_opt_int64(&object, "sub_batch_size", m->sub_batch_size);
     json_add_int64(&object, "min_value", m->min_value);
     json_add_int64(&object, "max_value", m->max_value);
-    add_str_view(&object, "batching_strategy", m->batching_strategy);
+    row_json_add_text(&object, "batching_strategy", m->batching_strategy);
     add_opt_int64(&object, "total_tuple_count", m->total_tuple_count);
     add_failure(&object, m->failure_error_code);
     json_add_int64(&object, "finished_jobs", m->finished_jobs);
     json_add_int64(&object, "failed_jobs", m->failed_jobs);
     add_progress(&object, m);
-    add_time(&object, "created_at", m->created_at);
-    add_time(&object, "updated_at", m->updated_at);
-    add_time(&object, "started_at", m->started_at);
-    add_time(&object, "finished_at", m->finished_at);
+    row_json_add_time(&object, "created_at", m->created_at);
+    row_json_add_time(&object, "updated_at", m->updated_at);
+    row_json_add_time(&object, "started_at", m->started_at);
+    row_json_add_time(&object, "finished_at", m->finished_at);
+    add_pause(&object, m);
     return object;
 }
 
@@ -86,9 +96,9 @@ struct json_object *row_json_job(const struct job *job)
     json_add_string(&object, "status", store_job_status_name(job->status));
     json_add_int64(&object, "attempts", job->attempts);
     add_failure(&object, job->failure_error_code);
-    add_time(&object, "created_at", job->created_at);
-    add_time(&object, "updated_at", job->updated_at);
-    add_time(&object, "started_at", job->started_at);
-    add_time(&object, "finished_at", job->finished_at);
+    row_json_add_time(&object, "created_at", job->created_at);
+    row_json_add_time(&object, "updated_at", job->updated_at);
+    row_json_add_time(&object, "started_at", job->started_at);
+    row_json_add_time(&object, "finished_at", job->finished_at);
     return object;
 }

@@ -8,6 +8,7 @@
 #include "store/store_private.h"
 
 #include <libpq-fe.h>
+#include <stdlib.h>
 
 bool store_has_history(struct store *store, int64_t deadline, bool *has_history,
                        struct error *error)
@@ -50,4 +51,190 @@ bool history_find_repeated(struct store *store, const struct action_request *req
     }
     PQclear(result);
     return good;
+}
+
+/* ---- pauses ---- */
+
+/* The columns of sql/pauses.sql. */
+enum {
+    PAUSES_ID,
+    PAUSES_AT,
+    PAUSES_ACTOR,
+    PAUSES_REASON,
+};
+
+static bool has_paused(const struct migrations *migrations)
+{
+    for (size_t i = 0; i < migrations->count; i++) {
+        if (migrations->rows[i].status == MIGRATION_PAUSED)
+            return true;
+    }
+    return false;
+}
+
+/* Both ascend by id. The migrations were read before: one that has been changed since has another
+ * updated_at, and the pause is not this state's. */
+static void merge_pauses(const PGresult *pauses, struct migrations *migrations)
+{
+    size_t i = 0;
+    for (int row = 0; row < PQntuples(pauses); row++) {
+        int64_t id = integer_at(pauses, row, PAUSES_ID);
+        struct opt_int64 at = time_at(pauses, row, PAUSES_AT);
+        while (i < migrations->count && migrations->rows[i].id < id)
+            i++;
+        if (i == migrations->count)
+            return;
+        struct migration *m = &migrations->rows[i];
+        if (m->id != id || m->status != MIGRATION_PAUSED || !m->updated_at.given || !at.given ||
+            m->updated_at.value != at.value)
+            continue;
+        m->paused_at = at;
+        m->paused_by = str_view_at(pauses, row, PAUSES_ACTOR);
+        m->pause_reason = str_view_at(pauses, row, PAUSES_REASON);
+    }
+}
+
+bool history_add_pauses(struct store *store, const int64_t *id, int64_t deadline,
+                        struct migrations *migrations, bool *complete, struct error *error)
+{
+    struct number number_of_id;
+    const char *const params[] = {id ? number(&number_of_id, *id) : NULL};
+    *complete = true;
+    if (!has_paused(migrations))
+        return true;
+    if (!store_has_history(store, deadline, complete, error))
+        return false;
+    if (!*complete)
+        return true;
+    migrations->pauses = db_run(store->db, SQL_PAUSES, params, 1, DB_RETRY, deadline, error);
+    if (migrations->pauses) {
+        merge_pauses(migrations->pauses, migrations);
+    } else if (error->status == 500) { /* it has gone since */
+        error_free(error);
+        *complete = false;
+    }
+    return !error->status;
+}
+
+/* ---- a page ---- */
+
+/* The most rows of a page, which are changes: enough for fifty actions on all migrations of a
+ * registry, and a few megabytes. One action never has more. */
+#define PAGE_ROWS 10000
+
+/* The columns of sql/actions.sql. */
+enum {
+    PAGE_ID,
+    PAGE_AT,
+    PAGE_ACTION,
+    PAGE_ACTOR,
+    PAGE_TOKEN_ID,
+    PAGE_REMOTE_ADDR,
+    PAGE_CORRELATION_ID,
+    PAGE_REASON,
+    PAGE_UNDOES,
+    PAGE_MIGRATION_ID,
+    PAGE_NAME,
+    PAGE_PREVIOUS_STATUS,
+    PAGE_STATUS,
+};
+
+static struct recorded_action action_at(const PGresult *result, int row)
+{
+    return (struct recorded_action){
+        .id = integer_at(result, row, PAGE_ID),
+        .at = time_at(result, row, PAGE_AT),
+        .action = str_view_at(result, row, PAGE_ACTION),
+        .actor = str_view_at(result, row, PAGE_ACTOR),
+        .token_id = str_view_at(result, row, PAGE_TOKEN_ID),
+        .remote_addr = str_view_at(result, row, PAGE_REMOTE_ADDR),
+        .correlation_id = str_view_at(result, row, PAGE_CORRELATION_ID),
+        .reason = str_view_at(result, row, PAGE_REASON),
+        .undoes = opt_int64_at(result, row, PAGE_UNDOES),
+    };
+}
+
+static struct recorded_change change_at(const PGresult *result, int row)
+{
+    return (struct recorded_change){
+        .migration_id = integer_at(result, row, PAGE_MIGRATION_ID),
+        .name = str_view_at(result, row, PAGE_NAME),
+        .previous_status = integer_at(result, row, PAGE_PREVIOUS_STATUS),
+        .status = integer_at(result, row, PAGE_STATUS),
+    };
+}
+
+/* Groups the rows by action. */
+static void read_rows(const PGresult *result, struct history_page *page)
+{
+    for (int row = 0; row < PQntuples(result); row++) {
+        int64_t id = integer_at(result, row, PAGE_ID);
+        if (page->count == 0 || page->actions[page->count - 1].id != id) {
+            page->actions[page->count] = action_at(result, row);
+            page->actions[page->count++].changes = page->changes + row;
+        }
+        if (PQgetisnull(result, row, PAGE_MIGRATION_ID))
+            continue;
+        page->changes[row] = change_at(result, row);
+        page->actions[page->count - 1].change_count++;
+    }
+}
+
+/* One action more than asked for says that there are more; the last of very many rows is cut off,
+ * and left to the next page. */
+static bool read_page(PGresult *result, int64_t n, struct history_page *page, struct error *error)
+{
+    size_t rows = (size_t)PQntuples(result);
+    page->result = result;
+    page->actions = calloc(rows + 1, sizeof *page->actions);
+    page->changes = calloc(rows + 1, sizeof *page->changes);
+    if (!page->actions || !page->changes)
+        return error_unavailable(error, "out of memory");
+    read_rows(result, page);
+    page->more = rows == PAGE_ROWS || page->count > (size_t)n;
+    if (rows == PAGE_ROWS && page->count > 1)
+        page->count--;
+    if (page->count > (size_t)n)
+        page->count = (size_t)n;
+    return true;
+}
+
+/* An empty page of a migration that there is; else a 404. */
+static bool check_migration(struct store *store, int64_t id, int64_t deadline, struct error *error)
+{
+    struct jobs none;
+    bool good = store_jobs(store, id, NULL, NULL, 1, deadline, &none, error);
+    store_jobs_free(&none);
+    return good;
+}
+
+bool history_read(struct store *store, const int64_t *id, const int64_t *last, int64_t n,
+                  int64_t deadline, struct history_page *page, struct error *error)
+{
+    bool has_history;
+    struct number numbers[4];
+    *page = (struct history_page){0};
+    if (!store_has_history(store, deadline, &has_history, error))
+        return false;
+    if (!has_history)
+        return error_no_history(error);
+    /* In the order in which sql/actions.sql first names them. */
+    const char *const params[] = {
+        id ? number(&numbers[0], *id) : NULL,
+        last ? number(&numbers[1], *last) : NULL,
+        number(&numbers[2], n),
+        number(&numbers[3], PAGE_ROWS),
+    };
+    PGresult *result = db_run(store->db, SQL_ACTIONS, params, 4, DB_RETRY, deadline, error);
+    if (!result || !read_page(result, n, page, error))
+        return false;
+    return page->count > 0 || !id || check_migration(store, *id, deadline, error);
+}
+
+void history_page_free(struct history_page *page)
+{
+    PQclear(page->result);
+    free(page->actions);
+    free(page->changes);
+    *page = (struct history_page){0};
 }

@@ -326,6 +326,7 @@ bool store_migrations(struct store *store, const int64_t *id, int64_t deadline,
 void store_migrations_free(struct migrations *migrations)
 {
     PQclear(migrations->result);
+    PQclear(migrations->pauses);
     free(migrations->rows);
     *migrations = (struct migrations){0};
 }

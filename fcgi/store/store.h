@@ -61,6 +61,9 @@ struct migration {
     struct opt_int64 updated_at;
     struct opt_int64 started_at;
     struct opt_int64 finished_at;
+    struct opt_int64 paused_at; /* where the history knows its pause, as the next two */
+    struct str_view paused_by;
+    struct str_view pause_reason;
     int64_t finished_jobs;
     int64_t failed_jobs;
     struct opt_int64
@@ -82,11 +85,12 @@ struct job {
 
 struct pg_result;
 
-/* Rows, and the result that their spans point into. */
+/* Rows, and the results that their texts point into. */
 struct migrations {
     struct migration *rows;
     size_t count;
     struct pg_result *result;
+    struct pg_result *pauses; /* NULL: none */
 };
 
 /* A page of jobs, newest first. */

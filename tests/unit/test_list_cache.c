@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * rendered: a text is used again for the very same rows, and for no others. */
 #include "api/list_cache.h"
+#include "base/clock.h"
 
 #include "unit.h"
 
@@ -60,7 +61,7 @@ static void keep(struct list_cache *list_cache, const struct migration *rows, si
                  const char *text)
 {
     struct migrations taken = rows_of(rows, count);
-    struct cached_body *kept = list_cache_keep(list_cache, &taken, text, strlen(text));
+    struct cached_body *kept = list_cache_keep(list_cache, &taken, text, strlen(text), 0);
     assert_non_null(kept);
     assert_null(taken.rows);
     cached_body_drop(kept);
@@ -122,6 +123,19 @@ static void test_other_rows(void **state)
     list_cache_free(list_cache);
 }
 
+static void test_expiry(void **state)
+{
+    struct list_cache *list_cache = list_cache_new();
+    struct migrations rows = rows_of(&usual, 1);
+    (void)state;
+    cached_body_drop(list_cache_keep(list_cache, &rows, "later", 5, clock_ms() + 3600 * 1000));
+    assert_found(list_cache, &usual, 1, "later");
+    rows = rows_of(&usual, 1);
+    cached_body_drop(list_cache_keep(list_cache, &rows, "now", 3, clock_ms()));
+    assert_found(list_cache, &usual, 1, NULL);
+    list_cache_free(list_cache);
+}
+
 /* One who holds a rendering keeps it, whatever comes after. */
 static void test_held(void **state)
 {
@@ -129,7 +143,7 @@ static void test_held(void **state)
     size_t len;
     (void)state;
     struct migrations taken = rows_of(&usual, 1);
-    struct cached_body *held = list_cache_keep(list_cache, &taken, "first", 5);
+    struct cached_body *held = list_cache_keep(list_cache, &taken, "first", 5, 0);
     keep(list_cache, &usual, 1, "second");
     list_cache_free(list_cache);
     assert_memory_equal(cached_body_text(held, &len), "first", 5);
@@ -141,6 +155,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_rows),
         cmocka_unit_test(test_other_rows),
+        cmocka_unit_test(test_expiry),
         cmocka_unit_test(test_held),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

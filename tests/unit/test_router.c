@@ -3,6 +3,7 @@
 #include "unit.h"
 
 #include "api/actions.h"
+#include "api/history.h"
 #include "api/jobs.h"
 #include "api/list.h"
 #include "api/page.h"
@@ -38,6 +39,9 @@ static const struct expected {
     {"POST", "background-migrations/9223372036854775807/restart", ACCESS_WRITE, actions_restart,
      INT64_MAX, "POST, OPTIONS"},
     {"GET", "background-migrations/3/jobs", ACCESS_READ, jobs_page, 3, "GET, HEAD, OPTIONS"},
+    {"GET", "background-migrations/3/actions", ACCESS_READ, history_actions, 3,
+     "GET, HEAD, OPTIONS"},
+    {"GET", "bbm/actions", ACCESS_READ, history_actions, 0, "GET, HEAD, OPTIONS"},
     {"GET", "bbm", ACCESS_NONE, page_get, 0, "GET, HEAD, OPTIONS"},
     {"GET", "bbm/page.css", ACCESS_NONE, page_get, 0, "GET, HEAD, OPTIONS"},
     {"GET", "bbm/page.js", ACCESS_NONE, page_get, 0, "GET, HEAD, OPTIONS"},
@@ -52,6 +56,7 @@ static const struct {
     {"GET", "background-migrations/%s"},          {"GET", "background-migrations/%s/jobs"},
     {"POST", "background-migrations/%s/pause"},   {"POST", "background-migrations/%s/resume"},
     {"POST", "background-migrations/%s/restart"}, {"POST", "restart/%s"},
+    {"GET", "background-migrations/%s/actions"},
 };
 
 /* Writes the path of such a row, with or without its last slash. */

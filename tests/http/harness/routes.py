@@ -30,6 +30,8 @@ LATER_ROUTES = (
     Route("POST", "/background-migrations/{id}/resume", "write"),
     Route("POST", "/background-migrations/{id}/restart", "write"),
     Route("GET", "/background-migrations/{id}/jobs", "read"),
+    Route("GET", "/background-migrations/{id}/actions", "read"),
+    Route("GET", "/bbm/actions", "read"),
 )
 LISTS = ("/background-migrations", "/bbm/status")
 PAUSES = ("/background-migrations/pause", "/bbm/pause")
@@ -51,3 +53,8 @@ def action(name, identity=None):
 
 def jobs(identity, query=""):
     return f"{LIST}{identity}/jobs/" + (f"?{query}" if query else "")
+
+
+def actions(identity=None):
+    """The path of the history, of all migrations or one."""
+    return f"{ONE_BASE}/bbm/actions/" if identity is None else f"{LIST}{identity}/actions/"
