@@ -96,6 +96,7 @@ static void tick(void *shared)
 {
     const struct service *service = shared;
     trust_bundle_refresh(service->auth->trust_bundle, false);
+    refusal_log_flush(service->refusal_log, clock_ms());
 }
 
 static void reload(void *shared)
@@ -201,11 +202,15 @@ static int start(const struct conf *conf, const struct auth *auth)
 {
     char why[512] = "out of memory";
     struct listener listener;
-    struct service service = {
-        conf,           auth,       job_counters_new(conf->fcgi.recount_ms), list_cache_new(),
-        coalesce_new(), &api_routes};
+    struct service service = {conf,
+                              auth,
+                              job_counters_new(conf->fcgi.recount_ms),
+                              list_cache_new(),
+                              coalesce_new(),
+                              &api_routes,
+                              refusal_log_new()};
     int code = EXIT_START;
-    if (service.counters && service.list_cache && service.coalesce &&
+    if (service.counters && service.list_cache && service.coalesce && service.refusal_log &&
         listener_open(&listener, conf, why, sizeof why)) {
         code = serve(&service, &listener);
         listener_close(&listener);
@@ -215,6 +220,7 @@ static int start(const struct conf *conf, const struct auth *auth)
     job_counters_free(service.counters);
     list_cache_free(service.list_cache);
     coalesce_free(service.coalesce);
+    refusal_log_free(service.refusal_log);
     return code;
 }
 

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "http/handler.h"
+#include "http/refusal_log.h"
 #include "http/request.h"
 #include "http/response.h"
 #include "http/router.h"
@@ -32,6 +33,7 @@ struct reply {
 
 /* All that is known of one request, until it is answered. */
 struct request_context {
+    struct refusal_log *refusal_log;
     struct server_request *fcgi;
     struct reply *reply;           /* the thread's that is at it */
     struct coalesce_waiter waiter; /* where it waits for a list that others ask for too */
@@ -256,11 +258,21 @@ static const char *or_null(const char *s)
     return *s ? s : NULL;
 }
 
+/* False for a refusal that is only counted: one of a flood. A write always has its line. */
+static bool is_admitted(const struct request_context *x)
+{
+    const struct error *error = &x->call.error;
+    if (is_write(x) || error->status < 400 || error->status >= 500)
+        return true;
+    return refusal_log_admit(x->refusal_log, x->request.remote_addr,
+                             error->reason[0] ? error->reason : error->code, clock_ms());
+}
+
 static void log_request(const struct request_context *x, struct log_lines *lines)
 {
     enum log_level level = level_of(x);
     const struct reply *reply = x->reply;
-    if (!log_wanted(level))
+    if (!log_wanted(level) || !is_admitted(x))
         return;
     size_t changed_len;
     const char *changed = json_text(x->call.changed, &changed_len);
@@ -425,7 +437,10 @@ enum server_outcome service_answer(struct service_thread *thread, struct server_
 {
     struct reply reply = {0};
     struct request_context *x = (struct request_context *)fcgi->own;
-    *x = (struct request_context){.fcgi = fcgi, .reply = &reply, .started = clock_us()};
+    *x = (struct request_context){.fcgi = fcgi,
+                                  .reply = &reply,
+                                  .started = clock_us(),
+                                  .refusal_log = thread->service->refusal_log};
     request_read(&x->request, fcgi->fcgx.envp);
     router_match(thread->service->routes, thread->service->conf->http_prefix, x->request.method,
                  x->request.script_name, x->request.path_info, &x->match);

@@ -12,6 +12,7 @@
 #include "auth/auth.h"
 #include "base/conf.h"
 #include "http/coalesce.h"
+#include "http/refusal_log.h"
 #include "http/router.h"
 #include "server/server.h"
 #include "store/job_counters.h"
@@ -26,6 +27,7 @@ struct service {
     struct list_cache *list_cache;
     struct coalesce *coalesce;
     const struct routes *routes;
+    struct refusal_log *refusal_log;
 };
 
 struct service_thread;
