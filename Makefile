@@ -28,7 +28,7 @@ HARDEN  := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection
 HARDLD  := -pie -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed
 endif
 
-# json-c before jansson: where both define a function, calls are to json-c's (see token_json.h).
+# json-c before jansson: where both define a function, calls are to json-c's (see json_input.h).
 PACKAGES := fcgi libjwt json-c jansson libpq yaml-0.1 libcrypto libseccomp
 # Asked for when first needed: `make run` may have to install pkg-config itself first.
 PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PACKAGES)))$(PKG_CFLAGS)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * mint: keys, certificates and tokens for tests in C; P-256 and ES256 throughout. Aborts
- * where it cannot; one program has one copy.
+ * mint: certificates and tokens for test programs without cmocka; P-256 and ES256 only. Aborts on
+ * failure.
  */
 #ifndef BBM_MINT_H
 #define BBM_MINT_H
@@ -41,7 +41,7 @@ static inline X509 *mint_certificate(EVP_PKEY *pkey, const char *common_name, in
     return certificate;
 }
 
-/* The DER signature as JWS wants it: r and s side by side. */
+/* Signs, and writes the signature as JWS does: r and s side by side (RFC 7518, 3.4). */
 static inline void mint_signature(EVP_PKEY *pkey, const char *text, size_t len,
                                   unsigned char out[64])
 {
@@ -58,7 +58,7 @@ static inline void mint_signature(EVP_PKEY *pkey, const char *text, size_t len,
     ECDSA_SIG_free(signature);
 }
 
-/* A token of these parts, to be freed. */
+/* A token of these parts. The caller frees it. */
 static inline char *mint_token(EVP_PKEY *pkey, const char *header, const void *claims, size_t len)
 {
     unsigned char signature[64];

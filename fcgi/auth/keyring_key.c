@@ -17,7 +17,7 @@
 
 #define MIN_RSA_BITS 2048
 
-/* The curves that a JWS algorithm exists for; others may have as many bits. */
+/* The curves that JWS has algorithms for (RFC 7518, 3.4). Other curves may have as many bits. */
 static const struct curve {
     const char *openssl;
     const char *jwk;
@@ -70,6 +70,7 @@ bool keyring_key_time(const ASN1_TIME *time, int64_t *seconds)
     return true;
 }
 
+/* The caller frees it; NULL on failure. */
 static char *pem_of(EVP_PKEY *pkey)
 {
     BIO *bio = BIO_new(BIO_s_mem());

@@ -6,11 +6,11 @@
 #include <stdlib.h>
 
 struct signature_limit {
+    unsigned flood;       /* this many refused tokens in a row are a flood */
     pthread_mutex_t lock; /* guards the next two */
-    unsigned free;        /* more may begin */
-    unsigned refused;     /* in a row, up to now */
-    unsigned flood;       /* so many in a row are one */
-    pthread_cond_t ended; /* one has ended */
+    unsigned free;        /* threads that may still begin */
+    unsigned refused;     /* tokens in a row, up to now; counted up to `flood` */
+    pthread_cond_t ended; /* a thread has ended */
 };
 
 struct signature_limit *signature_limit_new(unsigned threads)
@@ -19,7 +19,7 @@ struct signature_limit *signature_limit_new(unsigned threads)
     if (!limit)
         return NULL;
     limit->free = threads > 1 ? threads / 2 : 1;
-    /* More than a few clients with a stale token, and less than a flood sends in a moment. */
+    /* More than a few clients with a bad token send, and less than a flood sends in a moment. */
     limit->flood = 2 * limit->free + 8;
     pthread_mutex_init(&limit->lock, NULL);
     pthread_cond_init(&limit->ended, NULL);
@@ -52,7 +52,7 @@ void signature_limit_end(struct signature_limit *limit, bool good)
     pthread_mutex_lock(&limit->lock);
     limit->free++;
     limit->refused = good ? 0 : limit->refused + (limit->refused < limit->flood);
-    /* All: at the start of a flood none goes on waiting. */
+    /* Wakes all: none goes on waiting when a flood begins. */
     pthread_cond_broadcast(&limit->ended);
     pthread_mutex_unlock(&limit->lock);
 }

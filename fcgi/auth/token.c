@@ -1,32 +1,32 @@
 /* SPDX-License-Identifier: MIT
- * A bearer token: cheap checks first, the signature last, claims only after it. */
+ * A bearer token: cheap checks come first, the signature last. */
 #include "auth/token.h"
 
 #include "auth/token_claims.h"
-#include "auth/token_json.h"
 #include "auth/token_signature.h"
 #include "base/base64.h"
+#include "base/json_input.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-/* The three parts of a compact JWS, and what the first two decode to. */
+/* The three parts of a compact JWS, as places in its text, and what the first two decode to. */
 struct parts {
     size_t header_len; /* in base64url */
     size_t claims_at;
     size_t claims_len;
     size_t signature_at;
     size_t signature_len;
-    struct token_json json; /* holds the next two */
+    struct json_input json; /* holds the next two */
     const json_t *header;
     const json_t *claims;
 };
 
 static void copy_string(const json_t *object, const char *name, char *out, size_t size)
 {
-    const char *s = token_json_string(object, name);
+    const char *s = json_input_string(object, name);
     snprintf(out, size, "%s", s ? s : "");
 }
 
@@ -49,36 +49,36 @@ static bool split(const char *text, size_t len, struct parts *parts)
            !memchr(text + parts->signature_at, '.', parts->signature_len);
 }
 
-/* What the log says of the fault; two texts for each. */
+/* What the log says of each fault. */
 static const char *const header_faults[] = {
-    [TOKEN_JSON_NO_OBJECT] = "header is not a JSON object in base64url",
-    [TOKEN_JSON_NAME_TWICE] = "header has a name twice",
-    [TOKEN_JSON_NUMBER] = "libjwt cannot parse the header: a number beyond 64 bits",
-    [TOKEN_JSON_ZERO] = "libjwt cannot parse the header: the character \\u0000",
-    [TOKEN_JSON_SURROGATE] = "libjwt cannot parse the header: half a surrogate pair",
-    [TOKEN_JSON_DEEP] = "header is nested too deeply",
-    [TOKEN_JSON_OUT_OF_MEMORY] = "out of memory",
+    [JSON_INPUT_NO_OBJECT] = "header is not a JSON object in base64url",
+    [JSON_INPUT_NAME_TWICE] = "header has a name twice",
+    [JSON_INPUT_NUMBER] = "libjwt cannot parse the header: a number beyond 64 bits",
+    [JSON_INPUT_ZERO] = "libjwt cannot parse the header: the character \\u0000",
+    [JSON_INPUT_SURROGATE] = "libjwt cannot parse the header: half a surrogate pair",
+    [JSON_INPUT_DEEP] = "header is nested too deeply",
+    [JSON_INPUT_OUT_OF_MEMORY] = "out of memory",
 };
 static const char *const claims_faults[] = {
-    [TOKEN_JSON_NO_OBJECT] = "claims are not a JSON object in base64url",
-    [TOKEN_JSON_NAME_TWICE] = "claims have a name twice",
-    [TOKEN_JSON_NUMBER] = "libjwt cannot parse the claims: a number beyond 64 bits",
-    [TOKEN_JSON_ZERO] = "libjwt cannot parse the claims: the character \\u0000",
-    [TOKEN_JSON_SURROGATE] = "libjwt cannot parse the claims: half a surrogate pair",
-    [TOKEN_JSON_DEEP] = "claims are nested too deeply",
-    [TOKEN_JSON_OUT_OF_MEMORY] = "out of memory",
+    [JSON_INPUT_NO_OBJECT] = "claims are not a JSON object in base64url",
+    [JSON_INPUT_NAME_TWICE] = "claims have a name twice",
+    [JSON_INPUT_NUMBER] = "libjwt cannot parse the claims: a number beyond 64 bits",
+    [JSON_INPUT_ZERO] = "libjwt cannot parse the claims: the character \\u0000",
+    [JSON_INPUT_SURROGATE] = "libjwt cannot parse the claims: half a surrogate pair",
+    [JSON_INPUT_DEEP] = "claims are nested too deeply",
+    [JSON_INPUT_OUT_OF_MEMORY] = "out of memory",
 };
 
-static enum token_json_fault decode(const char *text, size_t len, struct token_json *json,
+static enum json_input_fault decode(const char *text, size_t len, struct json_input *json,
                                     const json_t **object)
 {
     unsigned char *bytes = malloc(BASE64_DECODED(len));
-    enum token_json_fault fault = TOKEN_JSON_NO_OBJECT;
+    enum json_input_fault fault = JSON_INPUT_NO_OBJECT;
     size_t size;
     if (!bytes)
-        fault = TOKEN_JSON_OUT_OF_MEMORY;
+        fault = JSON_INPUT_OUT_OF_MEMORY;
     else if (base64url_decode(text, len, bytes, &size))
-        fault = token_json_read(json, (const char *)bytes, size, object);
+        fault = json_input_read(json, (const char *)bytes, size, object);
     free(bytes);
     return fault;
 }
@@ -86,13 +86,13 @@ static enum token_json_fault decode(const char *text, size_t len, struct token_j
 static bool decode_object(const char *text, size_t len, struct parts *parts, const json_t **object,
                           const char *const faults[], struct refusal *refusal)
 {
-    enum token_json_fault fault = decode(text, len, &parts->json, object);
-    if (fault == TOKEN_JSON_OUT_OF_MEMORY)
+    enum json_input_fault fault = decode(text, len, &parts->json, object);
+    if (fault == JSON_INPUT_OUT_OF_MEMORY)
         return refuse_undecided(refusal, faults[fault]);
-    return fault == TOKEN_JSON_GOOD || refuse(refusal, faults[fault]);
+    return fault == JSON_INPUT_GOOD || refuse(refusal, faults[fault]);
 }
 
-/* libjwt decodes the signature again, and takes other spellings of it too. */
+/* libjwt decodes the signature again, but accepts other spellings of it. */
 static bool check_spelling(const char *text, size_t len, struct refusal *refusal)
 {
     unsigned char *scratch = malloc(BASE64_DECODED(len));
@@ -124,11 +124,11 @@ static bool parse(const char *text, size_t len, struct parts *parts, struct refu
 
 static bool check_header(const json_t *header, struct refusal *refusal)
 {
-    const json_t *type = token_json_member(header, "typ");
+    const json_t *type = json_input_member(header, "typ");
     if (!token_signature_algorithm(header))
         return refuse(refusal, "algorithm is not one of those accepted");
     /* A header may name extensions that must be understood (RFC 7515, 4.1.11); none is. */
-    if (token_json_member(header, "crit"))
+    if (json_input_member(header, "crit"))
         return refuse(refusal, "critical header extensions");
     /* libjwt refuses another type too, but later and without a reason. */
     if (type && !(json_is_string(type) && strcasecmp(json_string_value(type), "JWT") == 0))
@@ -155,6 +155,6 @@ bool token_check(const char *text, size_t len, const struct keyring *keyring,
     } else {
         *token = (struct token){0};
     }
-    token_json_free(&parts.json);
+    json_input_free(&parts.json);
     return good;
 }

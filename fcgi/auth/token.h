@@ -11,7 +11,7 @@
  *   are exact here)
  * - what jansson, libjwt's parser, does not take: refused, also in claims that nobody reads: a
  *   number beyond int64 or a double, \u0000, half a surrogate pair; and nesting beyond
- *   TOKEN_JSON_DEPTH (Go takes them all)
+ *   JSON_INPUT_DEPTH (Go takes them all)
  * - `crit`, and a `typ` that is not JWT: refused (distribution looks at neither)
  * - `exp` must be there; `exp`, `nbf`, `iat` must be integers above -2^63, null is none (Go takes a
  *   null or absent one for 0); neither judges the value of `iat`

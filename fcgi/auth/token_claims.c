@@ -2,7 +2,7 @@
  * The claims of a token. */
 #include "auth/token_claims.h"
 
-#include "auth/token_json.h"
+#include "base/json_input.h"
 
 #include <string.h>
 
@@ -39,9 +39,9 @@ static bool is_time(const json_t *value)
 /* When the claims alone allow the token to be accepted. */
 static bool read_times(const json_t *claims, struct token *token, struct refusal *refusal)
 {
-    const json_t *exp = token_json_member(claims, "exp");
-    const json_t *nbf = token_json_member(claims, "nbf");
-    const json_t *iat = token_json_member(claims, "iat");
+    const json_t *exp = json_input_member(claims, "exp");
+    const json_t *nbf = json_input_member(claims, "nbf");
+    const json_t *iat = json_input_member(claims, "iat");
     if (!is_time(exp))
         return refuse(refusal, "no integer exp");
     if (nbf && !is_time(nbf))
@@ -64,12 +64,12 @@ static bool may_be_string(const json_t *value)
 bool token_claims_check(const json_t *claims, const struct token_policy *policy, int64_t now,
                         struct token *token, struct refusal *refusal)
 {
-    if (!equals(token_json_member(claims, "iss"), policy->issuer))
+    if (!equals(json_input_member(claims, "iss"), policy->issuer))
         return refuse(refusal, "another issuer");
-    if (!audience_holds(token_json_member(claims, "aud"), policy->service))
+    if (!audience_holds(json_input_member(claims, "aud"), policy->service))
         return refuse(refusal, "another audience");
-    if (!may_be_string(token_json_member(claims, "sub")) ||
-        !may_be_string(token_json_member(claims, "jti")))
+    if (!may_be_string(json_input_member(claims, "sub")) ||
+        !may_be_string(json_input_member(claims, "jti")))
         return refuse(refusal, "sub or jti is not a string");
     if (!read_times(claims, token, refusal))
         return false;
@@ -99,13 +99,13 @@ static unsigned granted_by(const json_t *actions)
  * member of what is no object, and no entry of what is no list. */
 unsigned token_claims_access(const json_t *claims)
 {
-    const json_t *list = token_json_member(claims, "access");
+    const json_t *list = json_input_member(claims, "access");
     unsigned granted = 0;
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *entry = json_array_get(list, i);
-        if (equals(token_json_member(entry, "type"), "registry") &&
-            equals(token_json_member(entry, "name"), "background-migrations"))
-            granted |= granted_by(token_json_member(entry, "actions"));
+        if (equals(json_input_member(entry, "type"), "registry") &&
+            equals(json_input_member(entry, "name"), "background-migrations"))
+            granted |= granted_by(json_input_member(entry, "actions"));
     }
     return granted;
 }

@@ -3,7 +3,7 @@
 #include "auth/token_signature.h"
 
 #include "auth/signer.h"
-#include "auth/token_json.h"
+#include "base/json_input.h"
 
 #include <errno.h>
 #include <jwt.h>
@@ -26,7 +26,7 @@ static const struct algorithm {
 
 static const struct algorithm *algorithm_of(const json_t *header)
 {
-    const char *name = token_json_string(header, "alg");
+    const char *name = json_input_string(header, "alg");
     for (size_t i = 0; name && i < sizeof algorithms / sizeof algorithms[0]; i++) {
         if (strcmp(algorithms[i].name, name) == 0)
             return &algorithms[i];
@@ -73,8 +73,8 @@ static bool find_signer(const struct task *task, struct signer *signer, struct r
     return fits || refuse(refusal, "algorithm does not fit the key");
 }
 
-/* A key of the bundle is found first, at no cost: tokens of a key that is no longer trusted are no
- * flood. */
+/* A key of the bundle is found without the limit, since that costs nothing: tokens of a key that
+ * has been replaced are no flood. */
 static bool verify_within(struct signature_limit *limit, const struct task *task,
                           struct signer *signer, struct refusal *refusal)
 {
@@ -99,8 +99,7 @@ bool token_signature_check(const char *text, size_t len, const json_t *header,
     struct signer signer = {0};
     errno = 0;
     bool good = verify_within(limit, &task, &signer, refusal);
-    /* libcrypto and libjwt call a token bad that they have no memory for. But the malloc() that
-     * failed has set errno. */
+    /* Out of memory, libcrypto and libjwt report a bad token. But malloc() has set errno. */
     if (!good && errno == ENOMEM)
         refuse_undecided(refusal, "out of memory");
     ERR_clear_error(); /* libjwt leaves OpenSSL's errors to the next caller, libpq for one */

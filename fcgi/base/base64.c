@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-/* The two that differ between the spellings are the last ones. */
+/* The value of a character, -1 for others. The two alphabets differ in the last two. */
 static int value_of(char c, const char last[2])
 {
     if (c >= 'A' && c <= 'Z')

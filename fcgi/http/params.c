@@ -2,10 +2,10 @@
  * The parameters of a query or of a body. */
 #include "http/params.h"
 
+#include "base/json_input.h"
 #include "base/text.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -291,19 +291,17 @@ static bool read_member(struct params *params, enum param param, const json_t *v
     }
 }
 
-/* Each member is looked for by its name: json-c and jansson both have a json_object_iter_next and
- * a json_object_get, so that none of these may be called here. */
-static bool read_object(struct params *params, unsigned allowed, json_t *object,
+static bool read_object(struct params *params, unsigned allowed, const json_t *object,
                         struct error *error)
 {
     char names[128];
     size_t found = 0;
     for (int i = 0; i < PARAM_COUNT; i++) {
-        void *member = allowed & PARAM(i) ? json_object_iter_at(object, table[i].name) : NULL;
+        const json_t *member = allowed & PARAM(i) ? json_input_member(object, table[i].name) : NULL;
         if (!member)
             continue;
         found++;
-        if (!read_member(params, (enum param)i, json_object_iter_value(member), error))
+        if (!read_member(params, (enum param)i, member, error))
             return false;
     }
     return found == json_object_size(object) ||
@@ -317,17 +315,23 @@ bool params_read_body(struct params *params, unsigned allowed, const char *body,
     char names[128];
     if (len == 0)
         return true;
-    errno = 0;
-    json_t *object = json_loadb(body, len, JSON_REJECT_DUPLICATES, NULL);
-    bool good = json_is_object(object) && read_object(params, allowed, object, error);
-    if (!object && errno == ENOMEM)
+    struct json_input input = {0};
+    const json_t *object;
+    bool good = false;
+    switch (json_input_read(&input, body, len, &object)) {
+    case JSON_INPUT_GOOD:
+        good = read_object(params, allowed, object, error);
+        break;
+    case JSON_INPUT_OUT_OF_MEMORY:
         out_of_memory(error);
-    else if (!json_is_object(object))
+        break;
+    default:
         error_invalid_body(error,
                            "the body must be empty or one JSON object, no member twice; "
                            "allowed members: %s",
                            names_of(allowed, names, sizeof names));
-    json_decref(object);
+    }
+    json_input_free(&input);
     return good;
 }
 

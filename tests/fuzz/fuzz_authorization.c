@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The Authorization header to a verdict, with the keys in bundle.pem, whose private halves
- * are lost: whatever is believed and does not stand in `good` is a forgery. */
+ * The Authorization header to a verdict. The private keys of bundle.pem are lost: an accepted token
+ * that is not in the file `good` is a forgery. */
 #include "auth/bearer.h"
 #include "auth/token.h"
 #include "fuzz.h"
@@ -10,7 +10,7 @@
 static struct keyring *keyring;
 static char *good;
 
-/* Tokens that were signed for this test, one a line. */
+/* The tokens that were signed for this target, one in each line. */
 static char *read_good(void)
 {
     FILE *file = fopen(FUZZ_FOLDER "/good", "rb");
@@ -50,10 +50,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
     char *header = strndup((const char *)bytes, len);
     const char *text = bearer_token(header, &size);
     if (text) {
-        bool believed = token_check(text, size, keyring, &policy, FUZZ_NOW, &token, &refusal);
-        FUZZ_MUST(believed == is_good(text, size));
-        FUZZ_MUST(believed != (refusal.reason != NULL));
-        FUZZ_MUST(believed || token.granted == 0);
+        bool accepted = token_check(text, size, keyring, &policy, FUZZ_NOW, &token, &refusal);
+        FUZZ_MUST(accepted == is_good(text, size));
+        FUZZ_MUST(accepted != (refusal.reason != NULL));
+        FUZZ_MUST(accepted || token.granted == 0);
     }
     free(header);
     return 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * The bundle file to a keyring, or to a reason. */
+ * The file of the trust bundle to a keyring, or to a reason. */
 #include "auth/keyring.h"
 #include "fuzz.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Claims that are rightly signed, for what lies behind the signature: the first byte tells
- * how the header names the key, the rest is the claims' JSON. */
+ * Claims under a good signature, for the code behind the signature check. The first byte says how
+ * the header names the key, the rest is the claims' JSON. */
 #include "auth/token.h"
 #include "fuzz.h"
 #include "mint.h"
@@ -57,10 +57,10 @@ static bool check(const char *text, int64_t now, struct token *token)
 {
     static const struct token_policy policy = {"gitlab-issuer", "container_registry", NULL};
     struct refusal refusal;
-    bool believed = token_check(text, strlen(text), keyring, &policy, now, token, &refusal);
-    FUZZ_MUST(believed != (refusal.reason != NULL));
-    FUZZ_MUST(believed || token->granted == 0);
-    return believed;
+    bool accepted = token_check(text, strlen(text), keyring, &policy, now, token, &refusal);
+    FUZZ_MUST(accepted != (refusal.reason != NULL));
+    FUZZ_MUST(accepted || token->granted == 0);
+    return accepted;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
@@ -74,7 +74,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
     if (check(text, FUZZ_NOW, &token)) {
         FUZZ_MUST(token.granted <= (ACCESS_READ | ACCESS_WRITE));
         FUZZ_MUST(strlen(token.subject) < sizeof token.subject);
-        /* It is believed from then on, and until then: not a second more. */
+        /* It is accepted from `from` to `until`, and not a second more. */
         FUZZ_MUST(token.from <= FUZZ_NOW && FUZZ_NOW <= token.until);
         FUZZ_MUST(check(text, token.until, &other) && other.until == token.until);
         FUZZ_MUST(token.until == INT64_MAX || !check(text, token.until + 1, &other));

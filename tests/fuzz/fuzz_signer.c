@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * A token's header to the key it names: whatever it holds, the key is one of the bundle's
- * or the one that the bundle's authority vouched for, whose fingerprint is in `vouched`. */
+ * A token's header to the key that it names. The key is one of the bundle's, or the one that the
+ * bundle's authority has certified, whose fingerprint is in the file `vouched`. */
 #include "auth/signer.h"
-#include "auth/token_json.h"
+#include "base/json_input.h"
 #include "fuzz.h"
 
 #include <string.h>
@@ -26,10 +26,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
     struct signer signer;
     struct refusal refusal = {0};
-    struct token_json json = {0};
+    struct json_input input = {0};
     const json_t *header;
     setup();
-    if (token_json_read(&json, (const char *)bytes, len, &header) == TOKEN_JSON_GOOD) {
+    if (json_input_read(&input, (const char *)bytes, len, &header) == JSON_INPUT_GOOD) {
         if (signer_find(header, keyring, FUZZ_NOW, &signer, &refusal)) {
             FUZZ_MUST(strcmp(signer.key->fingerprint, vouched) == 0 ||
                       keyring_find(keyring, signer.key->fingerprint));
@@ -39,6 +39,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
         }
         signer_clear(&signer);
     }
-    token_json_free(&json);
+    json_input_free(&input);
     return 0;
 }

@@ -6,7 +6,8 @@
 
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/* Decodes from and into memory of exactly the promised sizes, for the sanitizers to watch. */
+/* Decodes from and into memory of exactly the documented sizes, so that a sanitizer reports more.
+ */
 static bool decode(const char *text, size_t len, unsigned char *bytes, size_t *size)
 {
     char *in = malloc(len + (len == 0));
@@ -100,7 +101,7 @@ static void test_impossible_lengths(void **state)
     assert_refused("AAAAAAAAA", 9);
 }
 
-/* Of all texts of two symbols as many decode as there are bytes, and likewise of three. */
+/* Of all texts of two symbols, as many decode as there are bytes; of three, as there are pairs. */
 static void test_one_spelling(void **state)
 {
     unsigned char bytes[4];

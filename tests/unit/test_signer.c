@@ -3,7 +3,7 @@
 #include "chain.h"
 
 #include "auth/signer.h"
-#include "auth/token_json.h"
+#include "base/json_input.h"
 
 #include <time.h>
 
@@ -60,12 +60,12 @@ struct outcome {
 
 static struct outcome find(char *header)
 {
-    struct token_json json = {0};
+    struct json_input input = {0};
     struct signer signer;
     struct refusal refusal = {0};
     struct outcome outcome = {0};
     const json_t *object;
-    assert_int_equal(token_json_read(&json, header, strlen(header), &object), TOKEN_JSON_GOOD);
+    assert_int_equal(json_input_read(&input, header, strlen(header), &object), JSON_INPUT_GOOD);
     outcome.has_chain = signer_has_chain(object);
     outcome.good = signer_find(object, cast.keyring, time(NULL), &signer, &refusal);
     if (outcome.good)
@@ -75,7 +75,7 @@ static struct outcome find(char *header)
     outcome.reason = refusal.reason;
     signer_clear(&signer);
     assert_null(signer.key);
-    token_json_free(&json);
+    json_input_free(&input);
     free(header);
     return outcome;
 }

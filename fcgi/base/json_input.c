@@ -5,7 +5,7 @@
  * (2.14, lex_save and lex_scan_string). So no allocation of a parse here ever fails inside of
  * jansson: where memory runs out, the parse is left by longjmp, and the blocks hold all there is
  * to release. */
-#include "auth/token_json.h"
+#include "base/json_input.h"
 
 #include <setjmp.h>
 #include <stdalign.h>
@@ -13,31 +13,31 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Enough for the header or the claims of a usual token. */
+/* Bytes; enough for the header or the claims of a usual token. */
 #define BLOCK_SIZE ((size_t)8 * 1024)
 
-struct token_json_block {
-    struct token_json_block *next;
+struct json_input_block {
+    struct json_input_block *next;
     size_t size; /* of `bytes` */
     size_t used;
     alignas(max_align_t) unsigned char bytes[];
 };
 
-/* The parse that this thread is in; NULL: none, and jansson's caller is libjwt. */
+/* The parse that this thread is in; NULL: none, and the caller of jansson is libjwt. */
 struct parse {
-    struct token_json *json;
+    struct json_input *input;
     jmp_buf out_of_memory;
 };
 static _Thread_local struct parse *current;
 
-static struct token_json_block *add_block(struct token_json *json, size_t size)
+static struct json_input_block *add_block(struct json_input *input, size_t size)
 {
     size_t room = size > BLOCK_SIZE ? size : BLOCK_SIZE;
-    struct token_json_block *block = malloc(sizeof *block + room);
+    struct json_input_block *block = malloc(sizeof *block + room);
     if (!block)
         return NULL;
-    *block = (struct token_json_block){.next = json->blocks, .size = room};
-    json->blocks = block;
+    *block = (struct json_input_block){.next = input->blocks, .size = room};
+    input->blocks = block;
     return block;
 }
 
@@ -45,11 +45,11 @@ static void *allocate(size_t size)
 {
     if (!current)
         return malloc(size);
-    struct token_json_block *block = current->json->blocks;
+    struct json_input_block *block = current->input->blocks;
     size_t rounded =
         (size + alignof(max_align_t) - 1) / alignof(max_align_t) * alignof(max_align_t);
     if (!block || block->size - block->used < rounded)
-        block = add_block(current->json, rounded);
+        block = add_block(current->input, rounded);
     if (!block)
         longjmp(current->out_of_memory, 1);
     void *at = block->bytes + block->used;
@@ -72,10 +72,10 @@ __attribute__((constructor)) static void set_up(void)
 }
 
 /* False where memory ran out. */
-static bool parse_text(struct token_json *json, const char *text, size_t len, json_t **root,
+static bool parse_text(struct json_input *input, const char *text, size_t len, json_t **root,
                        json_error_t *error)
 {
-    struct parse parse = {.json = json};
+    struct parse parse = {.input = input};
     bool complete = setjmp(parse.out_of_memory) == 0;
     if (complete) {
         current = &parse;
@@ -99,52 +99,52 @@ static bool is_deep(const char *text, size_t len)
             level++;
         else if (!quoted && level > 0 && (text[i] == '}' || text[i] == ']'))
             level--;
-        if (level > TOKEN_JSON_DEPTH)
+        if (level > JSON_INPUT_DEPTH)
             return true;
     }
     return false;
 }
 
-static enum token_json_fault fault_of(const json_error_t *error)
+static enum json_input_fault fault_of(const json_error_t *error)
 {
     static const char surrogate[] = "invalid Unicode '"; /* it has no code of its own */
     switch (json_error_code(error)) {
     case json_error_duplicate_key:
-        return TOKEN_JSON_NAME_TWICE;
+        return JSON_INPUT_NAME_TWICE;
     case json_error_numeric_overflow:
-        return TOKEN_JSON_NUMBER;
+        return JSON_INPUT_NUMBER;
     case json_error_null_character:
     case json_error_null_byte_in_key:
-        return TOKEN_JSON_ZERO;
+        return JSON_INPUT_ZERO;
     default:
-        return strncmp(error->text, surrogate, sizeof surrogate - 1) == 0 ? TOKEN_JSON_SURROGATE
-                                                                          : TOKEN_JSON_NO_OBJECT;
+        return strncmp(error->text, surrogate, sizeof surrogate - 1) == 0 ? JSON_INPUT_SURROGATE
+                                                                          : JSON_INPUT_NO_OBJECT;
     }
 }
 
-enum token_json_fault token_json_read(struct token_json *json, const char *text, size_t len,
+enum json_input_fault json_input_read(struct json_input *input, const char *text, size_t len,
                                       const json_t **object)
 {
     json_error_t error;
     json_t *root = NULL;
     *object = NULL;
     if (is_deep(text, len))
-        return TOKEN_JSON_DEEP;
-    if (!parse_text(json, text, len, &root, &error))
-        return TOKEN_JSON_OUT_OF_MEMORY;
+        return JSON_INPUT_DEEP;
+    if (!parse_text(input, text, len, &root, &error))
+        return JSON_INPUT_OUT_OF_MEMORY;
     if (!root)
         return fault_of(&error);
     if (!json_is_object(root))
-        return TOKEN_JSON_NO_OBJECT;
+        return JSON_INPUT_NO_OBJECT;
     *object = root;
-    return TOKEN_JSON_GOOD;
+    return JSON_INPUT_GOOD;
 }
 
-void token_json_free(struct token_json *json)
+void json_input_free(struct json_input *input)
 {
-    while (json->blocks) {
-        struct token_json_block *next = json->blocks->next;
-        free(json->blocks);
-        json->blocks = next;
+    while (input->blocks) {
+        struct json_input_block *next = input->blocks->next;
+        free(input->blocks);
+        input->blocks = next;
     }
 }

@@ -2,30 +2,30 @@
  * JSON with one meaning only. */
 #include "unit.h"
 
-#include "auth/token_json.h"
+#include "base/json_input.h"
 
 #include <string.h>
 
 #define TEXT(literal) literal, sizeof(literal) - 1
 
 /* Memory of exactly that length, so that a sanitizer sees a read beyond it. */
-static enum token_json_fault read_bytes(const char *text, size_t len)
+static enum json_input_fault read_bytes(const char *text, size_t len)
 {
-    struct token_json json = {0};
+    struct json_input input = {0};
     const json_t *object = NULL;
     char *copy = malloc(len + (len == 0));
     assert_non_null(copy);
     memcpy(copy, text, len);
-    enum token_json_fault fault = token_json_read(&json, copy, len, &object);
-    assert_int_equal(object != NULL, fault == TOKEN_JSON_GOOD);
+    enum json_input_fault fault = json_input_read(&input, copy, len, &object);
+    assert_int_equal(object != NULL, fault == JSON_INPUT_GOOD);
     free(copy);
-    token_json_free(&json);
+    json_input_free(&input);
     return fault;
 }
 
-static void assert_fault(const char *text, enum token_json_fault expected)
+static void assert_fault(const char *text, enum json_input_fault expected)
 {
-    enum token_json_fault fault = read_bytes(text, strlen(text));
+    enum json_input_fault fault = read_bytes(text, strlen(text));
     if (fault != expected)
         fail_msg("fault %d, not %d: %s", (int)fault, (int)expected, text);
 }
@@ -44,7 +44,7 @@ static void test_accepted(void **state)
     };
     (void)state;
     for (size_t i = 0; i < COUNT(texts); i++)
-        assert_fault(texts[i], TOKEN_JSON_GOOD);
+        assert_fault(texts[i], JSON_INPUT_GOOD);
 }
 
 static void test_no_object(void **state)
@@ -69,10 +69,10 @@ static void test_no_object(void **state)
     };
     (void)state;
     for (size_t i = 0; i < COUNT(texts); i++)
-        assert_fault(texts[i], TOKEN_JSON_NO_OBJECT);
-    assert_int_equal(read_bytes(TEXT("{}\0")), TOKEN_JSON_NO_OBJECT);
-    assert_int_equal(read_bytes(TEXT("{\"a\": \"x\0\"}")), TOKEN_JSON_NO_OBJECT);
-    assert_int_equal(read_bytes(TEXT("{\"a\0\": 1}")), TOKEN_JSON_NO_OBJECT);
+        assert_fault(texts[i], JSON_INPUT_NO_OBJECT);
+    assert_int_equal(read_bytes(TEXT("{}\0")), JSON_INPUT_NO_OBJECT);
+    assert_int_equal(read_bytes(TEXT("{\"a\": \"x\0\"}")), JSON_INPUT_NO_OBJECT);
+    assert_int_equal(read_bytes(TEXT("{\"a\0\": 1}")), JSON_INPUT_NO_OBJECT);
 }
 
 /* Bytes above 127 that are no UTF-8: cut, overlong, a surrogate, beyond U+10FFFF. */
@@ -85,11 +85,11 @@ static void test_invalid_utf8(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT(bytes); i++) {
         snprintf(text, sizeof text, "{\"a\": \"%s\"}", bytes[i]);
-        assert_fault(text, TOKEN_JSON_NO_OBJECT);
+        assert_fault(text, JSON_INPUT_NO_OBJECT);
         snprintf(text, sizeof text, "{\"%s\": 1}", bytes[i]);
-        assert_fault(text, TOKEN_JSON_NO_OBJECT);
+        assert_fault(text, JSON_INPUT_NO_OBJECT);
         snprintf(text, sizeof text, "{}%s", bytes[i]);
-        assert_fault(text, TOKEN_JSON_NO_OBJECT);
+        assert_fault(text, JSON_INPUT_NO_OBJECT);
     }
 }
 
@@ -105,7 +105,7 @@ static void test_name_twice(void **state)
     };
     (void)state;
     for (size_t i = 0; i < COUNT(texts); i++)
-        assert_fault(texts[i], TOKEN_JSON_NAME_TWICE);
+        assert_fault(texts[i], JSON_INPUT_NAME_TWICE);
 }
 
 /* libjwt's parser takes none of these, wherever they stand. */
@@ -113,20 +113,20 @@ static void test_what_jansson_does_not_take(void **state)
 {
     static const struct {
         const char *value;
-        enum token_json_fault fault;
+        enum json_input_fault fault;
     } cases[] = {
-        {"9223372036854775808", TOKEN_JSON_NUMBER},
-        {"-9223372036854775809", TOKEN_JSON_NUMBER},
-        {"99999999999999999999999999", TOKEN_JSON_NUMBER},
-        {"1e400", TOKEN_JSON_NUMBER},
-        {"-1e400", TOKEN_JSON_NUMBER},
-        {"\"\\u0000\"", TOKEN_JSON_ZERO},
-        {"\"a\\u0000b\"", TOKEN_JSON_ZERO},
-        {"{\"a\\u0000b\": 1}", TOKEN_JSON_ZERO},
-        {"\"\\ud83d\"", TOKEN_JSON_SURROGATE},
-        {"\"\\ud83dx\"", TOKEN_JSON_SURROGATE},
-        {"\"\\ude00\"", TOKEN_JSON_SURROGATE},
-        {"\"\\ud83d\\ud83d\"", TOKEN_JSON_SURROGATE},
+        {"9223372036854775808", JSON_INPUT_NUMBER},
+        {"-9223372036854775809", JSON_INPUT_NUMBER},
+        {"99999999999999999999999999", JSON_INPUT_NUMBER},
+        {"1e400", JSON_INPUT_NUMBER},
+        {"-1e400", JSON_INPUT_NUMBER},
+        {"\"\\u0000\"", JSON_INPUT_ZERO},
+        {"\"a\\u0000b\"", JSON_INPUT_ZERO},
+        {"{\"a\\u0000b\": 1}", JSON_INPUT_ZERO},
+        {"\"\\ud83d\"", JSON_INPUT_SURROGATE},
+        {"\"\\ud83dx\"", JSON_INPUT_SURROGATE},
+        {"\"\\ude00\"", JSON_INPUT_SURROGATE},
+        {"\"\\ud83d\\ud83d\"", JSON_INPUT_SURROGATE},
     };
     char text[80];
     (void)state;
@@ -151,17 +151,17 @@ static void test_depth(void **state)
 {
     static char text[300000];
     (void)state;
-    nested(TOKEN_JSON_DEPTH, text);
-    assert_fault(text, TOKEN_JSON_GOOD);
-    nested(TOKEN_JSON_DEPTH + 1, text);
-    assert_fault(text, TOKEN_JSON_DEEP);
+    nested(JSON_INPUT_DEPTH, text);
+    assert_fault(text, JSON_INPUT_GOOD);
+    nested(JSON_INPUT_DEPTH + 1, text);
+    assert_fault(text, JSON_INPUT_DEEP);
     nested(100000, text);
-    assert_fault(text, TOKEN_JSON_DEEP);
+    assert_fault(text, JSON_INPUT_DEEP);
     /* Side by side, and in strings, they are not nested. */
     assert_fault("{\"a\":[[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[]]}",
-                 TOKEN_JSON_GOOD);
-    assert_fault("{\"[[[[[[[[[[[[[[[[[[\":\"{{{{{{{{{{{{\\\"{{{{{{{{{{\"}", TOKEN_JSON_GOOD);
-    assert_fault("{\"a\":\"\\\\\",\"b\":[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]}", TOKEN_JSON_DEEP);
+                 JSON_INPUT_GOOD);
+    assert_fault("{\"[[[[[[[[[[[[[[[[[[\":\"{{{{{{{{{{{{\\\"{{{{{{{{{{\"}", JSON_INPUT_GOOD);
+    assert_fault("{\"a\":\"\\\\\",\"b\":[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]}", JSON_INPUT_DEEP);
 }
 
 /* Each piece alone and beside every other: what is well written is accepted. */
@@ -177,7 +177,7 @@ static void test_escapes(void **state)
         snprintf(text, sizeof text, "{\"a\":\"%s%s%s%s\"}", pieces[i % count],
                  pieces[i / count % count], pieces[i / count / count % count],
                  pieces[i / count / count / count]);
-        assert_fault(text, TOKEN_JSON_GOOD);
+        assert_fault(text, JSON_INPUT_GOOD);
     }
 }
 
@@ -187,48 +187,48 @@ static void test_values(void **state)
         "{\"max\": 9223372036854775807, \"min\": -9223372036854775808,"
         "\"real\": 1.0, \"power\": 1e3, \"escaped\": \"\\u00e9\\ud83d\\ude00\","
         "\"n\": 7, \"null\": null}";
-    struct token_json json = {0};
+    struct json_input input = {0};
     const json_t *object;
     (void)state;
-    assert_int_equal(token_json_read(&json, TEXT(text), &object), TOKEN_JSON_GOOD);
-    assert_true(json_integer_value(token_json_member(object, "max")) == INT64_MAX);
-    assert_true(json_integer_value(token_json_member(object, "min")) == INT64_MIN);
-    assert_false(json_is_integer(token_json_member(object, "real")));
-    assert_false(json_is_integer(token_json_member(object, "power")));
-    assert_string_equal(token_json_string(object, "escaped"), "\xC3\xA9\xF0\x9F\x98\x80");
-    assert_null(token_json_string(object, "n"));
-    assert_null(token_json_string(object, "null"));
-    assert_null(token_json_string(object, "absent"));
-    assert_true(json_is_null(token_json_member(object, "null")));
-    assert_null(token_json_member(object, "absent"));
-    assert_null(token_json_member(token_json_member(object, "n"), "x"));
-    assert_null(token_json_member(NULL, "x"));
-    token_json_free(&json);
+    assert_int_equal(json_input_read(&input, TEXT(text), &object), JSON_INPUT_GOOD);
+    assert_true(json_integer_value(json_input_member(object, "max")) == INT64_MAX);
+    assert_true(json_integer_value(json_input_member(object, "min")) == INT64_MIN);
+    assert_false(json_is_integer(json_input_member(object, "real")));
+    assert_false(json_is_integer(json_input_member(object, "power")));
+    assert_string_equal(json_input_string(object, "escaped"), "\xC3\xA9\xF0\x9F\x98\x80");
+    assert_null(json_input_string(object, "n"));
+    assert_null(json_input_string(object, "null"));
+    assert_null(json_input_string(object, "absent"));
+    assert_true(json_is_null(json_input_member(object, "null")));
+    assert_null(json_input_member(object, "absent"));
+    assert_null(json_input_member(json_input_member(object, "n"), "x"));
+    assert_null(json_input_member(NULL, "x"));
+    json_input_free(&input);
 }
 
 /* Larger than a block of its memory, in one value and in many; and two texts in one memory. */
 static void test_large_texts(void **state)
 {
     static char text[200000];
-    struct token_json json = {0};
+    struct json_input input = {0};
     const json_t *object;
     const json_t *other;
     size_t len;
     (void)state;
     len = (size_t)snprintf(text, sizeof text, "{\"a\":\"%0100000d\"}", 7);
-    assert_int_equal(token_json_read(&json, text, len, &object), TOKEN_JSON_GOOD);
+    assert_int_equal(json_input_read(&input, text, len, &object), JSON_INPUT_GOOD);
     len = (size_t)snprintf(text, sizeof text, "{\"a\":[1");
     for (int i = 2; i <= 20000; i++)
         len += (size_t)snprintf(text + len, sizeof text - len, ",%d", i);
     len += (size_t)snprintf(text + len, sizeof text - len, "]}");
-    assert_int_equal(token_json_read(&json, text, len, &other), TOKEN_JSON_GOOD);
-    assert_int_equal(strlen(token_json_string(object, "a")), 100000);
-    assert_int_equal(json_array_size(token_json_member(other, "a")), 20000);
-    assert_int_equal(json_integer_value(json_array_get(token_json_member(other, "a"), 19999)),
+    assert_int_equal(json_input_read(&input, text, len, &other), JSON_INPUT_GOOD);
+    assert_int_equal(strlen(json_input_string(object, "a")), 100000);
+    assert_int_equal(json_array_size(json_input_member(other, "a")), 20000);
+    assert_int_equal(json_integer_value(json_array_get(json_input_member(other, "a"), 19999)),
                      20000);
-    token_json_free(&json);
-    assert_null(json.blocks);
-    token_json_free(&json);
+    json_input_free(&input);
+    assert_null(input.blocks);
+    json_input_free(&input);
 }
 
 int main(void)
