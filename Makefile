@@ -34,12 +34,14 @@ PACKAGES := fcgi libjwt json-c jansson libpq yaml-0.1 libcrypto libseccomp
 PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PACKAGES)))$(PKG_CFLAGS)
 PKG_LIBS   = $(eval PKG_LIBS := $$(shell pkg-config --libs $(PACKAGES)) -lm)$(PKG_LIBS)
 
+GENERATED := $(BUILD)/generated
+
 COMPILE = $(CC) $(CSTD) $(WARN) $(CFLAGS) $(HARDEN) $(CPPFLAGS) -DBBM_VERSION='"$(VERSION)"' \
-          -Ifcgi $(PKG_CFLAGS) -pthread -MMD -MP
+          -Ifcgi -I$(GENERATED) $(PKG_CFLAGS) -pthread -MMD -MP
 LINK    = $(CC) $(CFLAGS) $(HARDEN) $(HARDLD) $(LDFLAGS) -pthread
 
 SOURCES := $(wildcard fcgi/*.c fcgi/*/*.c)
-OBJECTS := $(SOURCES:fcgi/%.c=$(BUILD)/fcgi/%.o) $(BUILD)/sql.o $(BUILD)/page_files.o
+OBJECTS := $(SOURCES:fcgi/%.c=$(BUILD)/fcgi/%.o) $(BUILD)/sql_statements.o $(BUILD)/page_files.o
 SQL     := $(wildcard sql/*.sql)
 # Of these are made: the statements that write the history, and one for the first schema.
 CHANGES := pause resume restart restart_first
@@ -102,11 +104,16 @@ $(BUILD)/sql/restart_first_recorded.sql: sql/recorded.awk sql/recorded.sql $(BUI
 	@mkdir -p $(@D)
 	awk -f $^ > $@
 
-$(BUILD)/sql.c: $(SQL) sql/embed.awk
+$(GENERATED)/sql_statements.c: $(SQL) sql/embed.awk
 	@mkdir -p $(@D)
-	awk -f sql/embed.awk $(SQL) > $@
+	awk -v header=$(@:.c=.h) -f sql/embed.awk $(SQL) > $@
 
-$(BUILD)/sql.o: $(BUILD)/sql.c
+$(GENERATED)/sql_statements.h: $(GENERATED)/sql_statements.c
+	@test -e $@ || { rm $< && $(MAKE) $<; }
+
+$(OBJECTS): | $(GENERATED)/sql_statements.h
+
+$(BUILD)/sql_statements.o: $(GENERATED)/sql_statements.c
 	$(COMPILE) -c -o $@ $<
 
 $(BUILD)/page_files.c: $(PAGE) fcgi/page/embed
@@ -229,10 +236,10 @@ bench: deps-bench ## compares with what else could answer: build/bench.md; insta
 	$(MAKE) all $(BENCH_PROGRAMS)
 	BBM_BUILD="$(abspath $(BUILD))" tests/bench/run $(BENCH)
 
-lint: ## clang-format, clang-tidy, shellcheck, the arrows between rooms
+lint: $(GENERATED)/sql_statements.h ## clang-format, clang-tidy, shellcheck, the arrows between rooms
 	clang-format --dry-run --Werror $(SOURCES) $(wildcard fcgi/*/*.h) tests/*.[ch] tests/*/*.[ch]
 	shellcheck -x -P deploy/spawn-fcgi $(SHELL_FILES)
-	clang-tidy --quiet $(SOURCES) tests/bench/*.c -- $(CSTD) -Ifcgi -DBBM_VERSION='"$(VERSION)"' $(PKG_CFLAGS)
+	clang-tidy --quiet $(SOURCES) tests/bench/*.c -- $(CSTD) -Ifcgi -I$(GENERATED) -DBBM_VERSION='"$(VERSION)"' $(PKG_CFLAGS)
 
 SHELL_FILES := $(COMMANDS) $(COMPLETE) $(wildcard deploy/spawn-fcgi/bbm-fcgi-spawn deploy/spawn-fcgi/*.init \
     deploy/demo/packages deploy/demo/run deploy/debian/build tests/run tests/debian tests/deb tests/includes \

@@ -17,7 +17,8 @@
 -- Where there is a history, build/sql/pause_recorded.sql is sent in its place, which the Makefile
 -- makes of this one and sql/recorded.sql: the CTEs left_alone and action are then others.
 --
--- outcome: 1 changed · 2 held by another · 0 left as it is (told for a single id only)
+-- changed: by this pass, or it would be by one that is no dry run. held: another transaction has the
+-- row. Neither: it is left as it is, which is reported for a single id only.
 WITH left_alone AS (SELECT NULL::bigint AS id, NULL::boolean AS later WHERE false),
 candidate AS (
     SELECT id,
@@ -50,11 +51,8 @@ action AS (SELECT NULL::bigint AS id)
 SELECT candidate.id,
        candidate.name,
        COALESCE(changed.previous_status, candidate.status) AS previous_status,
-       CASE WHEN changed.id IS NOT NULL THEN 1
-            WHEN candidate.wanted AND locked.id IS NULL THEN 2
-            WHEN :dry_run::boolean AND locked.status IN (1, 4) THEN 1
-            ELSE 0
-       END AS outcome,
+       changed.id IS NOT NULL OR (:dry_run::boolean AND locked.status IN (1, 4)) AS changed,
+       candidate.wanted AND locked.id IS NULL AND changed.id IS NULL AS held,
        (SELECT id FROM action) AS action_id,
        COALESCE(:at::pg_catalog.timestamptz, pg_catalog.now()) AS at
   FROM candidate

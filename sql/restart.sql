@@ -7,7 +7,7 @@
 -- The first schema, 2024-06, has no error code: build/sql/restart_first.sql is this statement
 -- without the lines that name it.
 --
--- The variables, the statement that is sent where there is a history, and outcome: as in pause.sql
+-- The variables, the statement that is sent where there is a history, changed and held: as in pause.sql
 WITH left_alone AS (SELECT NULL::bigint AS id, NULL::boolean AS later WHERE false),
 candidate AS (
     SELECT id,
@@ -62,11 +62,8 @@ action AS (SELECT NULL::bigint AS id)
 SELECT candidate.id,
        candidate.name,
        COALESCE(changed.previous_status, candidate.status) AS previous_status,
-       CASE WHEN changed.id IS NOT NULL THEN 1
-            WHEN candidate.wanted AND locked.id IS NULL THEN 2
-            WHEN :dry_run::boolean AND locked.id IS NOT NULL THEN 1
-            ELSE 0
-       END AS outcome,
+       changed.id IS NOT NULL OR (:dry_run::boolean AND locked.id IS NOT NULL) AS changed,
+       candidate.wanted AND locked.id IS NULL AND changed.id IS NULL AS held,
        candidate.failure_error_code AS error_code,
        (SELECT id FROM action) AS action_id,
        COALESCE(:at::pg_catalog.timestamptz, pg_catalog.now()) AS at

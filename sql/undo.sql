@@ -7,7 +7,7 @@
 -- last change of a migration that has the pause's. later: the latest action that has changed it
 -- since. status is NULL where the migration is gone.
 --
--- outcome: as in pause.sql. The other variables, and the record: as in recorded.sql.
+-- changed and held: as in pause.sql. The other variables, and the record: as in recorded.sql.
 WITH pause AS (
     SELECT id, at
       FROM bbm_fcgi.actions
@@ -66,11 +66,8 @@ recorded AS (
 SELECT candidate.id,
        candidate.name,
        candidate.status AS previous_status,
-       CASE WHEN changed.id IS NOT NULL THEN 1
-            WHEN candidate.wanted AND locked.id IS NULL THEN 2
-            WHEN :dry_run::boolean AND locked.id IS NOT NULL THEN 1
-            ELSE 0
-       END AS outcome,
+       changed.id IS NOT NULL OR (:dry_run::boolean AND locked.id IS NOT NULL) AS changed,
+       candidate.wanted AND locked.id IS NULL AND changed.id IS NULL AS held,
        (SELECT id FROM action) AS action_id,
        COALESCE(:at::pg_catalog.timestamptz, pg_catalog.now()) AS at,
        candidate.later

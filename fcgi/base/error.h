@@ -22,6 +22,7 @@ struct error {
     int retry_after;            /* of a 503: seconds until it may help; 0: the usual */
     bool has_detail;            /* without which the answer would not be whole */
     struct json_object *detail; /* owned; NULL: there is none, or no memory for it */
+    bool is_setup;              /* tables or rights are missing in the database */
     const char *remedy;         /* what an operator can do; static storage; NULL: not known */
     char reason[384];           /* for the log alone, one line; "" where there is nothing to add */
 };

@@ -16,22 +16,10 @@
 #include <string.h>
 #include <time.h>
 
-/* The first columns of a pass, after a change's id and name. */
-enum {
-    COLUMN_STATUS = 2,
-    COLUMN_OUTCOME,
-};
-
-/* Where the others stand; -1 where the statement has none. */
+/* Where the columns of a pass stand; -1 where the statement has none. */
 struct columns {
-    int action_id, at, later, error_code;
-};
-
-/* The outcomes in sql/pause.sql and its like. */
-enum {
-    UNTOUCHED,
-    CHANGED,
-    HELD,
+    struct change_columns change;
+    int changed, held, action_id, at, later, error_code;
 };
 
 /* A dry run looks this often whether what is held is so for longer than a moment. */
@@ -87,12 +75,13 @@ static bool read_untouched(const struct action *action, const PGresult *result,
                            const struct columns *columns, int row, struct error *error)
 {
     struct changes *changes = action->changes;
-    int64_t id = integer_at(result, row, 0);
+    int64_t id = integer_at(result, row, columns->change.id);
+    int64_t status = integer_at(result, row, columns->change.previous_status);
     if (action->request->id)
-        return judge_untouched(action, id, integer_at(result, row, COLUMN_STATUS), error);
+        return judge_untouched(action, id, status, error);
     if (!action->request->undoes || change_list_has(&changes->done, id))
         return true;
-    if (!change_list_add(&changes->left, result, row, error))
+    if (!change_list_add(&changes->left, result, &columns->change, row, error))
         return false;
     for (size_t i = 0; i < changes->left.count; i++) {
         if (changes->left.rows[i].id == id)
@@ -105,29 +94,33 @@ static bool read_row(struct action *action, const PGresult *result, const struct
                      int row, struct error *error)
 {
     struct changes *changes = action->changes;
-    switch (integer_at(result, row, COLUMN_OUTCOME)) {
-    case CHANGED:
-        action->changed++;
-        if (integer_at(result, row, COLUMN_STATUS) == MIGRATION_RUNNING)
-            action->was_running = true;
-        if (!action->at.given)
-            action->at = time_at(result, row, columns->at);
-        if (!changes->action_id.given)
-            changes->action_id = opt_int64_at(result, row, columns->action_id);
-        changes->error_code = opt_int64_at(result, row, columns->error_code);
-        return change_list_add(&changes->done, result, row, error);
-    case HELD:
-        return change_list_add(&changes->held, result, row, error);
-    default:
+    if (integer_at(result, row, columns->held) != 0)
+        return change_list_add(&changes->held, result, &columns->change, row, error);
+    if (integer_at(result, row, columns->changed) == 0)
         return read_untouched(action, result, columns, row, error);
-    }
+    action->changed++;
+    if (integer_at(result, row, columns->change.previous_status) == MIGRATION_RUNNING)
+        action->was_running = true;
+    if (!action->at.given)
+        action->at = time_at(result, row, columns->at);
+    if (!changes->action_id.given)
+        changes->action_id = opt_int64_at(result, row, columns->action_id);
+    changes->error_code = opt_int64_at(result, row, columns->error_code);
+    return change_list_add(&changes->done, result, &columns->change, row, error);
 }
 
 static bool read_pass(struct action *action, const PGresult *result, struct error *error)
 {
     const struct action_request *request = action->request;
-    const struct columns columns = {PQfnumber(result, "action_id"), PQfnumber(result, "at"),
-                                    PQfnumber(result, "later"), PQfnumber(result, "error_code")};
+    const struct columns columns = {
+        .change = change_columns_of(result),
+        .changed = PQfnumber(result, "changed"),
+        .held = PQfnumber(result, "held"),
+        .action_id = PQfnumber(result, "action_id"),
+        .at = PQfnumber(result, "at"),
+        .later = PQfnumber(result, "later"),
+        .error_code = PQfnumber(result, "error_code"),
+    };
     action->changed = 0;
     action->was_running = false;
     change_list_clear(&action->changes->held);
@@ -147,87 +140,110 @@ static bool read_pass(struct action *action, const PGresult *result, struct erro
 
 /* ---- sending a pass ---- */
 
-/* The parameters of a statement, in the order in which it first names them. */
-struct parameters {
-    const char *values[12];
-    int count;
+/* The values of all parameters, each by its name in the statements. */
+struct values {
+    const char *id, *worker, *at, *dry_run, *undoes, *repeat_of, *action_id;
+    struct number numbers[4];
+    char moment[32];
 };
 
-static void add(struct parameters *parameters, const char *value)
+static void set_values(const struct action *action, struct values *values)
 {
-    parameters->values[parameters->count++] = value;
+    const struct action_request *request = action->request;
+    const struct opt_int64 *action_id = &action->changes->action_id;
+    *values = (struct values){.worker = action->worker.xids,
+                              .dry_run = request->dry_run ? "true" : "false"};
+    if (request->id)
+        values->id = number(&values->numbers[0], *request->id);
+    if (request->undoes)
+        values->undoes = number(&values->numbers[1], *request->undoes);
+    if (action_id->given)
+        values->action_id = number(&values->numbers[2], action_id->value);
+    if (action->changes->repeated)
+        values->repeat_of = values->action_id;
+    if (action->at.given && text_rfc3339(action->at.value, values->moment))
+        values->at = values->moment;
 }
 
-/* The statement, without its record. */
-static const char *plain_statement(const struct action *action)
+static PGresult *send(const struct action *action, const struct sql *sql, const char *const *params,
+                      struct error *error)
 {
-    switch (action->request->kind) {
-    case ACTION_PAUSE:
-        return SQL_PAUSE;
-    case ACTION_RESUME:
-        return SQL_RESUME;
-    default:
-        return action->worker.has_error_code ? SQL_RESTART : SQL_RESTART_FIRST;
-    }
+    const struct action_request *request = action->request;
+    if (request->dry_run)
+        return db_read(action->store->db, sql, params, request->deadline, error);
+    return db_change(action->store->db, sql, params, request->deadline, error);
 }
 
-static const char *recorded_statement(const struct action *action)
-{
-    switch (action->request->kind) {
-    case ACTION_PAUSE:
-        return SQL_PAUSE_RECORDED;
-    case ACTION_RESUME:
-        return action->request->undoes ? SQL_UNDO : SQL_RESUME_RECORDED;
-    default:
-        return action->worker.has_error_code ? SQL_RESTART_RECORDED : SQL_RESTART_FIRST_RECORDED;
-    }
-}
+/* What every plain statement takes, and every recorded one beside it. */
+#define PLAIN(name)                                                                                \
+    [SQL_##name##_ID] = v.id, [SQL_##name##_AT] = v.at, [SQL_##name##_DRY_RUN] = v.dry_run
+#define RECORD(name)                                                                               \
+    [SQL_##name##_AT] = v.at, [SQL_##name##_DRY_RUN] = v.dry_run,                                  \
+    [SQL_##name##_ACTION_ID] = v.action_id, [SQL_##name##_ACTOR] = request->actor,                 \
+    [SQL_##name##_TOKEN_ID] = request->token_id,                                                   \
+    [SQL_##name##_REMOTE_ADDR] = request->remote_addr,                                             \
+    [SQL_##name##_CORRELATION_ID] = request->correlation_id,                                       \
+    [SQL_##name##_REASON] = request->reason
+#define RECORDED(name)                                                                             \
+    RECORD(name), [SQL_##name##_ID] = v.id, [SQL_##name##_REPEAT_OF] = v.repeat_of,                \
+                  [SQL_##name##_ACTION] = store_action_name(request->kind)
 
 static PGresult *send_plain(const struct action *action, struct error *error)
 {
+    struct values v;
+    set_values(action, &v);
+    const char *const pause[SQL_PAUSE_PARAMS] = {PLAIN(PAUSE), [SQL_PAUSE_WORKER] = v.worker};
+    const char *const resume[SQL_RESUME_PARAMS] = {PLAIN(RESUME)};
+    const char *const restart[SQL_RESTART_PARAMS] = {PLAIN(RESTART)};
+    const char *const first[SQL_RESTART_FIRST_PARAMS] = {PLAIN(RESTART_FIRST)};
+    switch (action->request->kind) {
+    case ACTION_PAUSE:
+        return send(action, &SQL_PAUSE, pause, error);
+    case ACTION_RESUME:
+        return send(action, &SQL_RESUME, resume, error);
+    default:
+        return action->worker.has_error_code ? send(action, &SQL_RESTART, restart, error)
+                                             : send(action, &SQL_RESTART_FIRST, first, error);
+    }
+}
+
+static PGresult *send_resume_recorded(const struct action *action, const struct values *values,
+                                      struct error *error)
+{
+    const struct values v = *values;
     const struct action_request *request = action->request;
-    struct number id;
-    char at[32];
-    struct parameters p = {.count = 0};
-    if (request->kind == ACTION_PAUSE)
-        add(&p, action->worker.xids);
-    add(&p, request->id ? number(&id, *request->id) : NULL);
-    add(&p, action->at.given && text_rfc3339(action->at.value, at) ? at : NULL);
-    add(&p, request->dry_run ? "true" : "false");
-    return db_run(action->store->db, plain_statement(action), p.values, p.count,
-                  request->dry_run ? DB_RETRY : DB_ONCE, request->deadline, error);
+    const char *const undo[SQL_UNDO_PARAMS] = {RECORD(UNDO), [SQL_UNDO_UNDOES] = v.undoes};
+    const char *const resume[SQL_RESUME_RECORDED_PARAMS] = {RECORDED(RESUME_RECORDED)};
+    return request->undoes ? send(action, &SQL_UNDO, undo, error)
+                           : send(action, &SQL_RESUME_RECORDED, resume, error);
+}
+
+static PGresult *send_restart_recorded(const struct action *action, const struct values *values,
+                                       struct error *error)
+{
+    const struct values v = *values;
+    const struct action_request *request = action->request;
+    const char *const restart[SQL_RESTART_RECORDED_PARAMS] = {RECORDED(RESTART_RECORDED)};
+    const char *const first[SQL_RESTART_FIRST_RECORDED_PARAMS] = {RECORDED(RESTART_FIRST_RECORDED)};
+    return action->worker.has_error_code ? send(action, &SQL_RESTART_RECORDED, restart, error)
+                                         : send(action, &SQL_RESTART_FIRST_RECORDED, first, error);
 }
 
 static PGresult *send_recorded(const struct action *action, struct error *error)
 {
+    struct values v;
     const struct action_request *request = action->request;
-    const struct changes *changes = action->changes;
-    struct number numbers[3];
-    char at[32];
-    const char *id = request->id ? number(&numbers[0], *request->id) : NULL;
-    const char *action_id =
-        changes->action_id.given ? number(&numbers[1], changes->action_id.value) : NULL;
-    struct parameters p = {.count = 0};
-    if (request->undoes) {
-        add(&p, number(&numbers[2], *request->undoes));
-    } else {
-        add(&p, changes->repeated ? action_id : NULL);
-        if (request->kind == ACTION_PAUSE)
-            add(&p, action->worker.xids);
-        add(&p, id);
+    set_values(action, &v);
+    const char *const pause[SQL_PAUSE_RECORDED_PARAMS] = {
+        RECORDED(PAUSE_RECORDED), [SQL_PAUSE_RECORDED_WORKER] = v.worker};
+    switch (request->kind) {
+    case ACTION_PAUSE:
+        return send(action, &SQL_PAUSE_RECORDED, pause, error);
+    case ACTION_RESUME:
+        return send_resume_recorded(action, &v, error);
+    default:
+        return send_restart_recorded(action, &v, error);
     }
-    add(&p, action->at.given && text_rfc3339(action->at.value, at) ? at : NULL);
-    add(&p, request->dry_run ? "true" : "false");
-    if (!request->undoes)
-        add(&p, store_action_name(request->kind));
-    add(&p, request->actor);
-    add(&p, request->token_id);
-    add(&p, request->remote_addr);
-    add(&p, request->correlation_id);
-    add(&p, request->reason);
-    add(&p, action_id);
-    return db_run(action->store->db, recorded_statement(action), p.values, p.count,
-                  request->dry_run ? DB_RETRY : DB_ONCE, request->deadline, error);
 }
 
 /* An undo reads the history, so that it has no statement without. */
@@ -266,7 +282,7 @@ static PGresult *send_again(struct action *action, struct error *error)
 static bool pass(struct action *action, struct error *error)
 {
     PGresult *result = send_pass(action, error);
-    if (!result && action->has_history && error->status == 500 && !error->outcome_unknown)
+    if (!result && action->has_history && error->is_setup)
         result = send_again(action, error);
     bool good = result && read_pass(action, result, error);
     PQclear(result);

@@ -8,12 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The first columns of every statement that changes migrations. */
-enum {
-    COLUMN_ID,
-    COLUMN_NAME,
-    COLUMN_STATUS,
-};
+struct change_columns change_columns_of(const struct pg_result *result)
+{
+    return (struct change_columns){PQfnumber(result, "id"), PQfnumber(result, "name"),
+                                   PQfnumber(result, "previous_status")};
+}
 
 bool change_list_has(const struct change_list *list, int64_t id)
 {
@@ -24,11 +23,11 @@ bool change_list_has(const struct change_list *list, int64_t id)
     return false;
 }
 
-bool change_list_add(struct change_list *list, const struct pg_result *result, int row,
-                     struct error *error)
+bool change_list_add(struct change_list *list, const struct pg_result *result,
+                     const struct change_columns *columns, int row, struct error *error)
 {
-    int64_t id = integer_at(result, row, COLUMN_ID);
-    struct str_view name = str_view_at(result, row, COLUMN_NAME);
+    int64_t id = integer_at(result, row, columns->id);
+    struct str_view name = str_view_at(result, row, columns->name);
     size_t at = list->count;
     while (at > 0 && list->rows[at - 1].id > id)
         at--;
@@ -48,7 +47,7 @@ bool change_list_add(struct change_list *list, const struct pg_result *result, i
     rows[at] = (struct change){.id = id,
                                .name = copy,
                                .name_len = name.len,
-                               .status = opt_int64_at(result, row, COLUMN_STATUS)};
+                               .status = opt_int64_at(result, row, columns->previous_status)};
     list->count++;
     return true;
 }

@@ -43,10 +43,17 @@ struct changes {
     bool unsettled; /* it could not be seen in time that a worker will not undo a pause */
 };
 
-/* Adds the row of a result whose first columns are id, name and status. One that is there already
- * stays as it is. False when out of memory. */
-bool change_list_add(struct change_list *list, const struct pg_result *result, int row,
-                     struct error *error);
+/* Where a migration stands in the rows of a result. */
+struct change_columns {
+    int id, name, previous_status;
+};
+
+struct change_columns change_columns_of(const struct pg_result *result);
+
+/* Adds a row of a result. A migration that is there already stays as it is. False when out of
+ * memory. */
+bool change_list_add(struct change_list *list, const struct pg_result *result,
+                     const struct change_columns *columns, int row, struct error *error);
 
 bool change_list_has(const struct change_list *list, int64_t id);
 

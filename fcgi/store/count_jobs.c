@@ -13,27 +13,22 @@
 #include <libpq-fe.h>
 #include <stdlib.h>
 
-/* The columns of sql/counts.sql. */
-enum {
-    COUNTS_MIGRATION_ID,
-    COUNTS_JOB_ID,
-    COUNTS_STATUS,
-    COUNTS_JOBS,
-    COUNTS_FAILED,
-    COUNTS_NEWEST,
+/* Where the columns of sql/counts.sql stand. */
+struct columns {
+    int migration_id, job_id, status, jobs, failed, newest;
 };
 
-static bool add_row(struct job_tally *tally, const PGresult *result, int row)
+static bool add_row(struct job_tally *tally, const PGresult *result, const struct columns *c,
+                    int row)
 {
-    int64_t migration_id = integer_at(result, row, COUNTS_MIGRATION_ID);
-    struct opt_int64 job_id = opt_int64_at(result, row, COUNTS_JOB_ID);
-    int64_t jobs = integer_at(result, row, COUNTS_JOBS);
+    int64_t migration_id = integer_at(result, row, c->migration_id);
+    struct opt_int64 job_id = opt_int64_at(result, row, c->job_id);
+    int64_t jobs = integer_at(result, row, c->jobs);
     if (!job_id.given)
-        return job_tally_add_jobs(tally, migration_id, jobs,
-                                  integer_at(result, row, COUNTS_NEWEST));
+        return job_tally_add_jobs(tally, migration_id, jobs, integer_at(result, row, c->newest));
     const struct unfinished_job job = {job_id.value, migration_id,
-                                       integer_at(result, row, COUNTS_STATUS)};
-    return job_tally_add_unfinished(tally, &job, jobs, integer_at(result, row, COUNTS_FAILED));
+                                       integer_at(result, row, c->status)};
+    return job_tally_add_unfinished(tally, &job, jobs, integer_at(result, row, c->failed));
 }
 
 /* Reads how many jobs there are, and which are not finished. */
@@ -41,15 +36,20 @@ static bool read_counts(struct store *store, struct job_tally *tally, int64_t de
                         struct error *error)
 {
     struct number numbers[2];
-    /* In the order in which sql/counts.sql first names them. */
-    const char *const params[] = {number(&numbers[0], UNFINISHED_ALL_MAX),
-                                  number(&numbers[1], UNFINISHED_KEPT)};
-    PGresult *result = db_run(store->db, SQL_COUNTS, params, 2, DB_RETRY, deadline, error);
+    const char *const params[SQL_COUNTS_PARAMS] = {
+        [SQL_COUNTS_ALL] = number(&numbers[0], UNFINISHED_ALL_MAX),
+        [SQL_COUNTS_KEPT] = number(&numbers[1], UNFINISHED_KEPT),
+    };
+    PGresult *result = db_read(store->db, &SQL_COUNTS, params, deadline, error);
     if (!result)
         return false;
     bool good = true;
+    const struct columns columns = {
+        PQfnumber(result, "migration_id"), PQfnumber(result, "job_id"), PQfnumber(result, "status"),
+        PQfnumber(result, "jobs"),         PQfnumber(result, "failed"), PQfnumber(result, "newest"),
+    };
     for (int row = 0; good && row < PQntuples(result); row++)
-        good = add_row(tally, result, row);
+        good = add_row(tally, result, &columns, row);
     PQclear(result);
     return good || error_unavailable(error, "out of memory");
 }
@@ -75,17 +75,21 @@ static bool read_recent(struct store *store, struct job_tally *tally, int64_t de
     char *ids = migration_ids(tally);
     if (!ids)
         return error_unavailable(error, "out of memory");
-    /* In the order in which sql/recent.sql first names them. */
-    const char *const params[] = {ids, number(&numbers[0], tally->mark),
-                                  number(&numbers[1], JOB_PACE_RECENT)};
-    PGresult *result = db_run(store->db, SQL_RECENT, params, 3, DB_RETRY, deadline, error);
+    const char *const params[SQL_RECENT_PARAMS] = {
+        [SQL_RECENT_IDS] = ids,
+        [SQL_RECENT_MARK] = number(&numbers[0], tally->mark),
+        [SQL_RECENT_RECENT] = number(&numbers[1], JOB_PACE_RECENT),
+    };
+    PGresult *result = db_read(store->db, &SQL_RECENT, params, deadline, error);
     free(ids);
     if (!result)
         return false;
     bool good = true;
+    int migration_id = PQfnumber(result, "migration_id");
+    int column = PQfnumber(result, "created_at");
     for (int row = 0; good && row < PQntuples(result); row++) {
-        struct opt_int64 created_at = time_at(result, row, 1);
-        good = job_tally_add_recent(tally, integer_at(result, row, 0),
+        struct opt_int64 created_at = time_at(result, row, column);
+        good = job_tally_add_recent(tally, integer_at(result, row, migration_id),
                                     created_at.given ? created_at.value : JOB_TALLY_NO_TIME);
     }
     PQclear(result);

@@ -8,6 +8,7 @@
 #include "store/db_cancel.h"
 #include "store/db_connect.h"
 #include "store/db_thread.h"
+#include "store/sql.h"
 #include "store/sqlstate.h"
 
 #include <libpq-fe.h>
@@ -31,11 +32,14 @@ struct db {
     bool unanswered; /* the last statement may have reached the server, which said nothing */
 };
 
+static const struct sql begin_change = {.text = BEGIN_CHANGE};
+static const struct sql commit = {.text = "COMMIT"};
+static const struct sql nothing = {.text = "SELECT"};
+
 /* One statement of those that are sent together. */
 struct step {
-    const char *sql;
+    const struct sql *sql;
     const char *const *params;
-    int count;
 };
 
 /* More are never sent together. */
@@ -89,6 +93,7 @@ static void describe(const char *sqlstate, const char *message, struct error *er
         error_unknown(error, "database: %s %s", sqlstate, message ? message : "");
     else
         error_unavailable(error, "database: %s %s", sqlstate, message ? message : "");
+    error->is_setup = sqlstate_class(sqlstate) == SQLSTATE_SETUP;
     if (remedy)
         error_remedy(error, remedy);
 }
@@ -129,7 +134,7 @@ static void fail_statement(struct db *db, const PGresult *result, struct error *
 static bool is_standby(const struct step *step, const PGresult *result)
 {
     const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-    return strcmp(step->sql, BEGIN_CHANGE) == 0 && sqlstate && strcmp(sqlstate, "0A000") == 0;
+    return step->sql == &begin_change && sqlstate && strcmp(sqlstate, "0A000") == 0;
 }
 
 static void fail_standby(struct db *db, struct error *error)
@@ -160,8 +165,8 @@ static bool enqueue(struct db *db, const struct step *steps, int step_count)
     if (step_count > 1 && !PQenterPipelineMode(db->conn))
         return false;
     for (int i = 0; i < step_count; i++) {
-        if (!PQsendQueryParams(db->conn, steps[i].sql, steps[i].count, NULL, steps[i].params, NULL,
-                               NULL, 1))
+        if (!PQsendQueryParams(db->conn, steps[i].sql->text, steps[i].sql->params, NULL,
+                               steps[i].params, NULL, NULL, 1))
             return false;
     }
     return step_count == 1 || PQpipelineSync(db->conn);
@@ -297,12 +302,12 @@ static PGresult *attempt(struct db *db, const struct step *steps, int step_count
  * the rest is left for a new one. */
 static void probe(struct db *db, int64_t deadline)
 {
-    const struct step nothing = {"SELECT", NULL, 0};
+    const struct step step = {&nothing, NULL};
     struct error error = {0};
     int64_t now = clock_ms();
     if (!db->conn || now - db->used < IDLE_MS)
         return;
-    PQclear(attempt(db, &nothing, 1, 0, now + (deadline - now) / 4, &error));
+    PQclear(attempt(db, &step, 1, 0, now + (deadline - now) / 4, &error));
     error_free(&error);
 }
 
@@ -338,33 +343,43 @@ static PGresult *attempt_twice(struct db *db, const struct step *step, int64_t d
 static PGresult *attempt_change(struct db *db, const struct step *step, int64_t deadline,
                                 struct error *error)
 {
-    const struct step steps[STEPS_MOST] = {{BEGIN_CHANGE, NULL, 0}, *step, {"COMMIT", NULL, 0}};
+    const struct step steps[STEPS_MOST] = {{&begin_change, NULL}, *step, {&commit, NULL}};
     PGresult *result = attempt(db, steps, STEPS_MOST, 1, deadline, error);
     if (!result && db->unanswered)
         error_outcome_unknown(error);
     return result;
 }
 
-static PGresult *attempt_once(struct db *db, const struct step *step, enum db_retry retry,
-                              int64_t deadline, struct error *error)
-{
-    if (retry == DB_RETRY)
-        return attempt_twice(db, step, deadline, error);
-    return attempt_change(db, step, deadline, error);
-}
+/* ---- both ---- */
 
-struct pg_result *db_run(struct db *db, const char *sql, const char *const *params, int count,
-                         enum db_retry retry, int64_t deadline, struct error *error)
+typedef PGresult *attempt_fn(struct db *db, const struct step *step, int64_t deadline,
+                             struct error *error);
+
+static PGresult *run(struct db *db, const struct step *step, attempt_fn *attempt_by,
+                     int64_t deadline, struct error *error)
 {
-    const struct step step = {sql, params, count};
     bool was_untranslatable = db->servers.untranslatable;
-    PGresult *result = attempt_once(db, &step, retry, deadline, error);
+    PGresult *result = attempt_by(db, step, deadline, error);
     /* Refused while its rows were sent, so it has done nothing. */
     if (!result && !was_untranslatable && db->servers.untranslatable) {
         error_free(error);
-        result = attempt_once(db, &step, retry, deadline, error);
+        result = attempt_by(db, step, deadline, error);
     }
     return result;
+}
+
+struct pg_result *db_read(struct db *db, const struct sql *sql, const char *const *params,
+                          int64_t deadline, struct error *error)
+{
+    const struct step step = {sql, params};
+    return run(db, &step, attempt_twice, deadline, error);
+}
+
+struct pg_result *db_change(struct db *db, const struct sql *sql, const char *const *params,
+                            int64_t deadline, struct error *error)
+{
+    const struct step step = {sql, params};
+    return run(db, &step, attempt_change, deadline, error);
 }
 
 /* ---- an object's life ---- */

@@ -19,24 +19,25 @@
 #include <stdint.h>
 
 struct db;
+struct sql;
 struct pg_result; /* libpq's PGresult */
-
-/* What a statement does decides what may be done about a connection that turns out to be
- * dead. There is no transaction of several statements, so nothing in one can be sent twice. */
-enum db_retry {
-    DB_RETRY, /* reads: sent once more on a new connection */
-    DB_ONCE,  /* changes: a read-write transaction of its own, never sent again */
-};
 
 struct db *db_new(const struct conf_database *conf);
 void db_free(struct db *db);
 
-/* Runs one statement with `count` text parameters (NULL for SQL's NULL). The caller
- * clears the result with PQclear. NULL on failure, with `error` saying 503 where
- * waiting or another try may help and 500 where it will not, and that the outcome of a
- * change is unknown where it is. */
-struct pg_result *db_run(struct db *db, const char *sql, const char *const *params, int count,
-                         enum db_retry retry, int64_t deadline, struct error *error);
+/* Both run one statement with its parameters (text; NULL for SQL's NULL), as a transaction of
+ * its own: there is none of several statements. The caller clears the result with PQclear. NULL on
+ * failure, with `error` saying 503 where waiting or another try may help and 500 where it will
+ * not. */
+
+/* What changes nothing is sent once more, on a new connection, where the old one was dead. */
+struct pg_result *db_read(struct db *db, const struct sql *sql, const char *const *params,
+                          int64_t deadline, struct error *error);
+
+/* A change asks for a read-write transaction, and is never sent twice. Where the connection is
+ * lost meanwhile, the error says that the outcome is not known. */
+struct pg_result *db_change(struct db *db, const struct sql *sql, const char *const *params,
+                            int64_t deadline, struct error *error);
 
 /* Waits for the cancel requests and look-ups under way, of all connections. False where some
  * still are at the deadline: the process then has to end by _exit(), as their threads use

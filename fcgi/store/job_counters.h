@@ -5,7 +5,7 @@
  *
  * The counters hold the exact counts at some past moment (job_tally.h). A request looks up what
  * they need to know (job_lookup), its statement reads that together with the migrations
- * (sql/glance.sql, sql/migrations.sql), and the counters follow what it found. So the counts
+ * (sql/unchanged.sql, sql/migrations.sql), and the counters follow what it found. So the counts
  * equal a fresh count at the statement's snapshot, in every process.
  *
  * What nobody but a person with psql does (rows deleted, a finished job set back) may stay
@@ -64,7 +64,7 @@ bool job_counters_look_up(struct job_counters *counters, const int64_t *migratio
                           struct job_lookup *lookup);
 void job_lookup_free(struct job_lookup *lookup);
 
-/* The counts of the migrations `ids` after sql/glance.sql has found that nothing changed. False
+/* The counts of the migrations `ids` after sql/unchanged.sql has found that nothing changed. False
  * where the counters have another state by now. */
 bool job_counters_unchanged(struct job_counters *counters, const struct job_lookup *lookup,
                             const int64_t *ids, struct job_counts *counts, size_t count);

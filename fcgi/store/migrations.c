@@ -76,7 +76,7 @@ static struct migration migration_at(const PGresult *result, const struct column
     };
 }
 
-/* The rows of sql/migrations.sql or sql/glance.sql, taken apart. */
+/* The rows of sql/migrations.sql or sql/unchanged.sql, taken apart. */
 struct listing {
     struct migrations migrations; /* ascending by id */
     int64_t *ids;                 /* of the migrations */
@@ -182,7 +182,7 @@ struct search {
     int counts; /* full counts so far */
 };
 
-/* The same as the array text that sql/glance.sql compares: when the job at the mark was created,
+/* The same as the array text that sql/unchanged.sql compares: when the job at the mark was created,
  * or nothing where there is no job. False where that cannot be written, or is not known. */
 static bool newest_text(const struct job_lookup *lookup, char *text, size_t size)
 {
@@ -208,14 +208,21 @@ static bool check_unchanged(const struct search *search, const struct job_lookup
     if (!lookup->all_failed || !newest_text(lookup, newest, sizeof newest))
         return true;
     const char *id_text = search->id ? number(&id, *search->id) : NULL;
-    /* In the order in which sql/glance.sql and glance_newest.sql first name them. */
-    const char *const all[] = {number(&mark, lookup->mark), newest, unfinished,
-                               number(&failed, (int64_t)lookup->unfinished_count), id_text};
-    const char *const few[] = {mark.text, newest, id_text};
-    PGresult *result =
-        lookup->unfinished_count > 0
-            ? db_run(db, SQL_GLANCE, all, 5, DB_RETRY, search->deadline, error)
-            : db_run(db, SQL_GLANCE_NEWEST, few, 3, DB_RETRY, search->deadline, error);
+    const char *const all[SQL_UNCHANGED_PARAMS] = {
+        [SQL_UNCHANGED_MARK] = number(&mark, lookup->mark),
+        [SQL_UNCHANGED_NEWEST] = newest,
+        [SQL_UNCHANGED_UNFINISHED] = unfinished,
+        [SQL_UNCHANGED_FAILED] = number(&failed, (int64_t)lookup->unfinished_count),
+        [SQL_UNCHANGED_ID] = id_text,
+    };
+    const char *const few[SQL_UNCHANGED_FINISHED_PARAMS] = {
+        [SQL_UNCHANGED_FINISHED_MARK] = mark.text,
+        [SQL_UNCHANGED_FINISHED_NEWEST] = newest,
+        [SQL_UNCHANGED_FINISHED_ID] = id_text,
+    };
+    PGresult *result = lookup->unfinished_count > 0
+                           ? db_read(db, &SQL_UNCHANGED, all, search->deadline, error)
+                           : db_read(db, &SQL_UNCHANGED_FINISHED, few, search->deadline, error);
     if (!result || !read_listing(result, listing, error))
         return false;
     /* Where there is no migration, there is no job to look for. */
@@ -232,13 +239,14 @@ static bool read_changes(const struct search *search, const struct job_lookup *l
                          enum job_counters_verdict *verdict, struct error *error)
 {
     struct number numbers[3];
-    /* In the order in which sql/migrations.sql first names them. */
-    const char *const params[] = {search->id ? number(&numbers[0], *search->id) : NULL,
-                                  number(&numbers[1], lookup->mark),
-                                  number(&numbers[2], JOB_COUNTERS_NEW_MAX + 1), unfinished};
+    const char *const params[SQL_MIGRATIONS_PARAMS] = {
+        [SQL_MIGRATIONS_ID] = search->id ? number(&numbers[0], *search->id) : NULL,
+        [SQL_MIGRATIONS_MARK] = number(&numbers[1], lookup->mark),
+        [SQL_MIGRATIONS_NEW] = number(&numbers[2], JOB_COUNTERS_NEW_MAX + 1),
+        [SQL_MIGRATIONS_UNFINISHED] = unfinished,
+    };
     listing_free(listing);
-    PGresult *result =
-        db_run(search->store->db, SQL_MIGRATIONS, params, 4, DB_RETRY, search->deadline, error);
+    PGresult *result = db_read(search->store->db, &SQL_MIGRATIONS, params, search->deadline, error);
     if (!result || !read_listing(result, listing, error))
         return false;
     *verdict = job_counters_follow(search->store->counters, lookup, search->id, listing->jobs,

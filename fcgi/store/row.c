@@ -39,6 +39,12 @@ struct opt_int64 time_at(const PGresult *result, int row, int column)
     return time;
 }
 
+bool bool_named(const PGresult *result, const char *name)
+{
+    int column = PQfnumber(result, name);
+    return column >= 0 && integer_at(result, 0, column) != 0;
+}
+
 struct str_view str_view_at(const PGresult *result, int row, int column)
 {
     if (column < 0 || PQgetisnull(result, row, column))

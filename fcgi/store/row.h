@@ -12,6 +12,7 @@
 #include "store/store.h"
 
 #include <libpq-fe.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,6 +25,9 @@ struct opt_int64 opt_int64_at(const PGresult *result, int row, int column);
 /* A timestamptz in microseconds since the Unix epoch. "infinity" and "-infinity" are no moment
  * and count as NULL, as do times that 64 bits cannot hold. */
 struct opt_int64 time_at(const PGresult *result, int row, int column);
+
+/* A column of a result with one row, by its name. A boolean that is NULL is false. */
+bool bool_named(const PGresult *result, const char *name);
 
 struct str_view str_view_at(const PGresult *result, int row, int column);
 

@@ -1,30 +1,22 @@
 /* SPDX-License-Identifier: MIT
  *
  * sql: the statements of sql/, compiled in by the Makefile (sql/embed.awk).
+ *
+ * Each file is a struct sql, and each of its :variables a position among the parameters:
+ *
+ *     const char *params[SQL_JOBS_PARAMS] = {[SQL_JOBS_ID] = "7"};
+ *
+ * A position that a statement does not have does not compile.
  */
 #ifndef BBM_SQL_H
 #define BBM_SQL_H
 
-extern const char SQL_ACTIONS[];
-extern const char SQL_COUNTS[];
-extern const char SQL_GLANCE[];
-extern const char SQL_GLANCE_NEWEST[];
-extern const char SQL_HAS_HISTORY[];
-extern const char SQL_JOBS[];
-extern const char SQL_MIGRATIONS[];
-extern const char SQL_PAUSE[];
-extern const char SQL_PAUSE_RECORDED[];
-extern const char SQL_PAUSES[];
-extern const char SQL_READY[];
-extern const char SQL_RECENT[];
-extern const char SQL_REPEATED[];
-extern const char SQL_RESTART[];
-extern const char SQL_RESTART_RECORDED[];
-extern const char SQL_RESTART_FIRST[];
-extern const char SQL_RESTART_FIRST_RECORDED[];
-extern const char SQL_RESUME[];
-extern const char SQL_RESUME_RECORDED[];
-extern const char SQL_UNDO[];
-extern const char SQL_WORKER[];
+struct sql {
+    const char *name; /* under which it is prepared */
+    const char *text; /* with $1, $2, … */
+    int params;       /* how many */
+};
+
+#include "sql_statements.h" // IWYU pragma: export
 
 #endif

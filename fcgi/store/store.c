@@ -28,19 +28,13 @@ const char *store_job_status_name(int64_t status)
     return status >= JOB_ACTIVE && status <= JOB_FAILED ? names[status] : "unknown";
 }
 
-/* The columns of sql/ready.sql. */
-enum {
-    READY_MAY_UPDATE,
-    READY_ROWS_HIDDEN,
-};
-
 static bool check(struct db *db, int64_t deadline, struct error *error)
 {
-    PGresult *result = db_run(db, SQL_READY, NULL, 0, DB_RETRY, deadline, error);
+    PGresult *result = db_read(db, &SQL_READY, NULL, deadline, error);
     if (!result)
         return false;
-    bool may_update = integer_at(result, 0, READY_MAY_UPDATE) != 0;
-    bool rows_hidden = integer_at(result, 0, READY_ROWS_HIDDEN) != 0;
+    bool may_update = bool_named(result, "may_update");
+    bool rows_hidden = bool_named(result, "rows_hidden");
     PQclear(result);
     if (!may_update) {
         error_unavailable(error, "the role may not update what actions change");
@@ -71,41 +65,58 @@ bool store_check(const struct conf_database *conf, int64_t deadline, struct erro
 /* Rows that a filtered page looks at, at the most: a few milliseconds' worth. */
 #define LOOK_MOST 10000
 
-/* The columns of sql/jobs.sql before a job's own. */
-enum {
-    JOBS_BEYOND,
-    JOBS_FIRST,
+/* Where the columns of sql/jobs.sql stand. */
+struct columns {
+    int beyond, id, min_value, max_value, status, attempts, failure_error_code, created_at,
+        updated_at, started_at, finished_at;
 };
 
-static struct job job_at(const PGresult *result, int row)
+static struct columns columns_of(const PGresult *result)
 {
-    int column = JOBS_FIRST;
-    struct job job;
-    job.id = integer_at(result, row, column++);
-    job.min_value = integer_at(result, row, column++);
-    job.max_value = integer_at(result, row, column++);
-    job.status = integer_at(result, row, column++);
-    job.attempts = integer_at(result, row, column++);
-    job.failure_error_code = opt_int64_at(result, row, column++);
-    job.created_at = time_at(result, row, column++);
-    job.updated_at = time_at(result, row, column++);
-    job.started_at = time_at(result, row, column++);
-    job.finished_at = time_at(result, row, column);
-    return job;
+    return (struct columns){
+        .beyond = PQfnumber(result, "beyond"),
+        .id = PQfnumber(result, "id"),
+        .min_value = PQfnumber(result, "min_value"),
+        .max_value = PQfnumber(result, "max_value"),
+        .status = PQfnumber(result, "status"),
+        .attempts = PQfnumber(result, "attempts"),
+        .failure_error_code = PQfnumber(result, "failure_error_code"),
+        .created_at = PQfnumber(result, "created_at"),
+        .updated_at = PQfnumber(result, "updated_at"),
+        .started_at = PQfnumber(result, "started_at"),
+        .finished_at = PQfnumber(result, "finished_at"),
+    };
+}
+
+static struct job job_at(const PGresult *result, const struct columns *c, int row)
+{
+    return (struct job){
+        .id = integer_at(result, row, c->id),
+        .min_value = integer_at(result, row, c->min_value),
+        .max_value = integer_at(result, row, c->max_value),
+        .status = integer_at(result, row, c->status),
+        .attempts = integer_at(result, row, c->attempts),
+        .failure_error_code = opt_int64_at(result, row, c->failure_error_code),
+        .created_at = time_at(result, row, c->created_at),
+        .updated_at = time_at(result, row, c->updated_at),
+        .started_at = time_at(result, row, c->started_at),
+        .finished_at = time_at(result, row, c->finished_at),
+    };
 }
 
 /* The rows of a page, one more of which says that there is a next one. A filtered page has
  * a next one too where there may be jobs beyond those it looked at, whatever it found. */
 static bool read_jobs(const PGresult *result, int64_t n, struct jobs *jobs, struct error *error)
 {
-    size_t found = PQgetisnull(result, 0, JOBS_FIRST) ? 0 : (size_t)PQntuples(result);
-    struct opt_int64 beyond = opt_int64_at(result, 0, JOBS_BEYOND);
+    const struct columns c = columns_of(result);
+    size_t found = PQgetisnull(result, 0, c.id) ? 0 : (size_t)PQntuples(result);
+    struct opt_int64 beyond = opt_int64_at(result, 0, c.beyond);
     jobs->rows = calloc(found + 1, sizeof *jobs->rows);
     if (!jobs->rows)
         return error_unavailable(error, "out of memory");
     jobs->count = found > (size_t)n ? (size_t)n : found;
     for (size_t i = 0; i < jobs->count; i++)
-        jobs->rows[i] = job_at(result, (int)i);
+        jobs->rows[i] = job_at(result, &c, (int)i);
     jobs->more = found > jobs->count || beyond.given;
     jobs->last = found > jobs->count ? jobs->rows[jobs->count - 1].id : beyond.value;
     return true;
@@ -115,16 +126,15 @@ bool store_jobs(struct store *store, int64_t id, const int64_t *last, const int6
                 int64_t n, int64_t deadline, struct jobs *jobs, struct error *error)
 {
     struct number numbers[5];
-    /* In the order in which sql/jobs.sql first names them. */
-    const char *const params[] = {
-        last ? number(&numbers[0], *last) : NULL,
-        number(&numbers[1], id),
-        number(&numbers[2], LOOK_MOST),
-        status ? number(&numbers[3], *status) : NULL,
-        number(&numbers[4], n),
+    const char *const params[SQL_JOBS_PARAMS] = {
+        [SQL_JOBS_LAST] = last ? number(&numbers[0], *last) : NULL,
+        [SQL_JOBS_ID] = number(&numbers[1], id),
+        [SQL_JOBS_LOOK] = number(&numbers[2], LOOK_MOST),
+        [SQL_JOBS_STATUS] = status ? number(&numbers[3], *status) : NULL,
+        [SQL_JOBS_N] = number(&numbers[4], n),
     };
     *jobs = (struct jobs){0};
-    PGresult *result = db_run(store->db, SQL_JOBS, params, 5, DB_RETRY, deadline, error);
+    PGresult *result = db_read(store->db, &SQL_JOBS, params, deadline, error);
     if (!result)
         return false;
     bool good =

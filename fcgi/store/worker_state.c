@@ -14,20 +14,21 @@
 bool worker_state_read(struct store *store, int64_t deadline, struct worker_state *worker,
                        struct error *error)
 {
-    PGresult *result = db_run(store->db, SQL_WORKER, NULL, 0, DB_RETRY, deadline, error);
+    PGresult *result = db_read(store->db, &SQL_WORKER, NULL, deadline, error);
     if (!result)
         return false;
-    bool has_xids = !PQgetisnull(result, 0, 5);
+    struct str_view xids = str_view_at(result, 0, PQfnumber(result, "xids"));
     free(worker->xids);
     *worker = (struct worker_state){
-        .in_run = integer_at(result, 0, 0) != 0,
-        .has_chosen = integer_at(result, 0, 1) != 0,
-        .past_choosing = integer_at(result, 0, 2) != 0,
-        .has_marked = integer_at(result, 0, 3) != 0,
-        .one_is_running = integer_at(result, 0, 4) != 0,
-        .has_error_code = integer_at(result, 0, 6) != 0,
-        .xids = has_xids ? strdup(PQgetvalue(result, 0, 5)) : NULL,
+        .in_run = bool_named(result, "in_run"),
+        .has_chosen = bool_named(result, "has_chosen"),
+        .past_choosing = bool_named(result, "past_choosing"),
+        .has_marked = bool_named(result, "has_marked"),
+        .one_is_running = bool_named(result, "one_is_running"),
+        .has_error_code = bool_named(result, "has_error_code"),
+        .xids = xids.at ? strndup(xids.at, xids.len) : NULL,
     };
+    bool has_xids = xids.at != NULL;
     PQclear(result);
     return !has_xids || worker->xids || error_unavailable(error, "out of memory");
 }

@@ -1,5 +1,5 @@
 -- The same where no job was left unfinished, as is usual.
---   psql -v id=NULL -v mark=0 -v newest="'{}'" -f sql/glance_newest.sql
+--   psql -v id=NULL -v mark=0 -v newest="'{}'" -f sql/unchanged_finished.sql
 SELECT m.*,
        ARRAY (SELECT created_at
                 FROM public.batched_background_migration_jobs

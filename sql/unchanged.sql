@@ -1,7 +1,7 @@
 -- The migrations, all or the one with this id, and whether the jobs are as they were last
 -- counted (fcgi/store/job_counters.h): the job at :mark is the newest, and the jobs :unfinished,
 -- :failed of them, are failed (3) still.
---   psql -v id=NULL -v mark=0 -v newest="'{}'" -v unfinished="'{}'" -v failed=0 -f sql/glance.sql
+--   psql -v id=NULL -v mark=0 -v newest="'{}'" -v unfinished="'{}'" -v failed=0 -f sql/unchanged.sql
 --
 -- Most of the time they are, and this statement costs PostgreSQL a third of what
 -- migrations.sql does, which is asked otherwise. All of that is planning: hence no join,
