@@ -93,7 +93,8 @@ bool history_add_pauses(struct store *store, const int64_t *id, int64_t deadline
                         struct migrations *migrations, bool *complete, struct error *error)
 {
     struct number number_of_id;
-    const char *const params[] = {id ? number(&number_of_id, *id) : NULL};
+    const char *const params[SQL_PAUSES_PARAMS] = {[SQL_PAUSES_ID] =
+                                                       id ? number(&number_of_id, *id) : NULL};
     *complete = true;
     if (!has_paused(migrations))
         return true;
@@ -101,10 +102,10 @@ bool history_add_pauses(struct store *store, const int64_t *id, int64_t deadline
         return false;
     if (!*complete)
         return true;
-    migrations->pauses = db_run(store->db, SQL_PAUSES, params, 1, DB_RETRY, deadline, error);
+    migrations->pauses = db_read(store->db, &SQL_PAUSES, params, deadline, error);
     if (migrations->pauses) {
         merge_pauses(migrations->pauses, migrations);
-    } else if (error->status == 500) { /* it has gone since */
+    } else if (error->is_setup) { /* it has gone since */
         error_free(error);
         *complete = false;
     }
@@ -213,14 +214,13 @@ bool history_read(struct store *store, const int64_t *id, const int64_t *last, i
         return false;
     if (!has_history)
         return error_no_history(error);
-    /* In the order in which sql/actions.sql first names them. */
-    const char *const params[] = {
-        id ? number(&numbers[0], *id) : NULL,
-        last ? number(&numbers[1], *last) : NULL,
-        number(&numbers[2], n),
-        number(&numbers[3], PAGE_ROWS),
+    const char *const params[SQL_ACTIONS_PARAMS] = {
+        [SQL_ACTIONS_ID] = id ? number(&numbers[0], *id) : NULL,
+        [SQL_ACTIONS_LAST] = last ? number(&numbers[1], *last) : NULL,
+        [SQL_ACTIONS_N] = number(&numbers[2], n),
+        [SQL_ACTIONS_MOST] = number(&numbers[3], PAGE_ROWS),
     };
-    PGresult *result = db_run(store->db, SQL_ACTIONS, params, 4, DB_RETRY, deadline, error);
+    PGresult *result = db_read(store->db, &SQL_ACTIONS, params, deadline, error);
     if (!result || !read_page(result, n, page, error))
         return false;
     return page->count > 0 || !id || check_migration(store, *id, deadline, error);
