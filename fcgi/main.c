@@ -15,6 +15,8 @@
 #include "store/db.h"
 #include "store/environment.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <malloc.h>
 #include <stdio.h>
@@ -185,15 +187,21 @@ static int serve(struct service *service, struct listener *listener)
         fprintf(stderr, "bbm-fcgi: %s: %s\n", conf->file, why);
         return EXIT_START;
     }
+    int error = log_start();
+    if (error != 0) {
+        fprintf(stderr, "bbm-fcgi: cannot start the log's thread: %s\n", strerror(error));
+        return EXIT_START;
+    }
     if (!server_run(&conf->fcgi, listener, &calls, why, sizeof why)) {
+        log_stop(SERVER_LOG_STOP_MS);
         fprintf(stderr, "bbm-fcgi: %s\n", why);
         return EXIT_START;
     }
-    if (!db_settle(clock_ms() + CANCEL_MS)) {
-        log_message(LOG_WARN, "stopped with cancel requests still under way");
+    bool settled = db_settle(clock_ms() + CANCEL_MS);
+    log_message(settled ? LOG_INFO : LOG_WARN,
+                settled ? "stopped" : "stopped with cancel requests still under way");
+    if (!log_stop(SERVER_LOG_STOP_MS) || !settled)
         _exit(EXIT_SUCCESS);
-    }
-    log_message(LOG_INFO, "stopped");
     return EXIT_SUCCESS;
 }
 
@@ -236,12 +244,25 @@ static int test(const struct conf *conf, const struct auth *auth)
     return EXIT_SUCCESS;
 }
 
+/* Descriptors that would be the next to be opened: log lines for standard error would go into
+ * a socket. False where /dev/null cannot be opened in their place. */
+static bool open_standard_descriptors(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", O_RDWR) != fd)
+            return false;
+    }
+    return true;
+}
+
 int main(int argc, char **argv)
 {
     char why[512];
     struct options options = {0};
     struct conf conf;
     struct auth auth = {0};
+    if (!open_standard_descriptors())
+        return EXIT_START;
     /* libpq looks names up with no deadline; resolv.conf(5)'s own would be half a minute. */
     setenv("RES_OPTIONS", "timeout:2 attempts:1", 0);
     /* A few heaps for all threads: what one takes another gives back, and of heaps of their own

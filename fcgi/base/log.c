@@ -2,25 +2,23 @@
  * One event, one line. */
 #include "base/log.h"
 
+#include "base/log_queue.h"
 #include "base/text.h"
 
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
-/* What all threads share: how to log, set before they start, and whose turn it is. */
+/* What all threads share: how to log, set before they start. */
 static struct {
     enum log_level level;
     enum log_format format;
-    pthread_mutex_t turn; /* a line longer than PIPE_BUF must not be torn by another */
-} shared = {LOG_INFO, LOG_JSON, PTHREAD_MUTEX_INITIALIZER};
+} shared = {LOG_INFO, LOG_JSON};
 
-static const char *const level_names[] = {"debug", "info", "warning", "error", "audit"};
+static const char *const level_names[] = {"debug", "info", "warning", "error", "audit", "audit"};
 
 /* A line under construction; on the stack for the usual length. */
 struct line {
@@ -190,46 +188,8 @@ static void line_start(struct line *line, enum log_level level, const char *mess
     line_quoted(line, message);
 }
 
-static void write_whole(const char *at, size_t len)
-{
-    size_t done = 0;
-    pthread_mutex_lock(&shared.turn);
-    while (done < len) {
-        ssize_t wrote = write(STDERR_FILENO, at + done, len - done);
-        if (wrote <= 0)
-            break;
-        done += (size_t)wrote;
-    }
-    pthread_mutex_unlock(&shared.turn);
-}
-
-void log_write(struct log_lines *lines)
-{
-    if (lines->len > 0)
-        write_whole(lines->at, lines->len);
-    lines->len = 0;
-}
-
-static void line_keep(const struct line *line, struct log_lines *lines)
-{
-    if (lines && line->len > sizeof lines->at - lines->len)
-        log_write(lines);
-    if (!lines || line->len > sizeof lines->at) {
-        write_whole(line->at, line->len);
-        return;
-    }
-    memcpy(lines->at + lines->len, line->at, line->len);
-    lines->len += line->len;
-}
-
 void log_event(enum log_level level, const char *message, const struct log_field *fields,
                size_t count)
-{
-    log_later(NULL, level, message, fields, count);
-}
-
-void log_later(struct log_lines *lines, enum log_level level, const char *message,
-               const struct log_field *fields, size_t count)
 {
     struct line line;
     if (!log_wanted(level))
@@ -241,7 +201,8 @@ void log_later(struct log_lines *lines, enum log_level level, const char *messag
     for (size_t i = 0; i < count; i++)
         line_field(&line, &fields[i]);
     line_string(&line, shared.format == LOG_JSON ? "}\n" : "\n");
-    line_keep(&line, lines);
+    line.at[line.len - 1] = '\n'; /* also where memory did not suffice for all of it */
+    log_queue_put(line.at, line.len, level == LOG_AUDIT);
     if (line.at != line.usual)
         free(line.at);
 }
@@ -254,4 +215,20 @@ void log_message(enum log_level level, const char *fmt, ...)
     vsnprintf(message, sizeof message, fmt, args);
     va_end(args);
     log_event(level, message, NULL, 0);
+}
+
+static void report_lost(uint64_t lost)
+{
+    log_message(LOG_ERROR,
+                "%" PRIu64 " lines of this log were lost: stderr did not take them in time", lost);
+}
+
+int log_start(void)
+{
+    return log_queue_start(report_lost);
+}
+
+bool log_stop(int64_t ms)
+{
+    return log_queue_stop(ms);
 }

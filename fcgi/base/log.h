@@ -2,9 +2,9 @@
  *
  * log: one event, one line on stderr, written whole.
  *
- * Thread-safe. Values may hold anything: control characters, terminal escapes,
- * bidirectional marks and invalid UTF-8 leave as \uXXXX, so no client can forge a line.
- * Secrets are the caller's to keep out.
+ * Thread-safe, and after log_start nobody waits for who reads stderr (log_queue.h). Values may hold
+ * anything: control characters, terminal escapes, bidirectional marks and invalid UTF-8 leave as
+ * \uXXXX, so no client can forge a line. Secrets are the caller's to keep out.
  */
 #ifndef BBM_LOG_H
 #define BBM_LOG_H
@@ -18,7 +18,10 @@ enum log_level {
     LOG_INFO,
     LOG_WARN,
     LOG_ERROR,
-    LOG_AUDIT, /* who changed what: written whatever level was asked for */
+    /* Who changed what: written whatever level was asked for. Anyone can cause a line of a write
+     * that is refused, so such lines do not take the room that is kept for the others. */
+    LOG_AUDIT_REFUSED,
+    LOG_AUDIT,
 };
 
 enum log_format {
@@ -41,27 +44,23 @@ struct log_field {
     int64_t integer;
 };
 
-/* Whole lines that are written together: as many as a pipe takes in one piece. Belongs to
- * one thread. */
-struct log_lines {
-    size_t len; /* to be set to 0 at first */
-    char at[4096];
-};
-
 /* Set once before threads start. */
 void log_setup(enum log_level level, enum log_format format);
+
+/* Starts the thread that writes; without it, each line is written at once. Returns 0 or an
+ * errno. To be called once, with all signals that the server deals with blocked. */
+int log_start(void);
+
+/* Waits for up to `ms` until all is written, and ends that thread. False where that takes longer.
+ */
+bool log_stop(int64_t ms);
 
 /* True where a line of this level would be written: to spare making its fields. */
 bool log_wanted(enum log_level level);
 
-/* Writes one line. Never fails visibly: a log that cannot be written is let go. */
+/* Writes one line. One that cannot be written is counted and reported later. */
 void log_event(enum log_level level, const char *message, const struct log_field *fields,
                size_t count);
-
-/* The same, but with `lines` it may wait there for others until log_write. */
-void log_later(struct log_lines *lines, enum log_level level, const char *message,
-               const struct log_field *fields, size_t count);
-void log_write(struct log_lines *lines);
 
 /* The same for a line with no fields beyond its formatted message. */
 void log_message(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

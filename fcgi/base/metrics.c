@@ -58,6 +58,9 @@ static struct {
     counter_t database_cancels;
     _Atomic int64_t database_connections;
     _Atomic int64_t connections;
+    _Atomic int64_t threads_busy;
+    counter_t drops[METRICS_DROPS];
+    counter_t log_lost[2]; /* by whether it was the audit log's */
 } shared;
 
 /* The certificates of the bundle in force. */
@@ -204,6 +207,21 @@ void metrics_database_cancelled(void)
 void metrics_connections(int change)
 {
     atomic_fetch_add(&shared.connections, change);
+}
+
+void metrics_threads_busy(int change)
+{
+    atomic_fetch_add_explicit(&shared.threads_busy, change, memory_order_relaxed);
+}
+
+void metrics_connection_dropped(enum metrics_drop reason)
+{
+    count(&shared.drops[reason], 1);
+}
+
+void metrics_log_lost(bool audit, uint64_t lines)
+{
+    count(&shared.log_lost[audit], lines);
 }
 
 /* ---- text ---- */
@@ -357,6 +375,28 @@ static void write_writes(FILE *out)
                 metrics_write_name((enum metrics_write)i), value(&shared.writes[i]));
 }
 
+static void write_server(FILE *out)
+{
+    static const char *const names[METRICS_DROPS] = {
+        "read_timeout",   "body_timeout",         "answer_timeout", "idle_timeout",
+        "linger_timeout", "parameters_too_large", "not_fastcgi",    "aborted"};
+    static const char *const logs[] = {"request", "audit"};
+    write_integer(out, "bbm_fcgi_connections", "gauge", "FastCGI connections open.",
+                  gauge(&shared.connections));
+    write_integer(out, "bbm_fcgi_threads_busy", "gauge", "Worker threads at work.",
+                  gauge(&shared.threads_busy));
+    metrics_family(out, "bbm_fcgi_connections_dropped_total", "counter",
+                   "FastCGI connections not served to their end, by reason.");
+    for (size_t i = 0; i < METRICS_DROPS; i++)
+        fprintf(out, "bbm_fcgi_connections_dropped_total{reason=\"%s\"} %" PRIu64 "\n", names[i],
+                value(&shared.drops[i]));
+    metrics_family(out, "bbm_fcgi_log_lines_lost_total", "counter",
+                   "Lines that stderr did not take in time; audit: of writes.");
+    for (size_t i = 0; i < 2; i++)
+        fprintf(out, "bbm_fcgi_log_lines_lost_total{log=\"%s\"} %" PRIu64 "\n", logs[i],
+                value(&shared.log_lost[i]));
+}
+
 static void write_database(FILE *out)
 {
     static const char *const names[METRICS_DATABASE_ERRORS] = {"connect", "lost", "timeout",
@@ -456,8 +496,7 @@ void metrics_print(FILE *out)
     write_counter(out, "bbm_fcgi_shed_total",
                   "Requests answered 503 at once, as others had waited too long for a thread.",
                   &shared.shed);
-    write_integer(out, "bbm_fcgi_connections", "gauge", "FastCGI connections open.",
-                  gauge(&shared.connections));
+    write_server(out);
     write_database(out);
     write_process(out);
 }

@@ -73,8 +73,26 @@ void metrics_database_connected(bool again); /* `again`: it takes a lost one's p
 void metrics_database_closed(void);
 void metrics_database_cancelled(void); /* a cancel request was sent */
 
-/* FastCGI connections: +1 and -1. */
+/* FastCGI connections, and worker threads at work: +1 and -1. */
 void metrics_connections(int change);
+void metrics_threads_busy(int change);
+
+/* Why a FastCGI connection was not served to its end. */
+enum metrics_drop {
+    METRICS_DROP_READ_TIMEOUT,     /* no whole request in time */
+    METRICS_DROP_BODY_TIMEOUT,     /* no whole body in time; answered 408 */
+    METRICS_DROP_ANSWER_TIMEOUT,   /* no answer in time, or not read in time */
+    METRICS_DROP_IDLE_TIMEOUT,     /* kept, and no further request in time */
+    METRICS_DROP_LINGER_TIMEOUT,   /* not closed by the web server after an answer */
+    METRICS_DROP_PARAMS_TOO_LARGE, /* answered 431 */
+    METRICS_DROP_NOT_FASTCGI,
+    METRICS_DROP_ABORTED, /* by the web server */
+    METRICS_DROPS,
+};
+void metrics_connection_dropped(enum metrics_drop reason);
+
+/* Lines that the log lost. */
+void metrics_log_lost(bool audit, uint64_t lines);
 
 /* All of the above as text. Further families may follow: each starts with metrics_family
  * ("gauge" or "counter"), and its samples are the caller's to print, with every label's

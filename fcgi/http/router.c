@@ -33,6 +33,13 @@ static bool is_operational(const char *path)
     return strncmp(path, "/-/", 3) == 0;
 }
 
+/* True where no mount stands before an operational path. Under a mount a web server may have
+ * rules of its own for who reaches /-/, which a path below the mount would pass. */
+static bool is_unmounted(const char *script, const char *path)
+{
+    return !*script || strcmp(script, "/-") == 0 || strcmp(script, path) == 0;
+}
+
 /* True where a mount's name ends in a base: the web server has taken the base off. */
 static bool ends_in_base(const char *script, size_t len)
 {
@@ -121,6 +128,8 @@ void router_match(const struct routes *routes, const char *prefix, const char *m
     const struct route *rows = routes->api;
     size_t count = routes->api_count;
     if (!rest) {
+        if (!is_unmounted(script_name, match->path))
+            return;
         rest = match->path;
         rows = routes->operational;
         count = routes->operational_count;

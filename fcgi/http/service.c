@@ -235,7 +235,7 @@ static enum log_level level_of(const struct request_context *x)
 {
     int status = x->reply->response.status;
     if (is_write(x))
-        return LOG_AUDIT;
+        return status < 500 && status >= 400 ? LOG_AUDIT_REFUSED : LOG_AUDIT;
     if (status >= 500)
         return LOG_ERROR;
     if (status >= 400)
@@ -268,7 +268,7 @@ static bool is_admitted(const struct request_context *x)
                              error->reason[0] ? error->reason : error->code, clock_ms());
 }
 
-static void log_request(const struct request_context *x, struct log_lines *lines)
+static void log_request(const struct request_context *x)
 {
     enum log_level level = level_of(x);
     const struct reply *reply = x->reply;
@@ -301,13 +301,12 @@ static void log_request(const struct request_context *x, struct log_lines *lines
         {"claimed_subject", LOG_STRING, or_null(reply->refusal.subject), 0},
         {"claimed_kid", LOG_STRING, or_null(reply->refusal.kid), 0},
     };
-    log_later(lines, level, is_write(x) ? "write" : "request", fields,
-              sizeof fields / sizeof fields[0]);
+    log_event(level, is_write(x) ? "write" : "request", fields, sizeof fields / sizeof fields[0]);
 }
 
 /* Answers, counts and logs what has been judged; the last of the answer is the caller's to
- * send, and `lines`, if given, to write. */
-static void conclude(struct request_context *x, bool good, struct log_lines *lines)
+ * send. */
+static void conclude(struct request_context *x, bool good)
 {
     struct response *response = &x->reply->response;
     respond(x, good);
@@ -318,7 +317,7 @@ static void conclude(struct request_context *x, bool good, struct log_lines *lin
     if (is_write(x) && !x->call.params.dry_run)
         metrics_write(outcome_of(x));
     metrics_request(x->match.pattern, x->request.method, response->status, clock_us() - x->started);
-    log_request(x, lines);
+    log_request(x);
 
     json_object_put(x->call.body);
     cached_body_drop(x->call.cached_body);
@@ -345,19 +344,16 @@ static struct request_context *context_of(struct coalesce_waiter *waiter)
 static void conclude_all(struct coalesce_waiter *waiters, bool good,
                          const struct request_context *own)
 {
-    struct log_lines lines;
-    lines.len = 0;
     while (waiters) {
         struct request_context *x = context_of(waiters);
         struct server_request *fcgi = x->fcgi;
         struct reply reply = {0};
         waiters = waiters->next; /* once answered, it is gone */
         x->reply = &reply;
-        conclude(x, good, &lines);
+        conclude(x, good);
         if (x != own)
             server_answered(fcgi);
     }
-    log_write(&lines);
 }
 
 /* Gives `other` the answer, or the error, that the handler has made for `call`. */
@@ -459,6 +455,6 @@ enum server_outcome service_answer(struct service_thread *thread, struct server_
             good = x->match.route->handler(&x->call);
         }
     }
-    conclude(x, good, NULL);
+    conclude(x, good);
     return SERVER_ANSWERED;
 }

@@ -27,7 +27,7 @@
 #include <unistd.h>
 
 /* How often the watching thread looks for passed deadlines. */
-#define TICK_MS 250
+#define TICK_MS 500
 
 /* A thread that is at one request for so long is held up. */
 #define HELD_UP_MS 100
@@ -35,8 +35,10 @@
 /* After so long without a request, what a load has left behind is not waiting for the next. */
 #define REST_MS 500
 
-/* How often the reserve looks whether it is needed. */
-#define RESERVE_MS 100
+/* How often the reserve looks whether it is needed, while any worker is at work, and how often
+ * more before it sleeps. */
+#define RESERVE_MS    100
+#define RESERVE_LOOKS 5
 
 /* At a stop, a connection without a request is kept this long: a request may be on its
  * way on it, sent before the web server could know. */
@@ -83,6 +85,8 @@ struct connection {
 };
 
 struct server {
+    char *why; /* where it could not start */
+    size_t why_size;
     const struct conf_fcgi *conf;
     const struct server_calls *calls;
     struct listener *listener;
@@ -92,6 +96,8 @@ struct server {
     int canary;
     _Atomic int64_t canary_since;    /* clock_ms(); 0: not in the queue */
     int wake;                        /* an eventfd that calls one worker (server_calls.wake) */
+    int alarm;                       /* an eventfd that wakes the reserve */
+    atomic_bool reserve_sleeps;      /* until a worker is at work */
     struct worker *workers;          /* conf->threads, and the reserve */
     struct leader_pool *leader_pool; /* which of them wait on `epoll` */
     atomic_bool stopping;
@@ -318,15 +324,27 @@ static bool discard(struct worker *worker, struct connection *c)
 
 /* ---- libfcgi ---- */
 
-/* A pipe that takes any request whole, so that neither end ever waits. */
+static void feed_close(struct worker *worker)
+{
+    for (int i = 0; i < 2; i++) {
+        if (worker->feed[i] >= 0)
+            close(worker->feed[i]);
+        worker->feed[i] = -1;
+    }
+}
+
+/* A pipe that takes any request whole, so that neither end ever waits. False with errno. */
 static bool feed_open(struct worker *worker)
 {
+    if (worker->feed[0] >= 0)
+        return true;
     if (pipe2(worker->feed, O_CLOEXEC) != 0)
         return false;
     if (fcntl(worker->feed[1], F_SETPIPE_SZ, (int)RECORD_REQUEST_MOST) >= 0)
         return true;
-    close(worker->feed[0]);
-    close(worker->feed[1]);
+    int error = errno;
+    feed_close(worker);
+    errno = error;
     return false;
 }
 
@@ -336,6 +354,10 @@ static bool feed_open(struct worker *worker)
 static bool parse(struct worker *worker, const unsigned char *bytes, size_t len)
 {
     FCGX_Request *request = &worker->request->fcgx;
+    if (!feed_open(worker)) {
+        log_message(LOG_ERROR, "cannot make a thread's pipe: %s", strerror(errno));
+        return false;
+    }
     FCGX_InitRequest(request, -1, 0);
     request->ipcFd = worker->feed[0];
     FCGX_Detach(request);
@@ -344,14 +366,18 @@ static bool parse(struct worker *worker, const unsigned char *bytes, size_t len)
         FCGX_FreeStream(&request->in); /* no route reads a body */
         return true;
     }
-    /* libfcgi has closed its end, or left something in it: a new pipe has neither. */
     log_message(LOG_ERROR, "libfcgi refused a request");
-    if (request->ipcFd == worker->feed[0])
-        close(worker->feed[0]);
-    close(worker->feed[1]);
-    if (!feed_open(worker))
-        abort();
+    /* It has closed its end, or left something in it: a new pipe has neither. */
+    if (request->ipcFd != worker->feed[0])
+        worker->feed[0] = -1;
+    feed_close(worker);
     return false;
+}
+
+static void report_unread_answer(void)
+{
+    metrics_connection_dropped(METRICS_DROP_ANSWER_TIMEOUT);
+    log_message(LOG_WARN, "closed a connection whose answer was not made or not read in time");
 }
 
 /* Sends what is left of the answer, in libfcgi's own order: the last stream closed ends the
@@ -359,10 +385,13 @@ static bool parse(struct worker *worker, const unsigned char *bytes, size_t len)
 static bool finish(struct server_request *request)
 {
     FCGX_Request *fcgx = &request->fcgx;
-    int failed = FCGX_FClose(fcgx->err);
-    failed |= FCGX_FClose(fcgx->out);
+    bool sent = FCGX_FClose(fcgx->err) == 0;
+    sent = FCGX_FClose(fcgx->out) == 0 && sent;
+    /* After SO_SNDTIMEO; a peer that has gone is another error. */
+    if (!sent && FCGX_GetError(fcgx->out) == EAGAIN)
+        report_unread_answer();
     FCGX_Free(fcgx, 0);
-    return !failed;
+    return sent;
 }
 
 /* True where nothing that the peer left unread delays an answer that comes later, from a
@@ -524,11 +553,15 @@ static enum served consume_request(struct worker *worker, struct connection *c,
     case RECORD_MANAGEMENT: /* the caller's */
         return SERVED_PART;
     case RECORD_BAD:
+        metrics_connection_dropped(METRICS_DROP_NOT_FASTCGI);
         log_message(LOG_WARN, "closed a connection that does not speak FastCGI");
         return SERVED_LAST;
     case RECORD_ABORTED:
+        metrics_connection_dropped(METRICS_DROP_ABORTED);
+        log_message(LOG_DEBUG, "the web server aborted a request");
         return SERVED_LAST;
     case RECORD_TOO_LARGE:
+        metrics_connection_dropped(METRICS_DROP_PARAMS_TOO_LARGE);
         refuse_large(c, scanned->id);
         start_linger(c);
         return SERVED;
@@ -629,11 +662,19 @@ void server_step_down(struct server_request *request)
     step_down(request->worker);
 }
 
-void server_wake(struct server *server)
+/* Makes an eventfd readable. False where that fails. */
+static bool signal_event(int event)
 {
     const uint64_t one = 1;
-    while (write(server->wake, &one, sizeof one) < 0 && errno == EINTR)
+    ssize_t wrote;
+    while ((wrote = write(event, &one, sizeof one)) < 0 && errno == EINTR)
         continue;
+    return wrote >= 0;
+}
+
+void server_wake(struct server *server)
+{
+    signal_event(server->wake);
 }
 
 /* Nothing was accepted into the slot. */
@@ -688,20 +729,35 @@ static struct connection *connection_of(struct server *server, uint64_t event)
     return connection_claim(c, event >> 32) ? c : NULL;
 }
 
+static void set_busy(struct worker *worker)
+{
+    struct server *server = worker->server;
+    metrics_threads_busy(1);
+    atomic_store(&worker->since, clock_ms());
+    if (atomic_load(&server->reserve_sleeps) && atomic_exchange(&server->reserve_sleeps, false))
+        signal_event(server->alarm);
+}
+
+static void set_free(struct worker *worker)
+{
+    if (atomic_exchange(&worker->since, 0) != 0)
+        metrics_threads_busy(-1);
+}
+
 static void *work(void *argument)
 {
     struct worker *worker = argument;
     struct server *server = worker->server;
     for (;;) {
         struct epoll_event event;
-        atomic_store(&worker->since, 0);
+        set_free(worker);
         if (!leader_pool_join(server->leader_pool, number_of(worker)))
             return NULL;
         if (epoll_wait(server->epoll, &event, 1, -1) < 1)
             continue;
         if (event.data.u64 == EVENT_QUIT)
             return NULL;
-        atomic_store(&worker->since, clock_ms());
+        set_busy(worker);
         if (event.data.u64 == EVENT_WAKE) {
             step_down(worker);
             server->calls->wake(worker->thread, server);
@@ -735,6 +791,24 @@ static bool are_all_stuck(struct server *server, int64_t then)
     return true;
 }
 
+/* What the reserve looks for at each turn: requests that wait for others' answers, and workers that
+ * are held up, in whose place all others may lead. Returns whether any worker is at work. */
+static bool look(struct worker *reserve)
+{
+    struct server *server = reserve->server;
+    int64_t now = clock_ms();
+    bool busy = false;
+    bool held_up = false;
+    server->calls->look(reserve->thread, server);
+    for (int64_t i = 0; i < server->conf->threads; i++) {
+        int64_t since = atomic_load(&server->workers[i].since);
+        busy |= since != 0;
+        held_up |= since != 0 && now - since >= HELD_UP_MS;
+    }
+    leader_pool_held_up(server->leader_pool, held_up);
+    return busy;
+}
+
 /* Serves in the workers' place: what has waited for longer than the canary, which is what
  * has waited too long; and whatever comes, while the workers are stuck. epoll hands out
  * first what was ready first. */
@@ -747,7 +821,7 @@ static void shed(struct worker *reserve)
     while (atomic_load(&server->canary_since) != 0 ||
            are_all_stuck(server, clock_ms() - patience)) {
         struct epoll_event event;
-        server->calls->look(reserve->thread, server);
+        look(reserve);
         if (epoll_wait(server->epoll, &event, 1, RESERVE_MS) < 1)
             continue;
         if (event.data.u64 == EVENT_QUIT)
@@ -771,20 +845,37 @@ static void queue_up(struct server *server)
     while ((c = accept_one(server)))
         hand_over(server, c);
     if (atomic_load(&server->canary_since) == 0) {
-        const uint64_t one = 1;
         atomic_store(&server->canary_since, clock_ms());
-        if (write(server->canary, &one, sizeof one) < 0)
+        if (!signal_event(server->canary))
             atomic_store(&server->canary_since, 0);
     }
+}
+
+/* Waits for the next turn: while nothing is to be done, until a worker is at work again. False
+ * at the end. */
+static bool wait_turn(struct server *server, bool sleep)
+{
+    struct pollfd events[] = {{.fd = server->quit, .events = POLLIN},
+                              {.fd = server->alarm, .events = POLLIN}};
+    uint64_t count;
+    atomic_store(&server->reserve_sleeps, sleep);
+    /* One may have begun just before. */
+    for (int64_t i = 0; sleep && i < server->conf->threads; i++)
+        sleep = atomic_load(&server->workers[i].since) == 0;
+    poll(events, 2, sleep ? -1 : RESERVE_MS);
+    atomic_store(&server->reserve_sleeps, false);
+    if (events[1].revents && read(server->alarm, &count, sizeof count) < 0)
+        return true;
+    return !events[0].revents;
 }
 
 static void *stand_by(void *argument)
 {
     struct worker *reserve = argument;
     struct server *server = reserve->server;
-    struct pollfd quit = {.fd = server->quit, .events = POLLIN};
-    while (poll(&quit, 1, RESERVE_MS) <= 0) {
-        server->calls->look(reserve->thread, server);
+    int quiet = 0;
+    while (wait_turn(server, quiet > RESERVE_LOOKS)) {
+        quiet = look(reserve) ? 0 : quiet + 1;
         int64_t since = atomic_load(&server->canary_since);
         if (since != 0 && clock_ms() - since >= server->conf->queue_timeout_ms)
             shed(reserve);
@@ -800,44 +891,65 @@ static void worker_free(struct worker *worker)
     free(worker->request);
     free(worker->spare);
     free(worker->body);
-    close(worker->feed[0]);
-    close(worker->feed[1]);
+    feed_close(worker);
+}
+
+/* One line that says why the start failed. Returns false. */
+static bool fail(struct server *server, const char *what, int error, const char *remedy)
+{
+    snprintf(server->why, server->why_size, "%s: %s%s", what, strerror(error), remedy);
+    return false;
+}
+
+static bool worker_init(struct worker *worker, bool reserve)
+{
+    struct server *server = worker->server;
+    worker->feed[0] = worker->feed[1] = -1;
+    worker->thread = server->calls->thread_new(server->calls->shared, reserve);
+    worker->request = request_new(server);
+    worker->body = malloc(server->calls->body_most + 1);
+    if (!worker->thread || !worker->request || !worker->body)
+        return fail(server, "cannot start a thread", ENOMEM, "");
+    return feed_open(worker) || fail(server, "cannot make a thread's pipe", errno, "");
 }
 
 static bool start_worker(struct worker *worker, void *(*body)(void *))
 {
     pthread_attr_t attributes;
-    worker->thread =
-        worker->server->calls->thread_new(worker->server->calls->shared, body == stand_by);
-    worker->request = request_new(worker->server);
-    worker->body = malloc(worker->server->calls->body_most + 1);
-    if (!worker->thread || !worker->request || !worker->body || !feed_open(worker)) {
-        worker->server->calls->thread_free(worker->thread);
-        free(worker->request);
-        free(worker->body);
+    char what[64];
+    if (!worker_init(worker, body == stand_by)) {
+        worker_free(worker);
         return false;
     }
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, STACK_SIZE);
-    int rc = pthread_create(&worker->id, &attributes, body, worker);
+    int error = pthread_create(&worker->id, &attributes, body, worker);
     pthread_attr_destroy(&attributes);
-    if (rc != 0)
-        worker_free(worker);
-    return rc == 0;
+    if (error == 0)
+        return true;
+    worker_free(worker);
+    snprintf(what, sizeof what, "cannot start thread %zu of %d", number_of(worker) + 1,
+             (int)worker->server->conf->threads + 1);
+    return fail(worker->server, what, error,
+                error == EAGAIN ? "; lower fcgi.threads or raise the limit of threads" : "");
 }
 
 /* ---- the watching thread ---- */
 
 /* Says why a connection is closed at its deadline; the caller owns it. */
-static void log_deadline(const struct connection *c)
+static void report_deadline(const struct connection *c)
 {
-    if (c->linger)
+    if (c->linger) {
+        metrics_connection_dropped(METRICS_DROP_LINGER_TIMEOUT);
         log_message(LOG_INFO, "closed a connection that its peer did not close after an answer");
-    else if (c->served && !c->begun)
+    } else if (c->served && !c->begun) {
+        metrics_connection_dropped(METRICS_DROP_IDLE_TIMEOUT);
         log_message(LOG_DEBUG, "closed a connection without a request within fcgi.idletimeout");
-    else
+    } else {
+        metrics_connection_dropped(METRICS_DROP_READ_TIMEOUT);
         log_message(LOG_WARN, "closed a connection without a whole request within "
                               "fcgi.readtimeout");
+    }
 }
 
 /* At the deadline of a connection that nobody is at. A request that lacks its body is
@@ -846,11 +958,12 @@ static void expire(struct server *server, struct connection *c, int64_t now)
 {
     if (c->body_wanted > 0 && !c->body_late) {
         c->body_late = true;
+        metrics_connection_dropped(METRICS_DROP_BODY_TIMEOUT);
         atomic_store(&c->deadline, now + server->conf->read_timeout_ms);
         hand_over(server, c);
         return;
     }
-    log_deadline(c);
+    report_deadline(c);
     connection_close(server, c);
 }
 
@@ -866,8 +979,7 @@ static void cut(struct server *server, struct connection *c, int64_t now)
         shutdown(c->fd, SHUT_RDWR);
     pthread_mutex_unlock(&server->table);
     if (late)
-        log_message(LOG_WARN, "cut a connection whose answer was not made and read within "
-                              "fcgi.timeout and fcgi.readtimeout");
+        report_unread_answer();
 }
 
 static void enforce_deadline(struct server *server, struct connection *c, int64_t now)
@@ -903,24 +1015,11 @@ static void close_quiet(struct server *server, struct connection *c, int64_t now
     hand_over(server, c);
 }
 
-/* By the database, or by what nobody expected: a log that nobody reads holds up the reserve,
- * too, which is why this is not its task. */
-static bool is_any_held_up(struct server *server, int64_t now)
-{
-    for (int64_t i = 0; i < server->conf->threads; i++) {
-        int64_t since = atomic_load(&server->workers[i].since);
-        if (since != 0 && now - since >= HELD_UP_MS)
-            return true;
-    }
-    return false;
-}
-
 static void sweep(struct server *server)
 {
     int64_t now = clock_ms();
     bool stopping = atomic_load(&server->stopping);
     int64_t used = atomic_load(&server->used);
-    leader_pool_held_up(server->leader_pool, is_any_held_up(server, now));
     for (int64_t i = 0; i < used; i++) {
         enforce_deadline(server, &server->connections[i], now);
         if (stopping)
@@ -1023,33 +1122,44 @@ static bool drain(struct server *server, const sigset_t *signals)
 
 static void server_destroy(struct server *server)
 {
-    close(server->epoll);
-    close(server->quit);
-    close(server->canary);
-    close(server->wake);
+    const int descriptors[] = {server->epoll, server->quit, server->canary, server->wake,
+                               server->alarm};
+    for (size_t i = 0; i < sizeof descriptors / sizeof descriptors[0]; i++) {
+        if (descriptors[i] >= 0)
+            close(descriptors[i]);
+    }
+    free(server->workers);
     free(server->connections);
     leader_pool_free(server->leader_pool);
     pthread_mutex_destroy(&server->table);
 }
 
-static bool server_init(struct server *server, const struct conf_fcgi *conf,
-                        struct listener *listener, const struct server_calls *calls)
+/* An eventfd; with `data` in the epoll set, under that name. */
+static bool open_event(struct server *server, int *event, uint32_t events, uint64_t data)
 {
-    *server = (struct server){.conf = conf, .calls = calls, .listener = listener};
+    *event = eventfd(0, EFD_CLOEXEC);
+    return (*event >= 0 && (events == 0 || epoll_add(server->epoll, *event, events, data))) ||
+           fail(server, "cannot make an eventfd", errno, "");
+}
+
+static bool server_init(struct server *server)
+{
+    const struct conf_fcgi *conf = server->conf;
     pthread_mutex_init(&server->table, NULL);
+    server->quit = server->canary = server->wake = server->alarm = -1;
     server->epoll = epoll_create1(EPOLL_CLOEXEC);
-    server->quit = eventfd(0, EFD_CLOEXEC);
-    server->canary = eventfd(0, EFD_CLOEXEC);
-    server->wake = eventfd(0, EFD_CLOEXEC);
+    if (server->epoll < 0)
+        return fail(server, "cannot make an epoll set", errno, "");
     server->connections = calloc((size_t)conf->connections, sizeof *server->connections);
     server->leader_pool = leader_pool_new((size_t)conf->threads + 1); /* the reserve never leads */
-    if (server->epoll < 0 || server->quit < 0 || server->canary < 0 || server->wake < 0 ||
-        !server->connections || !server->leader_pool)
-        return false;
+    server->workers = calloc((size_t)conf->threads + 1, sizeof *server->workers);
+    if (!server->connections || !server->leader_pool || !server->workers)
+        return fail(server, "cannot start", ENOMEM, "");
     server->free = NO_SLOT;
-    return epoll_add(server->epoll, server->quit, EPOLLIN, EVENT_QUIT) &&
-           epoll_add(server->epoll, server->canary, EPOLLIN | EPOLLET, EVENT_CANARY) &&
-           epoll_add(server->epoll, server->wake, EPOLLIN | EPOLLET, EVENT_WAKE);
+    return open_event(server, &server->quit, EPOLLIN, EVENT_QUIT) &&
+           open_event(server, &server->canary, EPOLLIN | EPOLLET, EVENT_CANARY) &&
+           open_event(server, &server->wake, EPOLLIN | EPOLLET, EVENT_WAKE) &&
+           open_event(server, &server->alarm, 0, 0);
 }
 
 /* What the watching thread alone waits for. */
@@ -1058,36 +1168,35 @@ static void signals_of_server(sigset_t *signals)
     sigemptyset(signals);
     sigaddset(signals, SIGTERM);
     sigaddset(signals, SIGINT);
+    sigaddset(signals, SIGQUIT);
     sigaddset(signals, SIGUSR1);
     sigaddset(signals, SIGHUP);
 }
 
 void server_block_signals(void)
 {
+    const struct sigaction ignore = {.sa_handler = SIG_IGN};
     sigset_t signals;
     signals_of_server(&signals);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
-}
-
-/* libfcgi's own handlers, should they ever run, would end all its reading for good: so the
- * signals are blocked before. */
-static void init_libfcgi(void)
-{
-    const struct sigaction ignore = {.sa_handler = SIG_IGN};
-    server_block_signals();
-    FCGX_Init(); /* sets handlers, SIGPIPE's among them */
     sigaction(SIGPIPE, &ignore, NULL);
 }
 
-static void stop_workers(struct server *server, struct worker *workers, int64_t count)
+/* libfcgi's own handlers, if they ever ran, would end all its reading for good. */
+static void init_libfcgi(void)
 {
-    const uint64_t one = 1;
+    server_block_signals();
+    FCGX_Init(); /* sets handlers, SIGPIPE's among them */
+    server_block_signals();
+}
+
+static void stop_workers(struct server *server, int64_t count)
+{
     leader_pool_end(server->leader_pool);
-    while (write(server->quit, &one, sizeof one) < 0 && errno == EINTR)
-        continue;
+    signal_event(server->quit);
     for (int64_t i = 0; i < count; i++) {
-        pthread_join(workers[i].id, NULL);
-        worker_free(&workers[i]);
+        pthread_join(server->workers[i].id, NULL);
+        worker_free(&server->workers[i]);
     }
 }
 
@@ -1101,46 +1210,49 @@ static void stop(struct server *server, const sigset_t *signals)
     /* Threads that still wait for the database are not waited for: the process ends, and
      * they and their memory with it. */
     log_message(LOG_WARN, "stopped with %u connections still open", count_open(server));
+    log_stop(SERVER_LOG_STOP_MS);
     _exit(EXIT_SUCCESS);
 }
 
-/* Runs until told to stop; false where not all threads could be started. */
-static bool run(struct server *server, struct worker *workers, const sigset_t *signals)
+static bool start_listening(struct server *server)
+{
+    pthread_mutex_lock(&server->table);
+    errno = 0;
+    listen_again(server);
+    bool listening = server->listening;
+    int error = errno;
+    pthread_mutex_unlock(&server->table);
+    return listening || fail(server, "cannot wait for connections", error, "");
+}
+
+/* Runs until a signal ends it. False where it could not start. */
+static bool run(struct server *server, const sigset_t *signals)
 {
     int64_t started = 0;
-    server->workers = workers;
     for (; started <= server->conf->threads; started++) {
-        workers[started].server = server;
-        if (!start_worker(&workers[started], started < server->conf->threads ? work : stand_by))
+        struct worker *worker = &server->workers[started];
+        worker->server = server;
+        if (!start_worker(worker, started < server->conf->threads ? work : stand_by))
             break;
     }
-    bool good = started == server->conf->threads + 1;
+    bool good = started == server->conf->threads + 1 && start_listening(server);
     if (good) {
-        pthread_mutex_lock(&server->table);
-        listen_again(server);
-        pthread_mutex_unlock(&server->table);
         watch(server, signals);
         stop(server, signals);
     }
-    stop_workers(server, workers, started);
+    stop_workers(server, started);
     return good;
 }
 
 bool server_run(const struct conf_fcgi *conf, struct listener *listener,
                 const struct server_calls *calls, char *why, size_t why_size)
 {
-    struct server server;
+    struct server server = {
+        .why = why, .why_size = why_size, .conf = conf, .calls = calls, .listener = listener};
     sigset_t signals;
-    bool good = false;
     signals_of_server(&signals);
     init_libfcgi();
-    struct worker *workers = calloc((size_t)conf->threads + 1, sizeof *workers);
-    if (server_init(&server, conf, listener, calls) && workers)
-        good = run(&server, workers, &signals);
-    if (!good)
-        snprintf(why, why_size, "cannot start %d threads: %s; lower fcgi.threads",
-                 (int)conf->threads, strerror(errno));
+    bool good = server_init(&server) && run(&server, &signals);
     server_destroy(&server);
-    free(workers);
     return good;
 }

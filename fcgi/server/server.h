@@ -26,6 +26,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* At the end, what is in the log's queue has this long to be written. */
+#define SERVER_LOG_STOP_MS 1000
+
 struct server;
 struct connection;
 struct worker;

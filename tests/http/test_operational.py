@@ -105,8 +105,18 @@ def test_none_under_a_base(site, base, path):
 
 @pytest.mark.parametrize("path", OPERATIONAL)
 def test_each_form_of_the_path(site, path):
-    for script, info in (("", path), (path, ""), (path, path), ("/-", path[2:]), ("/elsewhere", path)):
+    for script, info in (("", path), (path, ""), (path, path), ("/-", path[2:])):
         assert ask(site.service, "GET", path, SCRIPT_NAME=script, PATH_INFO=info).status == 200, (script, info)
+
+
+@pytest.mark.parametrize("prefix", ["", "/registry"])
+def test_none_under_a_mount(house, site, prefix):
+    """There a web server's own rule on /-/ would not hold."""
+    with house.service(site.database.name, changes={"http": {"prefix": prefix}}) as service:
+        for script in ("/registry", "/elsewhere", "/v1/gitlab/x", "/registry/-", "/-/-"):
+            for path in OPERATIONAL:
+                answer = ask(service, "GET", path, SCRIPT_NAME=script, PATH_INFO=path)
+                assert (answer.status, answer.json) == (404, NOT_FOUND), (script, path)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +131,7 @@ def test_outside_a_prefix(house, site):
     with house.service(site.database.name, changes={"http": {"prefix": "/some/prefix"}}) as service:
         assert ask(service, "GET", LIVENESS).status == 200
         assert ask(service, "GET", "/some/prefix" + LIVENESS).status == 404
-        assert ask(service, "GET", LIVENESS, SCRIPT_NAME="/some/prefix", PATH_INFO=LIVENESS).status == 200
+        assert ask(service, "GET", LIVENESS, SCRIPT_NAME="/some/prefix", PATH_INFO=LIVENESS).status == 404
 
 
 def test_health_in_words(site):

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-import shlex
+import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,7 @@ UNAVAILABLE = error_body("UNAVAILABLE", "service unavailable")
 LIVENESS, METRICS = "/-/liveness", "/-/metrics"
 QUEUE, TIMEOUT = longer(0.5), longer(3)
 SLACK = longer(1.5)  # for a busy machine
-THREADS_THAT_LEAD = 4  # LEADER_POOL_LEADERS in fcgi/server/leader_pool.h
+LOG_QUEUE = 512 * 1024  # LOG_QUEUE_SIZE in fcgi/base/log_queue.h
 LIMITS = {"threads": 2, "queuetimeout": milliseconds(QUEUE), "timeout": milliseconds(TIMEOUT)}
 
 
@@ -69,25 +69,31 @@ def test_monitoring_is_answered_while_all_threads_wait(service, all_stuck, token
 
 
 @contextlib.contextmanager
-def service_with_a_stuck_log(house, database, changes):
-    """Nobody reads what it writes, until read() is called as often as it takes."""
+def service_with_a_stuck_log(house, database, blocking):
+    """Nobody reads what it writes, until read() is called. The pipe is full from the start."""
     pipe = os.path.join(house.workspace.path, house.unique("log"))
     os.mkfifo(pipe)
     os.chmod(pipe, 0o666)
     end = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
     program = f"{house.program}-{house.unique('logging')}"
+    # A second writer that never waits makes the pipe's end non-blocking for all that share it.
+    mode = "" if blocking else "import fcntl, os; fcntl.fcntl(2, fcntl.F_SETFL, os.O_NONBLOCK)"
+    start = f"import os; os.dup2(os.open({pipe!r}, os.O_WRONLY), 2); {mode}"
     with open(program, "w", encoding="utf-8") as script:
-        script.write(f'#!/bin/sh\nexec {shlex.quote(house.program)} "$@" 2>{shlex.quote(pipe)}\n')
+        script.write(f"#!/usr/bin/python3\n{start}\nimport sys\nos.execv({house.program!r}, sys.argv)\n")
     os.chmod(program, 0o755)
 
     def read():
+        text = b""
         with contextlib.suppress(BlockingIOError):
             while True:
-                os.read(end, 65536)
+                text += os.read(end, 65536)
+        return text
 
     try:
-        with house.service(database.name, changes, program=program) as service:
-            assert timed(service, path=LIVENESS)[0].status == 200  # it has written what it writes at its start
+        with house.service(database.name, {"fcgi": LIMITS}, program=program) as service:
+            assert timed(service, path=LIVENESS)[0].status == 200
+            assert wait_until(lambda: b"serving" in read())  # what it writes at its start
             with contextlib.suppress(BlockingIOError):
                 while True:
                     os.write(end, b"\n" * 4096)
@@ -96,22 +102,39 @@ def service_with_a_stuck_log(house, database, changes):
         os.close(end)
 
 
-def test_threads_that_wait_for_the_log_hold_up_nobody_else(house, database, token):
-    """Neither those that wait for requests, nor the reserve, nor those that are free besides and take their place."""
-    refused = 2 * THREADS_THAT_LEAD
-    limits = {**LIMITS, "threads": refused + 4, "timeout": milliseconds(longer(5))}
-    with service_with_a_stuck_log(house, database, {"fcgi": limits}) as (service, read), ThreadPoolExecutor(3 + refused) as clients:
-        with database.locked():
-            lists = [clients.submit(timed, service, token=token) for _ in range(3)]  # of which one waits for the reserve
-            stuck = [clients.submit(timed, service) for _ in range(refused)]
-            time.sleep(QUEUE + longer(0.5))
-            for _ in range(3):
-                answer, seconds = timed(service, path=LIVENESS)  # it is logged at debug alone
-                assert answer.status == 200 and seconds < SLACK
-            assert not any(one.done() for one in lists + stuck), "the log held up nobody"
-        assert wait_until(lambda: read() or all(one.done() for one in lists + stuck))
-        assert {one.result()[0].status for one in stuck} == {401}
-        assert {one.result()[0].status for one in lists} <= {200, 503}
+@pytest.mark.parametrize("blocking", [True, False])
+def test_no_request_waits_for_the_log(house, database, token, blocking):
+    """More lines than the queue takes, and nobody reads them until all are answered."""
+    with service_with_a_stuck_log(house, database, blocking) as (service, read):
+        wanted = LOG_QUEUE // 300
+        with Connection(service.address) as connection:
+            refused = parameters("POST", routes.PAUSE, CONTENT_LENGTH="0", HTTP_X_REQUEST_ID="r" * 128)
+            for _ in range(wanted):
+                assert connection.request(refused).status == 401
+            written = connection.request(parameters("POST", routes.PAUSE, token, CONTENT_LENGTH="0", HTTP_X_REQUEST_ID="the-write"))
+            assert written.status == 200
+            samples = connection.request(parameters("GET", METRICS)).samples
+        lost = int(samples['bbm_fcgi_log_lines_lost_total{log="request"}'])
+        assert lost > 0 and samples['bbm_fcgi_log_lines_lost_total{log="audit"}'] == "0"
+        text = b""
+
+        def report():
+            nonlocal text
+            text += read()
+            return re.search(rb'"([0-9]+) lines of this log were lost', text)
+
+        # All is there but what is counted, the write's line too.
+        assert wait_until(report)
+        assert int(report()[1]) == lost
+        assert text.count(b'"status":401') == wanted - lost
+        assert text.count(b'"correlation_id":"the-write"') == 1
+
+
+def test_the_end_does_not_wait_for_the_log(house, database):
+    with service_with_a_stuck_log(house, database, True) as (service, _):
+        assert timed(service, path=routes.LIST)[0].status == 401
+        service.terminate()
+        assert service.server.child.wait(longer(5)) == 0
 
 
 def test_beyond_the_bound_503_at_once(service, all_stuck, token):

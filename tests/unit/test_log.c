@@ -247,42 +247,6 @@ static void test_long_lines(void **state)
     }
 }
 
-/* Lines that wait for each other: all of them come, in their order, whole. */
-static void test_together(void **state)
-{
-    static const size_t lengths[] = {10, 3000, 3000, 5000, 10, 200, 9000, 3000};
-    struct log_lines lines;
-    (void)state;
-    log_setup(LOG_INFO, LOG_JSON);
-    lines.len = 0;
-    unit_stderr_begin();
-    for (size_t i = 0; i < COUNT(lengths); i++) {
-        char value[10000] = "";
-        memset(value, 'a' + (int)i, lengths[i]);
-        const struct log_field fields[] = {{"value", LOG_STRING, value, 0}};
-        log_later(&lines, LOG_DEBUG, "not wanted", fields, 1);
-        log_later(&lines, LOG_INFO, "m", fields, 1);
-    }
-    log_write(&lines);
-    log_write(&lines); /* nothing is left */
-    char *text = unit_stderr_end();
-    char *line = text;
-    for (size_t i = 0; i < COUNT(lengths); i++) {
-        char *end = strchr(line, '\n');
-        assert_non_null(end);
-        end[0] = '\0';
-        struct json_object *json = json_tokener_parse(line);
-        assert_non_null(json);
-        const char *value = member(json, "value");
-        assert_int_equal(strlen(value), lengths[i]);
-        assert_int_equal(value[0], 'a' + (int)i);
-        json_object_put(json);
-        line = end + 1;
-    }
-    assert_string_equal(line, "");
-    free(text);
-}
-
 /* ---- threads ---- */
 
 enum {
@@ -367,12 +331,17 @@ static void test_lines_stay_whole(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_json),     cmocka_unit_test(test_text),
-        cmocka_unit_test(test_time),     cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_levels),   cmocka_unit_test(test_message),
-        cmocka_unit_test(test_escapes),  cmocka_unit_test(test_escapes_in_raw),
-        cmocka_unit_test(test_forgery),  cmocka_unit_test(test_long_lines),
-        cmocka_unit_test(test_together), cmocka_unit_test(test_lines_stay_whole),
+        cmocka_unit_test(test_json),
+        cmocka_unit_test(test_text),
+        cmocka_unit_test(test_time),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_message),
+        cmocka_unit_test(test_escapes),
+        cmocka_unit_test(test_escapes_in_raw),
+        cmocka_unit_test(test_forgery),
+        cmocka_unit_test(test_long_lines),
+        cmocka_unit_test(test_lines_stay_whole),
     };
     return cmocka_run_group_tests(tests, unit_folder_make, unit_folder_remove);
 }

@@ -342,6 +342,26 @@ static void test_prefix_is_needed(void **state)
     assert_none("GET", "/registry/v1/gitlab/bbm/status");
 }
 
+/* A web server's rule on /-/ must not be passed by way of a mount. */
+static void test_operational_under_a_mount(void **state)
+{
+    static const char *const paths[] = {"/-/liveness", "/-/readiness", "/-/metrics"};
+    static const char *const scripts[] = {"/registry", "/x",          "/v1/gitlab/x",
+                                          "/",         "/registry/-", "/-/liveness/x",
+                                          "/-x",       "-",           "/v1/gitlab/bbm/status"};
+    (void)state;
+    for (size_t i = 0; i < COUNT(paths) * COUNT(scripts) * COUNT(prefixes); i++) {
+        const char *path = paths[i % COUNT(paths)];
+        const char *script = scripts[i / COUNT(paths) % COUNT(scripts)];
+        const char *prefix = prefixes[i / COUNT(paths) / COUNT(scripts)];
+        assert_int_equal(match(prefix, "GET", script, path).verdict, ROUTER_NONE);
+        assert_int_equal(match(prefix, "GET", "", path).verdict, ROUTER_FOUND);
+        assert_int_equal(match(prefix, "GET", path, path).verdict, ROUTER_FOUND);
+        assert_int_equal(match(prefix, "GET", path, "").verdict, ROUTER_FOUND);
+        assert_int_equal(match(prefix, "GET", "/-", path + 2).verdict, ROUTER_FOUND);
+    }
+}
+
 /* Under a base there is nothing operational, also where the mount has taken the base off
  * and what is left reads like it. */
 static void test_operational_under_a_base(void **state)
@@ -443,6 +463,7 @@ int main(void)
         cmocka_unit_test(test_ids_that_are_none),
         cmocka_unit_test(test_ids),
         cmocka_unit_test(test_prefix_is_needed),
+        cmocka_unit_test(test_operational_under_a_mount),
         cmocka_unit_test(test_operational_under_a_base),
         cmocka_unit_test(test_operational_under_another_prefix),
         cmocka_unit_test(test_mount_beside_the_api),
