@@ -86,19 +86,23 @@ function button(text, onclick, className = "") {
   return h("button", {type: "button", class: className, onclick}, text);
 }
 
+function newKey() {
+  return `page-${[...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+}
+
 function close() {
   dialog.close();
 }
 
-function send(action, query, reason) {
-  return request(action.path, {method: "POST", query: {...action.query, ...query}, json: reason ? {reason} : undefined, seconds: 60});
+function send(action, {query = {}, reason, key} = {}) {
+  return request(action.path, {method: "POST", query: {...action.query, ...query}, json: reason ? {reason} : undefined, key, seconds: 60});
 }
 
 // Opens the dialog with what the action would do.
 export async function act(action, reason = "") {
   const turn = (dialog.turn = {});
   step(`${action.title}?`, [h("p", {class: "muted", role: "status"}, "Asking the service what would change\u2026")], [button("Cancel", close)]);
-  const answer = await send(action, {dry_run: "true"});
+  const answer = await send(action, {query: {dry_run: "true"}});
   if (dialog.turn !== turn || !dialog.open) return;
   if (answer.problem === "scope") changedSomething(); // the buttons go
   if (!answer.problem && answer.body.dry_run !== true) {
@@ -130,7 +134,11 @@ async function run(action, reason, go) {
   const turn = (dialog.turn = {});
   go.disabled = true;
   go.textContent = "Working\u2026";
-  const answer = await send(action, {}, reason);
+  // One key for a try and its repeats: where the first was done after all, the service says so and
+  // does not do it twice.
+  action.key ??= newKey();
+  const answer = await send(action, {reason, key: action.key});
+  if (!isUncertain(answer)) action.key = undefined;
   changedSomething();
   if (dialog.turn === turn && dialog.open) showResult(action, answer, reason);
 }
@@ -140,7 +148,7 @@ function showResult(action, answer, reason) {
   const buttons = [button("Close", close, "primary")];
   if (isUncertain(answer)) body.push(h("p", {}, "It is not known whether anything was changed. The list shows it once it can be read again."));
   if (answer.problem === "held" || isUncertain(answer)) buttons.unshift(button("Try again", () => act(action, reason)));
-  const id = answer.body?.action_id;
+  const id = answer.body?.action_id ?? answer.error?.detail?.action_id;
   if (id !== undefined && action.done === "paused") buttons.unshift(button("Undo", () => act(actions.undo({id}))));
   const partly = answer.problem === "held" && answer.error?.detail?.migrations?.length > 0;
   step(answer.problem ? `${action.title}: ${partly ? "done in part" : "not done"}` : `${action.title}: done`, body, buttons);

@@ -92,12 +92,13 @@ function problemOf(response, body) {
 }
 
 // Never throws: { problem, status, body, error, etag, next, id, retryAfter }.
-export async function request(path, {method = "GET", query = {}, json, etag, seconds = 15} = {}) {
+export async function request(path, {method = "GET", query = {}, json, etag, key, seconds = 15} = {}) {
   const url = new URL(path, api);
   url.search = new URLSearchParams(query);
   const headers = {Accept: "application/json"};
   if (token) headers.Authorization = `Bearer ${token}`;
   if (etag) headers["If-None-Match"] = etag;
+  if (key) headers["Idempotency-Key"] = key;
   if (json) headers["Content-Type"] = "application/json";
   let response, text;
   try {

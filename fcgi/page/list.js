@@ -8,7 +8,7 @@ import {clean, count, duration, foreign, h, line, moment, named, number, percent
 
 // In this order on the page; what the words mean stands beside them.
 const groups = [
-  ["running", "Running", "the worker is at it"],
+  ["running", "Running", "the worker takes these first"],
   ["failed", "Failed", "stays so until it is restarted"],
   ["unknown", "Unknown", "a state that this service does not know"],
   ["paused", "Paused", "stays so until it is resumed"],

@@ -49,7 +49,6 @@ function setBanner(text) {
   const banner = at("banner");
   setText(banner, text);
   banner.hidden = text === "";
-  document.body.classList.toggle("away", text !== "");
 }
 
 function showAge() {
@@ -198,7 +197,10 @@ window.addEventListener("hashchange", (event) => {
 });
 document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(state.timer) : start()));
 at("refresh").addEventListener("click", start);
-onChange(start);
+onChange(() => {
+  state.etag = null; // what the token may do can have come out otherwise: show all of it again
+  start();
+});
 setInterval(() => { showAge(); showToken(); showTimes(); }, 1000);
 
 takeTokenFromAddress();

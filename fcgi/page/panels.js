@@ -92,7 +92,7 @@ function action(a) {
     h("div", {class: "entry-head"},
       h("p", {}, h("strong", {}, a.actor ? foreign(a.actor) : "A token without a name"), ` ${past[a.action] ?? clean(a.action)}`, ...changed(a)), undo || ""),
     a.reason ? h("p", {class: "reason"}, foreign(a.reason, "q")) : "",
-    line("facts", moment(a.at), `action ${a.id}`, a.remote_ip && clean(a.remote_ip), a.correlation_id && h("span", {class: "code"}, clean(a.correlation_id))));
+    line("facts", moment(a.at), `action ${a.id}`, a.undoes && `takes back action ${a.undoes}`, a.remote_ip && clean(a.remote_ip), a.correlation_id && h("span", {class: "code"}, clean(a.correlation_id))));
 }
 
 export function historyPanel(path, title, open = false) {
