@@ -97,7 +97,7 @@ def test_a_server_without_a_history(house, keys, tmp_path):
         bbm = Command(f"http://127.0.0.1:{site.client.port}", tmp_path, **with_key(keys, tmp_path))
         site.database.add_migration("m1", id=1)
         assert "keeps no history" in bbm.error("history", code=1)
-        assert bbm("undo", 1).returncode == 1
+        assert "keeps no history" in bbm.error("undo", 1, code=1)
         assert bbm.lines("pause", 1, "--reason", "INC-4711") == ["Paused 1 m1, was active"]
 
 
