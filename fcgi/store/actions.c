@@ -165,13 +165,11 @@ static void set_values(const struct action *action, struct values *values)
         values->at = values->moment;
 }
 
+/* A dry run takes locks, which a read-only transaction may not. */
 static PGresult *send(const struct action *action, const struct sql *sql, const char *const *params,
                       struct error *error)
 {
-    const struct action_request *request = action->request;
-    if (request->dry_run)
-        return db_read(action->store->db, sql, params, request->deadline, error);
-    return db_change(action->store->db, sql, params, request->deadline, error);
+    return db_change(action->store->db, sql, params, action->request->deadline, error);
 }
 
 /* What every plain statement takes, and every recorded one beside it. */
@@ -278,6 +276,15 @@ static PGresult *send_again(struct action *action, struct error *error)
     return send_pass(action, error);
 }
 
+/* A dry run that was lost on the way has changed nothing. */
+static void forget_outcome(struct error *error)
+{
+    char reason[sizeof error->reason];
+    memcpy(reason, error->reason, sizeof reason);
+    error_free(error);
+    error_unavailable(error, "%s", reason);
+}
+
 /* One statement that changes what can be had now, and reports what cannot. */
 static bool pass(struct action *action, struct error *error)
 {
@@ -286,6 +293,8 @@ static bool pass(struct action *action, struct error *error)
         result = send_again(action, error);
     bool good = result && read_pass(action, result, error);
     PQclear(result);
+    if (action->request->dry_run && error->outcome_unknown)
+        forget_outcome(error);
     /* It has run: without memory to note what it changed, nobody can say. */
     if (result && !good && error->status == 503 && !action->request->dry_run)
         error_outcome_unknown(error);

@@ -35,7 +35,7 @@ POLYMORPHIC = {
 
 @contextlib.contextmanager
 def filled(house):
-    with house.database() as database:
+    with house.database(history=True) as database:
         database.execute("CREATE TABLE some_table (id bigint)")
         for identity, status in ((ACTIVE, 1), (2, 4), (FAILED, 3), (4, 0), (5, 2)):
             database.add_migration(f"m{identity}", id=identity, status=status, failure_error_code=4)
@@ -53,6 +53,9 @@ def every_request(failed=FAILED):
         yield route.method, routes.ONE_BASE + route.path.format(id=failed if "restart" in route.path else ACTIVE), ""
     yield "GET", routes.jobs(ACTIVE), "status=failed&n=1"
     yield "GET", routes.jobs(ACTIVE), "last=3"
+    yield "POST", routes.action("pause", ACTIVE), "reason=x"
+    yield "POST", routes.PAUSE, "dry_run=true"
+    yield "GET", routes.actions(), "n=1"
     yield "GET", "/-/readiness", ""
     yield "GET", routes.LIST, ""
 
@@ -125,7 +128,7 @@ def sent():
     """The text of all statements, without comments."""
     text = []
     for path in glob.glob(os.path.join(REPOSITORY, "sql", "*.sql")):
-        if os.path.basename(path) not in ("role.sql", "sample.sql"):
+        if os.path.basename(path) not in ("history.sql", "role.sql", "sample.sql"):
             with open(path, encoding="utf-8") as file:
                 text += [line for line in file if not line.lstrip().startswith("--")]
     return "".join(text)
@@ -137,6 +140,8 @@ def rights_without_a_search_path(database):
         f"DO $$ BEGIN CREATE ROLE {INTRUDER} LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;"
         "GRANT SELECT, UPDATE ON public.batched_background_migrations, public.batched_background_migration_jobs"
         f" TO {PLAIN_ROLE}; GRANT CREATE ON SCHEMA public TO {INTRUDER};"
+        f"GRANT USAGE ON SCHEMA bbm_fcgi TO {PLAIN_ROLE};"
+        f"GRANT SELECT, INSERT ON bbm_fcgi.actions, bbm_fcgi.changes TO {PLAIN_ROLE}"
     )
 
 
@@ -226,8 +231,9 @@ def test_nothing_in_public_is_called(house, trapped, token, role):
             played.rollback()
 
 
-def test_nothing_in_public_is_called_by_role_sql(house, trapped):
-    """It is run by a role that may do much more."""
+def test_nothing_in_public_is_called_by_the_scripts(house, trapped):
+    """They are run by a role that may do much more."""
+    house.cluster.add_history(trapped.name)
     house.cluster.psql(trapped.name, "-v", f"role={SERVICE_ROLE}", "-f", os.path.join(REPOSITORY, "sql", "role.sql"))
 
 
