@@ -23,9 +23,9 @@ static bool id_is_fit(const char *id)
 static void copy_key(const char *header, char key[REQUEST_ID_SIZE])
 {
     size_t len = strlen(header);
-    bool quoted = len >= 2 && header[0] == '"' && header[len - 1] == '"';
-    snprintf(key, REQUEST_ID_SIZE, "%.*s", (int)(len > REQUEST_ID_SIZE ? 0 : len - 2 * quoted),
-             header + quoted);
+    size_t quotes = len >= 2 && header[0] == '"' && header[len - 1] == '"';
+    len -= 2 * quotes;
+    snprintf(key, REQUEST_ID_SIZE, "%.*s", len < REQUEST_ID_SIZE ? (int)len : 0, header + quotes);
     if (!id_is_fit(key))
         key[0] = '\0';
 }

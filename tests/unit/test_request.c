@@ -77,6 +77,35 @@ static void read_id(const char *id, struct request *request)
     READ(request, param);
 }
 
+static void assert_key(const char *header, const char *expected)
+{
+    struct request request;
+    char param[512];
+    snprintf(param, sizeof param, "HTTP_IDEMPOTENCY_KEY=%s", header);
+    READ(&request, param);
+    assert_string_equal(request.idempotency_key, expected);
+}
+
+/* With or without the quotes of a structured field (RFC 8941); none where it is not fit. */
+static void test_idempotency_key(void **state)
+{
+    char longest[REQUEST_ID_SIZE + 2];
+    (void)state;
+    assert_key("8e03978e-40d5", "8e03978e-40d5");
+    assert_key("\"8e03978e-40d5\"", "8e03978e-40d5");
+    assert_key("", "");
+    assert_key("\"", "");
+    assert_key("\"\"", "");
+    assert_key("a b", "");
+    assert_key("\"a\"b\"", "");
+    memset(longest, 'x', sizeof longest);
+    longest[REQUEST_ID_SIZE - 1] = '\0';
+    assert_key(longest, longest);
+    longest[REQUEST_ID_SIZE - 1] = 'x';
+    longest[REQUEST_ID_SIZE] = '\0';
+    assert_key(longest, "");
+}
+
 static void assert_made(const char *id)
 {
     assert_int_equal(strlen(id), 32);
@@ -192,10 +221,11 @@ static void test_if_none_match(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_nothing_given), cmocka_unit_test(test_all_given),
-        cmocka_unit_test(test_other_names),   cmocka_unit_test(test_two_authorizations),
-        cmocka_unit_test(test_id_taken),      cmocka_unit_test(test_id_not_fit),
-        cmocka_unit_test(test_id_made),       cmocka_unit_test(test_if_none_match),
+        cmocka_unit_test(test_nothing_given),   cmocka_unit_test(test_all_given),
+        cmocka_unit_test(test_other_names),     cmocka_unit_test(test_two_authorizations),
+        cmocka_unit_test(test_idempotency_key), cmocka_unit_test(test_id_taken),
+        cmocka_unit_test(test_id_not_fit),      cmocka_unit_test(test_id_made),
+        cmocka_unit_test(test_if_none_match),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
