@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * A token's header to the key that it names. The key is one of the bundle's, or the one that the
- * bundle's authority has certified, whose fingerprint is in the file `vouched`. */
+ * bundle's authority has certified, whose fingerprint is in the file `certified`. */
 #include "auth/signer.h"
 #include "base/json_input.h"
 #include "fuzz.h"
@@ -8,7 +8,7 @@
 #include <string.h>
 
 static struct keyring *keyring;
-static char vouched[KEY_FINGERPRINT_SIZE];
+static char certified[KEY_FINGERPRINT_SIZE];
 
 static void setup(void)
 {
@@ -17,8 +17,8 @@ static void setup(void)
         return;
     keyring = keyring_load(FUZZ_FOLDER "/bundle.pem", 1, why, sizeof why);
     FUZZ_MUST(keyring);
-    FILE *file = fopen(FUZZ_FOLDER "/vouched", "rb");
-    FUZZ_MUST(file && fgets(vouched, sizeof vouched, file));
+    FILE *file = fopen(FUZZ_FOLDER "/certified", "rb");
+    FUZZ_MUST(file && fgets(certified, sizeof certified, file));
     fclose(file);
 }
 
@@ -31,7 +31,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
     setup();
     if (json_input_read(&input, (const char *)bytes, len, &header) == JSON_INPUT_GOOD) {
         if (signer_find(header, keyring, FUZZ_NOW, &signer, &refusal)) {
-            FUZZ_MUST(strcmp(signer.key->fingerprint, vouched) == 0 ||
+            FUZZ_MUST(strcmp(signer.key->fingerprint, certified) == 0 ||
                       keyring_find(keyring, signer.key->fingerprint));
             FUZZ_MUST(signer.from <= FUZZ_NOW && FUZZ_NOW <= signer.until);
         } else {

@@ -5,9 +5,11 @@ import pathlib
 import signal
 
 import pytest
+from harness import fastcgi
 from harness.faults import Relay
 from harness.house import House
 from harness.ports import free_port
+from harness.signers import Judge, Signers
 
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -57,6 +59,37 @@ def keys(house):
 def token(keys):
     """May read and write, where a test does not say otherwise."""
     return keys.token("*")
+
+
+# For the tests that judge tokens: signers of every kind, and a service that trusts some of them.
+
+
+@pytest.fixture(scope="module")
+def signers():
+    return Signers()
+
+
+@pytest.fixture(scope="module")
+def token_service(house, signers):
+    """With a client through nginx."""
+    bundle = house.workspace.file(house.unique("bundle"), signers.bundle)
+    changes = {"auth": {"token": {"rootcertbundle": bundle}}}
+    with house.database() as database, house.service(database.name, changes=changes) as service:
+        with house.nginx(service) as client:
+            service.client = client
+            yield service
+
+
+@pytest.fixture(scope="module")
+def token_connection(token_service):
+    """One for all: the service keeps it, also after a bad token."""
+    with fastcgi.Connection(token_service.address) as connection:
+        yield connection
+
+
+@pytest.fixture
+def judge(token_connection):
+    return Judge(token_connection)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Who may do what: each route, on both bases, with and without slash, for each kind of token."""
+"""Each route, on both bases, with and without slash, with each kind of token: who may do what."""
 
 import time
 

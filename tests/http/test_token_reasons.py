@@ -1,13 +1,13 @@
-"""Why a token is refused: in the log with what the token says of itself, and nowhere else."""
+"""The log says why a token is refused, and what the token claims of itself; the answer does not."""
 
 import json
 import time
 import uuid
 
 import pytest
-from harness import fastcgi, forge, routes
+from harness import fastcgi, jose, routes
 from harness.fastcgi import parameters
-from harness.forge import Holder, x5c
+from harness.jose import Holder, x5c
 from harness.tokens import ISSUER, SUBJECT, claims, remember
 
 CLAIMED = ("claimed_issuer", "claimed_subject", "claimed_kid")
@@ -21,7 +21,7 @@ def site(house):
 
 @pytest.fixture
 def logged(site):
-    """The log entry of a refused request. Its answer must not tell why."""
+    """The log entry of a refused request, whose answer must not say why."""
 
     def logged(token, access="read", **more):
         identity = f"test-{uuid.uuid4()}"
@@ -30,8 +30,8 @@ def logged(site):
         entry = site.service.entry(identity)
         level = "warning" if access == "read" else "audit"
         assert (answer.status, entry["status"], entry["level"]) == (401, 401, level)
-        told = str(answer.headers) + answer.body.decode()
-        assert entry["reason"] not in told.replace("invalid_token", "")
+        text = str(answer.headers) + answer.body.decode()
+        assert entry["reason"] not in text.replace("invalid_token", "")
         return entry
 
     return logged
@@ -62,13 +62,13 @@ def test_claims(logged, keys, change, reason):
 
 def test_signature_and_key(logged, keys):
     header = {"alg": "RS256", "kid": keys.trusted.kid}
-    forged = forge.forge(keys.stranger.private, header)
+    forged = jose.make_token(keys.stranger.private, header)
     assert logged(forged)["reason"] == "signature does not verify"
-    entry = logged(forge.forge(keys.stranger.private, {**header, "kid": keys.stranger.kid}))
+    entry = logged(jose.make_token(keys.stranger.private, {**header, "kid": keys.stranger.kid}))
     assert (entry["reason"], *claimed(entry)) == ("key is not trusted", ISSUER, SUBJECT, keys.stranger.kid)
-    unfit = forge.forge(keys.curve.private, {"alg": "ES256", "kid": keys.trusted.kid})
+    unfit = jose.make_token(keys.curve.private, {"alg": "ES256", "kid": keys.trusted.kid})
     assert logged(unfit)["reason"] == "algorithm does not fit the key"
-    none = forge.forge(keys.trusted.private, {"alg": "none", "kid": keys.trusted.kid}, algorithm="RS256")
+    none = jose.make_token(keys.trusted.private, {"alg": "none", "kid": keys.trusted.kid}, algorithm="RS256")
     assert logged(none)["reason"] == "algorithm is not one of those accepted"
 
 
@@ -93,12 +93,12 @@ VALUES = {
 @pytest.mark.parametrize("place", ["header", "claims"])
 @pytest.mark.parametrize("value", VALUES)
 def test_json_that_libjwt_does_not_parse(logged, keys, value, place):
-    """Well signed, in a member that nobody reads: the log says what libjwt's parser does not take."""
+    """Under a good signature, in a member that nobody reads: the log says what libjwt's parser refuses."""
     header = {"alg": "RS256", "kid": keys.trusted.kid}
     good = header if place == "header" else claims()
     text = f"{json.dumps(good)[:-1]}, {VALUES[value]}}}"
     parts = (text, None) if place == "header" else (header, text)
-    entry = logged(forge.forge(keys.trusted.private, *parts, algorithm="RS256"))
+    entry = logged(jose.make_token(keys.trusted.private, *parts, algorithm="RS256"))
     assert entry["reason"] == f"libjwt cannot parse the {place}: {BEYOND_LIBJWT[value]}"
 
 
@@ -116,24 +116,24 @@ CHAINS = {
 
 @pytest.mark.parametrize("reason", CHAINS)
 def test_chain(logged, reason):
-    token = forge.forge(STRANGER.private, {"alg": "ES256", "x5c": CHAINS[reason]})
+    token = jose.make_token(STRANGER.private, {"alg": "ES256", "x5c": CHAINS[reason]})
     entry = logged(token)
     assert (entry["reason"], *claimed(entry)) == (reason, ISSUER, SUBJECT, None)
 
 
 def test_chain_above_a_key_of_the_bundle(logged, keys):
     known = "".join(keys.trusted.certificate.splitlines()[1:-1])
-    token = forge.forge(STRANGER.private, {"alg": "ES256", "x5c": [known] * 6})
+    token = jose.make_token(STRANGER.private, {"alg": "ES256", "x5c": [known] * 6})
     assert logged(token)["reason"] == "x5c goes on above a key of the trust bundle"
 
 
-def test_what_cannot_be_read_is_left_out(logged, keys):
+def test_unreadable_claims_are_left_out(logged, keys):
     assert claimed(logged("xx.yw.zg")) == (None, None, None)
     assert logged("xx.yw.zg")["reason"].startswith("header is not")
-    head = forge.encode({"alg": "RS256", "kid": "abc"})
+    head = jose.encode({"alg": "RS256", "kid": "abc"})
     entry = logged(remember(f"{head}.bm9uZQ.AAAA"))
     assert claimed(entry) == (None, None, "abc")
-    entry = logged(forge.forge(keys.trusted.private, {"alg": "RS256", "kid": 7}, claims(iss=[ISSUER], sub={})))
+    entry = logged(jose.make_token(keys.trusted.private, {"alg": "RS256", "kid": 7}, claims(iss=[ISSUER], sub={})))
     assert claimed(entry) == (None, None, None)
 
 
@@ -143,14 +143,14 @@ def test_no_token(logged):
     assert (entry["reason"], *claimed(entry)) == ("Authorization is not one bearer token", None, None, None)
 
 
-def test_a_good_token_without_the_action(logged, keys):
+def test_good_token_without_the_action(logged, keys):
     entry = logged(keys.token("read"), "write")
     assert (entry["reason"], entry["subject"]) == ("token lacks the action", SUBJECT)
     assert (entry["claimed_issuer"], entry["claimed_kid"]) == (ISSUER, keys.trusted.kid)
 
 
-def test_what_is_claimed_cannot_spoil_the_log(site, logged, keys):
-    """Cut to size, escaped, one line; and of the next request nothing."""
+def test_claims_cannot_break_the_log(site, logged, keys):
+    """They are cut to size, escaped and on one line, and not in the entry of the next request."""
     odd = 'x"\n\x1b[2J{"level":"error"} ' * 400
     entry = logged(keys.token("*", sub=odd, iss=odd, exp=1))
     for name in ("claimed_subject", "claimed_issuer"):
@@ -163,6 +163,6 @@ def test_what_is_claimed_cannot_spoil_the_log(site, logged, keys):
     assert not set(CLAIMED) & set(site.service.entry(identity))
 
 
-def test_reasons_do_not_change_when_asked_again(logged, keys):
+def test_reason_stays_the_same(logged, keys):
     token = keys.token("*", exp=int(time.time()) - 100)
     assert [logged(token)["reason"] for _ in range(3)] == ["expired"] * 3

@@ -1,4 +1,4 @@
-"""The trust bundle replaced while requests are under way, and what is remembered then."""
+"""The trust bundle is replaced under load: cached tokens of the old keys are refused at once."""
 
 import datetime
 import os
@@ -15,7 +15,7 @@ from harness.tokens import claims, sign
 
 @pytest.fixture
 def bundle(house, keys):
-    """A bundle of its own, to be replaced as an operator would: by a file moved over it."""
+    """A bundle of its own, which is replaced as an operator does it: by a rename."""
     path = house.workspace.file(house.unique("bundle"), keys.trusted.certificate)
 
     def replace(text):
@@ -41,7 +41,7 @@ def status(service, token):
     return fastcgi.ask(service.address, parameters("GET", routes.LIST, token)).status
 
 
-def test_swap_drops_what_is_remembered(service, bundle, keys, tokens):
+def test_swap_empties_the_token_cache(service, bundle, keys, tokens):
     old, new = tokens
     assert [status(service, token) for token in (old, old, new, new)] == [200, 200, 401, 401]
     bundle(keys.second.certificate)
@@ -52,7 +52,7 @@ def test_swap_drops_what_is_remembered(service, bundle, keys, tokens):
     assert status(service, new) == 200
 
 
-def test_a_broken_bundle_drops_nothing(service, bundle, tokens):
+def test_broken_bundle_changes_nothing(service, bundle, tokens):
     old, _ = tokens
     assert status(service, old) == 200
     bundle("no certificate")
@@ -60,8 +60,8 @@ def test_a_broken_bundle_drops_nothing(service, bundle, tokens):
     assert status(service, old) == 200
 
 
-class Asker(threading.Thread):
-    """Asks for one token over and over; keeps the statuses and when they changed."""
+class Client(threading.Thread):
+    """Sends one token again and again, and records each change of the status."""
 
     def __init__(self, service, token, stop):
         super().__init__(daemon=True)
@@ -107,21 +107,21 @@ def test_metrics_say_when_certificates_expire(service, bundle, keys):
 
 
 def test_swap_under_load(service, bundle, keys, tokens):
-    """Each asker sees one change for a swap, and never back: no thread holds an old verdict."""
+    """Each client sees one change for each swap, and none back: no thread keeps an old verdict."""
     stop = threading.Event()
-    askers = [Asker(service, token, stop) for token in tokens * 3]
-    for asker in askers:
-        asker.start()
+    clients = [Client(service, token, stop) for token in tokens * 3]
+    for client in clients:
+        client.start()
     expected = {tokens[0]: [200], tokens[1]: [401]}
     try:
         for text, verdicts in ((keys.second.certificate, (401, 200)), (keys.trusted.certificate, (200, 401))) * 2:
-            assert wait_until(lambda: all(asker.changes == expected[asker.token] for asker in askers))
+            assert wait_until(lambda: all(client.changes == expected[client.token] for client in clients))
             bundle(text)
             for token, verdict in zip(tokens, verdicts, strict=True):
                 expected[token] = [*expected[token], verdict]
-        assert wait_until(lambda: all(asker.changes == expected[asker.token] for asker in askers))
+        assert wait_until(lambda: all(client.changes == expected[client.token] for client in clients))
     finally:
         stop.set()
-        for asker in askers:
-            asker.join(10)
-    assert all(asker.changes == expected[asker.token] and asker.number > 20 for asker in askers)
+        for client in clients:
+            client.join(10)
+    assert all(client.changes == expected[client.token] and client.number > 20 for client in clients)

@@ -1,6 +1,6 @@
-"""Tokens as GitLab makes them, by an implementation that is not the service's (PyJWT).
+"""Tokens as GitLab makes them, made by PyJWT, which the service does not use.
 
-Every token made here is remembered: at the end none of them may stand in a log.
+Every token is recorded: at the end none of them may be in a log.
 """
 
 import base64
@@ -79,12 +79,12 @@ class Key:
         )
 
 
-def entry(*actions, type="registry", name="background-migrations"):  # the claim's own words
+def entry(*actions, type="registry", name="background-migrations"):  # as the claim names them
     return {"type": type, "name": name, "actions": list(actions)}
 
 
 def claims(actions=("*",), **changes):
-    """The claims of a good token; a change to ABSENT takes one away."""
+    """The claims of a good token, with these changed; ABSENT removes one."""
     now = int(time.time())
     good = {
         "iss": ISSUER,
@@ -101,20 +101,20 @@ def claims(actions=("*",), **changes):
 
 
 def sign(key, payload, algorithm="RS256", **header):
-    """A token with kid in its header, unless the header is told otherwise."""
+    """A token, with the key's kid in its header unless another one is given."""
     header = {"typ": "JWT", "kid": key.kid, **header}
     header = {name: value for name, value in header.items() if value is not ABSENT}
-    # Not jwt.encode: it looks at the claims, and some tests want them wrong.
+    # Not jwt.encode, which checks the claims: some tests need wrong ones.
     token = jwt.api_jws.encode(json.dumps(payload).encode(), key.private, algorithm, headers=header)
     return remember(token)
 
 
 def sign_by_hand(header, payload, signer):
-    """For what PyJWT refuses to make: signer takes the signing input and gives bytes."""
+    """A token that PyJWT refuses to make. signer(bytes) returns the signature."""
     raw = header if isinstance(header, bytes) else json.dumps(header).encode()
-    parts = [_part(raw), _part(json.dumps(payload).encode())]
+    parts = [part(raw), part(json.dumps(payload).encode())]
     signature = signer(".".join(parts).encode())
-    return remember(".".join(parts + [_part(signature)]))
+    return remember(".".join(parts + [part(signature)]))
 
 
 def remember(token):
@@ -122,12 +122,13 @@ def remember(token):
     return token
 
 
-def _part(raw):
+def part(raw):
+    """base64url without padding."""
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 class Keyring:
-    """Whom the service trusts, RSA and EC mixed, and one whom it does not."""
+    """The keys that the service trusts, RSA and EC mixed, and one that it does not trust."""
 
     def __init__(self):
         self.trusted = Key.rsa("registry key")
@@ -142,5 +143,5 @@ class Keyring:
         return "".join(key.certificate for key in keys)
 
     def token(self, *actions, **changes):
-        """A good token for these actions, or one spoilt by changes to its claims."""
+        """A token for these actions, with these claims changed."""
         return sign(self.trusted, claims(actions, **changes))

@@ -1,6 +1,6 @@
-"""Tokens part by part, good ones and any other, and the certificates that go into their headers.
+"""Tokens made part by part, good or bad, and the certificates for their headers.
 
-Python's cryptography signs, which is not what the service verifies with.
+python3-cryptography signs them: the service verifies with other libraries.
 """
 
 import base64
@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.x509.oid import NameOID
 
-from .tokens import claims, fingerprint, remember
+from .tokens import claims, fingerprint, part, remember
 
 HASHES = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}
 CURVES = {"P-256": ec.SECP256R1(), "P-384": ec.SECP384R1(), "P-521": ec.SECP521R1()}
@@ -24,7 +24,7 @@ KINDS = {"RS": "RSA", "ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}
 
 
 def kind_of(algorithm):
-    """The kind of key that an algorithm wants."""
+    """The kind of key that fits the algorithm."""
     return KINDS.get(algorithm) or KINDS[algorithm[:2]]
 
 
@@ -32,19 +32,15 @@ def new_key(kind, bits=2048):
     return rsa.generate_private_key(65537, bits) if kind == "RSA" else ec.generate_private_key(CURVES[kind])
 
 
-def part(raw):
-    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
-
-
 def encode(content):
-    """A part of a token: of JSON as text or bytes as they are, of all else as JSON."""
+    """A part of a token. Text and bytes are encoded as they are, anything else as JSON."""
     if isinstance(content, str):
         content = content.encode()
     return part(content if isinstance(content, bytes) else json.dumps(content).encode())
 
 
 def signature(private, algorithm, text):
-    """As JWS wants it: PKCS #1, or r and s side by side."""
+    """As JWS has it: PKCS #1, or r and s side by side (RFC 7518, 3.3 and 3.4)."""
     digest = HASHES[algorithm[2:]]
     if isinstance(private, rsa.RSAPrivateKey):
         return private.sign(text, padding.PKCS1v15(), digest)
@@ -53,8 +49,8 @@ def signature(private, algorithm, text):
     return r.to_bytes(size, "big") + s.to_bytes(size, "big")
 
 
-def forge(private, header, payload=None, algorithm=None, sign=signature):
-    """A token with this header (and the algorithm that it names, unless told otherwise)."""
+def make_token(private, header, payload=None, algorithm=None, sign=signature):
+    """A token with this header, signed with the algorithm that it names unless another one is given."""
     signed = f"{encode(header)}.{encode(claims() if payload is None else payload)}"
     algorithm = algorithm or header["alg"]
     return remember(f"{signed}.{part(sign(private, algorithm, signed.encode()))}")
@@ -65,7 +61,7 @@ def _number(value, size=0):
 
 
 def jwk(key, **changes):
-    """A key as a JWK; a private one with its private members."""
+    """A key's public part as a JWK, with these members changed or added."""
     public = key.public_key() if hasattr(key, "public_key") else key
     if isinstance(public, rsa.RSAPublicKey):
         numbers = public.public_numbers()
@@ -87,9 +83,9 @@ def der64(certificate):
 
 
 class Holder:
-    """A key and a certificate for it: self-signed, or of an issuer, which may issue in turn.
+    """A key and its certificate, which is self-signed or of an issuer (another Holder).
 
-    ca is what BasicConstraints says; None leaves them out and lets the key sign certificates by its usage alone.
+    ca is what BasicConstraints says. None leaves them out, and the key usage alone allows to sign certificates.
     """
 
     def __init__(self, name, kind="P-256", issuer=None, ca=False, days=(-1, 30), key=None):
@@ -115,7 +111,10 @@ class Holder:
         self.certificate = builder.sign((issuer or self).private, hashes.SHA256())
 
     def certified_with_sha1(self, issuer):
-        """Itself, which was self-signed, with a certificate of this issuer; python3-cryptography signs none with SHA-1."""
+        """Itself, with a certificate of this issuer in place of the self-signed one.
+
+        The openssl command signs: python3-cryptography of Debian 13 does not sign with SHA-1.
+        """
         with tempfile.TemporaryDirectory() as folder:
             key = issuer.private.private_bytes(
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -133,7 +132,7 @@ class Holder:
 
     @property
     def chain(self):
-        """Its certificate and its issuers', the topmost, who is known, left out."""
+        """The `x5c` of its certificate and its issuers', without the topmost one, which is in the bundle."""
         result, holder = [self], self
         while holder.issuer and holder.issuer.issuer:
             holder = holder.issuer
