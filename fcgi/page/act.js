@@ -46,6 +46,11 @@ function heldOf(source) {
   return source?.not_paused ?? source?.not_resumed ?? source?.not_restarted ?? source?.held;
 }
 
+function sentence(text) {
+  const words = clean(text);
+  return `${words.charAt(0).toUpperCase()}${words.slice(1)}${/[.!?]$/.test(words) ? "" : "."}`;
+}
+
 function report(action, answer, dry) {
   const result = answer.body ?? {};
   const detail = typeof answer.error?.detail === "object" ? answer.error.detail : null;
@@ -53,7 +58,7 @@ function report(action, answer, dry) {
   const changes = source?.migrations ?? [];
   const parts = [];
   if (answer.problem === "held")
-    parts.push(h("p", {class: "failure"}, clean(detail?.reason ?? "A worker\u2019s run holds a migration."),
+    parts.push(h("p", {class: "failure"}, sentence(detail?.reason ?? "A worker\u2019s run holds a migration"),
       ` Such a run takes up to three minutes${answer.retryAfter ? `; try again in ${answer.retryAfter} s` : ""}.`));
   else if (answer.problem) parts.push(h("p", {class: "failure"}, explain(answer)));
   else if (changes.length === 0) parts.push(h("p", {}, dry ? "Nothing would be changed." : "Nothing had to be changed."));
@@ -62,7 +67,7 @@ function report(action, answer, dry) {
     rowsOf(dry ? `Would be ${action.done}` : action.done[0].toUpperCase() + action.done.slice(1), changes),
     rowsOf(dry ? `Held by a worker, might not be ${action.done}` : `Not ${action.done}`, heldOf(source), "bad"),
     rowsOf("Left as they are", source?.left));
-  if (result.warning) parts.push(h("p", {class: "failure"}, clean(result.warning)));
+  if (result.warning) parts.push(h("p", {class: "failure"}, sentence(result.warning)));
   if (source?.job_in_flight) parts.push(h("p", {class: "muted"}, "A worker is in a run at this moment. A job under way goes on to its end, up to three minutes."));
   return parts.filter((part) => part !== "");
 }
@@ -126,7 +131,7 @@ function ask(action, answer, reason) {
   step(`${action.title}?`, [
     ...(action.caution ? [h("p", {class: "caution"}, action.caution)] : []),
     ...report(action, answer, true),
-    h("label", {for: "reason"}, "Reason ", h("span", {class: "muted"}, "for the log and for whoever looks next")), input,
+    h("label", {for: "reason"}, "Reason ", h("span", {class: "muted"}, "for the log and for the next on call")), input,
   ], [button("Cancel", close), go]);
 }
 
