@@ -44,7 +44,8 @@ static void set_etag(struct call *call)
 }
 
 /* Makes the body of these rows, and keeps it in the cache. */
-static bool make_whole(struct call *call, struct migrations *migrations)
+static bool make_whole(struct call *call, struct migrations *migrations,
+                       const unsigned char digest[DIGEST_SIZE])
 {
     size_t len;
     bool complete;
@@ -53,7 +54,7 @@ static bool make_whole(struct call *call, struct migrations *migrations)
     call->body = list_json(migrations, 0);
     const char *text = json_text(call->body, &len);
     if (text)
-        call->cached_body = list_cache_keep(call->list_cache, migrations, text, len,
+        call->cached_body = list_cache_keep(call->list_cache, digest, text, len,
                                             complete ? 0 : clock_ms() + HISTORY_CHECK_MS);
     return true;
 }
@@ -61,8 +62,11 @@ static bool make_whole(struct call *call, struct migrations *migrations)
 /* Takes the body of these rows from the cache, or makes it. */
 static bool list_whole(struct call *call, struct migrations *migrations)
 {
-    call->cached_body = list_cache_find(call->list_cache, migrations);
-    if (!call->cached_body && !make_whole(call, migrations))
+    unsigned char digest[DIGEST_SIZE];
+    if (!store_migrations_digest(migrations, list_cache_key(call->list_cache), digest))
+        return error_unavailable(&call->error, "out of memory");
+    call->cached_body = list_cache_find(call->list_cache, digest);
+    if (!call->cached_body && !make_whole(call, migrations, digest))
         return false;
     if (call->cached_body)
         call->etag = cached_body_etag(call->cached_body);

@@ -2,9 +2,6 @@
  * A set-associative cache of verified tokens. */
 #include "auth/token_cache.h"
 
-#include <openssl/core_names.h>
-#include <openssl/evp.h>
-#include <openssl/rand.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,34 +17,11 @@ struct entry {
 };
 
 struct token_cache {
-    EVP_MAC_CTX *keyed;   /* with the process's secret; copied for each use */
+    struct digest_key *key;
     pthread_mutex_t lock; /* guards the next two */
     uint64_t clock;       /* counts lookups that find, and stores */
     struct entry sets[TOKEN_CACHE_SIZE / WAYS][WAYS];
 };
-
-/* SipHash with 128 bits under a random key, with one round for each block and three at the end:
- * half the work of the usual two and four. That is enough here: to be accepted as another token, a
- * token would need the same digest, and an attacker sees neither the key nor any digest. NULL on
- * failure. */
-static EVP_MAC_CTX *new_keyed(void)
-{
-    unsigned char key[16];
-    size_t size = TOKEN_CACHE_DIGEST_SIZE;
-    unsigned block_rounds = 1;
-    unsigned final_rounds = 3;
-    const OSSL_PARAM params[] = {OSSL_PARAM_construct_size_t(OSSL_MAC_PARAM_SIZE, &size),
-                                 OSSL_PARAM_construct_uint(OSSL_MAC_PARAM_C_ROUNDS, &block_rounds),
-                                 OSSL_PARAM_construct_uint(OSSL_MAC_PARAM_D_ROUNDS, &final_rounds),
-                                 OSSL_PARAM_construct_end()};
-    EVP_MAC *mac = EVP_MAC_fetch(NULL, "SIPHASH", NULL);
-    EVP_MAC_CTX *keyed = mac ? EVP_MAC_CTX_new(mac) : NULL;
-    EVP_MAC_free(mac);
-    if (keyed && RAND_bytes(key, sizeof key) == 1 && EVP_MAC_init(keyed, key, sizeof key, params))
-        return keyed;
-    EVP_MAC_CTX_free(keyed);
-    return NULL;
-}
 
 struct token_cache *token_cache_new(void)
 {
@@ -55,8 +29,8 @@ struct token_cache *token_cache_new(void)
     if (!cache)
         return NULL;
     pthread_mutex_init(&cache->lock, NULL);
-    cache->keyed = new_keyed();
-    if (cache->keyed)
+    cache->key = digest_key_new();
+    if (cache->key)
         return cache;
     token_cache_free(cache);
     return NULL;
@@ -66,7 +40,7 @@ void token_cache_free(struct token_cache *cache)
 {
     if (!cache)
         return;
-    EVP_MAC_CTX_free(cache->keyed);
+    digest_key_free(cache->key);
     pthread_mutex_destroy(&cache->lock);
     free(cache);
 }
@@ -74,13 +48,7 @@ void token_cache_free(struct token_cache *cache)
 bool token_cache_digest(const struct token_cache *cache, const char *text, size_t len,
                         unsigned char digest[TOKEN_CACHE_DIGEST_SIZE])
 {
-    size_t size;
-    EVP_MAC_CTX *context = EVP_MAC_CTX_dup(cache->keyed);
-    bool made = context && EVP_MAC_update(context, (const unsigned char *)text, len) &&
-                EVP_MAC_final(context, digest, &size, TOKEN_CACHE_DIGEST_SIZE) &&
-                size == TOKEN_CACHE_DIGEST_SIZE;
-    EVP_MAC_CTX_free(context);
-    return made;
+    return digest_of(cache->key, text, len, digest);
 }
 
 /* The set of a digest, whose first bytes are as good as random. */

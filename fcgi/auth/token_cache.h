@@ -2,13 +2,12 @@
  *
  * token_cache: tokens that have been verified, so that each is verified once.
  *
- * A fixed number of entries. The key of an entry is a digest of the whole token: SipHash with 128
- * bits under a secret of this process, so that nobody can make another text with the digest of an
- * accepted token. (SHA-512/256 takes 12% of a list's instructions, SipHash 5%.) The token itself is
- * not stored. Only accepted tokens are stored: forged ones cannot fill the cache, and a refused
- * token is judged again each time. An entry counts for the keyring that verified it, and while the
- * token is valid. Each lookup checks both, so that a new bundle and a clock that steps have an
- * effect at once.
+ * A fixed number of entries. The key of an entry is a digest of the whole token (digest.h), so that
+ * nobody can make another text with the digest of an accepted token. (SHA-512/256 takes 12% of a
+ * list's instructions, SipHash 5%.) The token itself is not stored. Only accepted tokens are
+ * stored: forged ones cannot fill the cache, and a refused token is judged again each time. An
+ * entry counts for the keyring that verified it, and while the token is valid. Each lookup checks
+ * both, so that a new bundle and a clock that steps have an effect at once.
  *
  * Thread-safe.
  */
@@ -16,6 +15,7 @@
 #define BBM_TOKEN_CACHE_H
 
 #include "auth/token.h"
+#include "base/digest.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -24,7 +24,7 @@
 /* Entries; about half a megabyte in all. */
 #define TOKEN_CACHE_SIZE 1024
 
-#define TOKEN_CACHE_DIGEST_SIZE 16
+#define TOKEN_CACHE_DIGEST_SIZE DIGEST_SIZE
 
 struct token_cache;
 

@@ -8,7 +8,7 @@
 #ifndef BBM_HANDLER_H
 #define BBM_HANDLER_H
 
-#include "api/list_cache.h"
+#include "http/list_cache.h"
 #include "base/error.h"
 #include "base/etag.h"
 #include "http/params.h"

@@ -8,7 +8,7 @@
 #ifndef BBM_SERVICE_H
 #define BBM_SERVICE_H
 
-#include "api/list_cache.h"
+#include "http/list_cache.h"
 #include "auth/auth.h"
 #include "base/conf.h"
 #include "http/coalesce.h"

@@ -9,6 +9,7 @@
 #define BBM_STORE_H
 
 #include "base/conf.h"
+#include "base/digest.h"
 #include "base/error.h"
 #include "store/job_status.h"
 
@@ -89,6 +90,7 @@ struct pg_result;
 struct migrations {
     struct migration *rows;
     size_t count;
+    int columns; /* of `result`: the table's own, which come first */
     struct pg_result *result;
     struct pg_result *pauses; /* NULL: none */
 };
@@ -120,6 +122,11 @@ bool store_check(const struct conf_database *conf, int64_t deadline, struct erro
 bool store_migrations(struct store *store, const int64_t *id, int64_t deadline,
                       struct migrations *migrations, struct error *error);
 void store_migrations_free(struct migrations *migrations);
+
+/* A digest of all that was read: the names of the table's columns, known to this program or not,
+ * their values, and the counts of jobs. False when out of memory. */
+bool store_migrations_digest(const struct migrations *migrations, const struct digest_key *key,
+                             unsigned char digest[DIGEST_SIZE]);
 
 /* True in `*in_flight` where a worker is in a run at this moment (contract, section 7). */
 bool store_job_in_flight(struct store *store, int64_t deadline, bool *in_flight,

@@ -22,7 +22,7 @@ static int teardown(void **state)
 #define SETS (TOKEN_CACHE_SIZE / 4)
 
 /* Real digests are random, and now and then five meet in one set. These do not. */
-static void digest_of(unsigned number, unsigned char digest[])
+static void numbered_digest(unsigned number, unsigned char digest[])
 {
     memset(digest, 0, TOKEN_CACHE_DIGEST_SIZE);
     digest[0] = (unsigned char)(number >> 8);
@@ -34,7 +34,7 @@ static void keep(struct token_cache *cache, unsigned number, uint64_t serial)
 {
     struct token token = {.granted = number, .from = 100, .until = 200};
     unsigned char digest[TOKEN_CACHE_DIGEST_SIZE];
-    digest_of(number, digest);
+    numbered_digest(number, digest);
     token_cache_keep(cache, digest, serial, &token);
 }
 
@@ -42,7 +42,7 @@ static bool finds(struct token_cache *cache, unsigned number, uint64_t serial, i
 {
     struct token token;
     unsigned char digest[TOKEN_CACHE_DIGEST_SIZE];
-    digest_of(number, digest);
+    numbered_digest(number, digest);
     bool found = token_cache_find(cache, digest, serial, now, &token);
     assert_true(!found || token.granted == number);
     return found;

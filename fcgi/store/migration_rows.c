@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT
+ * Results as migrations and jobs. */
+#include "store/migration_rows.h"
+
+#include "store/row.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- columns ---- */
+
+/* Where the columns of the migrations' table stand; -1 where this registry has none. */
+struct columns {
+    int id, name, status, job_signature_name, table_name, column_name, batch_size, sub_batch_size,
+        min_value, max_value, batching_strategy, total_tuple_count, failure_error_code, created_at,
+        updated_at, started_at, finished_at;
+};
+
+/* Finds a column by its name among the table's own. */
+static void find_column(const PGresult *result, int count, const char *name, int *column)
+{
+    *column = 0;
+    while (*column < count && strcmp(PQfname(result, *column), name) != 0)
+        ++*column;
+    if (*column == count)
+        *column = -1;
+}
+
+static struct columns columns_of(const PGresult *result, int count)
+{
+    struct columns c;
+    find_column(result, count, "id", &c.id);
+    find_column(result, count, "name", &c.name);
+    find_column(result, count, "status", &c.status);
+    find_column(result, count, "job_signature_name", &c.job_signature_name);
+    find_column(result, count, "table_name", &c.table_name);
+    find_column(result, count, "column_name", &c.column_name);
+    find_column(result, count, "batch_size", &c.batch_size);
+    find_column(result, count, "sub_batch_size", &c.sub_batch_size);
+    find_column(result, count, "min_value", &c.min_value);
+    find_column(result, count, "max_value", &c.max_value);
+    find_column(result, count, "batching_strategy", &c.batching_strategy);
+    find_column(result, count, "total_tuple_count", &c.total_tuple_count);
+    find_column(result, count, "failure_error_code", &c.failure_error_code);
+    find_column(result, count, "created_at", &c.created_at);
+    find_column(result, count, "updated_at", &c.updated_at);
+    find_column(result, count, "started_at", &c.started_at);
+    find_column(result, count, "finished_at", &c.finished_at);
+    return c;
+}
+
+static struct migration migration_at(const PGresult *result, const struct columns *c, int row)
+{
+    return (struct migration){
+        .id = integer_at(result, row, c->id),
+        .name = str_view_at(result, row, c->name),
+        .status = integer_at(result, row, c->status),
+        .job_signature_name = str_view_at(result, row, c->job_signature_name),
+        .table_name = str_view_at(result, row, c->table_name),
+        .column_name = str_view_at(result, row, c->column_name),
+        .batch_size = integer_at(result, row, c->batch_size),
+        .sub_batch_size = opt_int64_at(result, row, c->sub_batch_size),
+        .min_value = integer_at(result, row, c->min_value),
+        .max_value = integer_at(result, row, c->max_value),
+        .batching_strategy = str_view_at(result, row, c->batching_strategy),
+        .total_tuple_count = opt_int64_at(result, row, c->total_tuple_count),
+        .failure_error_code = opt_int64_at(result, row, c->failure_error_code),
+        .created_at = time_at(result, row, c->created_at),
+        .updated_at = time_at(result, row, c->updated_at),
+        .started_at = time_at(result, row, c->started_at),
+        .finished_at = time_at(result, row, c->finished_at),
+    };
+}
+
+/* ---- jobs ---- */
+
+/* The columns of sql/migrations.sql after the table's own. */
+enum {
+    JOB_ID,
+    JOB_MIGRATION_ID,
+    JOB_STATUS,
+    JOB_CREATED_AT,
+};
+
+static struct job_row job_at(const PGresult *result, int first, int row)
+{
+    struct opt_int64 created_at = time_at(result, row, first + JOB_CREATED_AT);
+    return (struct job_row){integer_at(result, row, first + JOB_ID),
+                            integer_at(result, row, first + JOB_MIGRATION_ID),
+                            integer_at(result, row, first + JOB_STATUS),
+                            created_at.given ? created_at.value : JOB_TALLY_NO_TIME};
+}
+
+static int compare_jobs(const void *a, const void *b)
+{
+    const struct job_row *left = a;
+    const struct job_row *right = b;
+    return (left->id > right->id) - (left->id < right->id);
+}
+
+/* The job at the mark comes twice if it is an unfinished one too. */
+static void sort_jobs(struct listing *listing)
+{
+    struct job_row *jobs = listing->jobs;
+    size_t kept = 0;
+    qsort(jobs, listing->job_count, sizeof *jobs, compare_jobs);
+    for (size_t i = 0; i < listing->job_count; i++) {
+        if (i == 0 || jobs[i].id != jobs[i - 1].id)
+            jobs[kept++] = jobs[i];
+    }
+    listing->job_count = kept;
+}
+
+static int compare_migrations(const void *a, const void *b)
+{
+    const struct migration *left = a;
+    const struct migration *right = b;
+    return (left->id > right->id) - (left->id < right->id);
+}
+
+/* By id, which is cheaper here than to have PostgreSQL plan a sort at every request. */
+static void sort_migrations(struct listing *listing)
+{
+    struct migrations *migrations = &listing->migrations;
+    qsort(migrations->rows, migrations->count, sizeof *migrations->rows, compare_migrations);
+    for (size_t i = 0; i < migrations->count; i++)
+        listing->ids[i] = migrations->rows[i].id;
+}
+
+/* ---- a listing ---- */
+
+void listing_free(struct listing *listing)
+{
+    store_migrations_free(&listing->migrations);
+    /* The analyzer loses sight of the assignment below. */
+    free(listing->jobs); /* NOLINT(clang-analyzer-unix.Malloc) */
+    free(listing->ids);
+    free(listing->counts);
+    *listing = (struct listing){0};
+}
+
+static bool is_migration(const PGresult *result, const struct columns *c, int row)
+{
+    return !PQgetisnull(result, row, c->id);
+}
+
+bool listing_read(PGresult *result, int extra, struct listing *listing, struct error *error)
+{
+    int rows = PQntuples(result);
+    int own = PQnfields(result) - extra;
+    struct columns c = columns_of(result, own);
+    size_t count = 0;
+    struct migrations *migrations = &listing->migrations;
+    *listing = (struct listing){.migrations = {.result = result, .columns = own}};
+    for (int row = 0; row < rows; row++)
+        count += is_migration(result, &c, row);
+    migrations->rows = calloc(count + 1, sizeof *migrations->rows);
+    listing->ids = calloc(count + 1, sizeof *listing->ids);
+    listing->counts = calloc(count + 1, sizeof *listing->counts);
+    listing->jobs = calloc((size_t)rows - count + 1, sizeof *listing->jobs);
+    if (!migrations->rows || !listing->ids || !listing->counts || !listing->jobs)
+        return error_unavailable(error, "out of memory");
+    for (int row = 0; row < rows; row++) {
+        if (is_migration(result, &c, row))
+            migrations->rows[migrations->count++] = migration_at(result, &c, row);
+        else
+            listing->jobs[listing->job_count++] = job_at(result, own, row);
+    }
+    sort_jobs(listing);
+    sort_migrations(listing);
+    return true;
+}
+
+/* ---- a digest ---- */
+
+/* Bytes in a row; without `bytes` they are only counted. */
+struct values {
+    unsigned char *bytes;
+    size_t len;
+};
+
+static void put(struct values *values, const void *bytes, size_t len)
+{
+    if (values->bytes && len > 0)
+        memcpy(values->bytes + values->len, bytes, len);
+    values->len += len;
+}
+
+/* The names of the table's columns, and all of its values, each with its length, -1 for NULL. */
+static void put_result(struct values *values, const PGresult *result, int columns)
+{
+    for (int column = 0; column < columns; column++)
+        put(values, PQfname(result, column), strlen(PQfname(result, column)) + 1);
+    for (int row = 0; row < PQntuples(result); row++) {
+        for (int column = 0; column < columns; column++) {
+            int32_t len = PQgetisnull(result, row, column) ? -1 : PQgetlength(result, row, column);
+            put(values, &len, sizeof len);
+            put(values, PQgetvalue(result, row, column), len > 0 ? (size_t)len : 0);
+        }
+    }
+}
+
+static void put_migrations(struct values *values, const struct migrations *migrations)
+{
+    put_result(values, migrations->result, migrations->columns);
+    for (size_t i = 0; i < migrations->count; i++) {
+        const struct migration *m = &migrations->rows[i];
+        const int64_t counts[] = {m->id, m->finished_jobs, m->failed_jobs, m->pace.given,
+                                  m->pace.value};
+        put(values, counts, sizeof counts);
+    }
+}
+
+bool store_migrations_digest(const struct migrations *migrations, const struct digest_key *key,
+                             unsigned char digest[DIGEST_SIZE])
+{
+    struct values values = {0};
+    put_migrations(&values, migrations);
+    values.bytes = malloc(values.len + 1);
+    if (!values.bytes)
+        return false;
+    values.len = 0;
+    put_migrations(&values, migrations);
+    bool good = digest_of(key, values.bytes, values.len, digest);
+    free(values.bytes);
+    return good;
+}
+
+void store_migrations_free(struct migrations *migrations)
+{
+    PQclear(migrations->result);
+    PQclear(migrations->pauses);
+    free(migrations->rows);
+    *migrations = (struct migrations){0};
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * migration_rows: a result of sql/unchanged.sql or sql/migrations.sql, taken apart.
+ *
+ * Each row is a migration or a job. The columns of the migrations' table come first, whichever this
+ * registry has; those that the statement adds come last and are found by their place, as the
+ * registry may give its table a column of any name.
+ */
+#ifndef BBM_MIGRATION_ROWS_H
+#define BBM_MIGRATION_ROWS_H
+
+#include "base/error.h"
+#include "store/job_counters.h"
+#include "store/store.h"
+
+#include <libpq-fe.h>
+
+struct listing {
+    struct migrations migrations; /* ascending by id; the counts of jobs are not set */
+    int64_t *ids;                 /* of the migrations */
+    struct job_counts *counts;    /* room for the counts of their jobs */
+    struct job_row *jobs;         /* ascending by id, each once */
+    size_t job_count;
+};
+
+/* Reads a result, which has `extra` columns after the table's own, and takes it over. The listing
+ * is the caller's to free in either case. False when out of memory. */
+bool listing_read(PGresult *result, int extra, struct listing *listing, struct error *error);
+
+void listing_free(struct listing *listing);
+
+#endif
