@@ -2,13 +2,22 @@
  * What bbm-fcgi -t tries and prints. */
 #include "check.h"
 
+#include "auth/keyring.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/text.h"
 #include "server/listener.h"
+#include "store/db_thread.h"
+#include "store/store.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static bool fail_file(const struct conf *conf, const char *key, const char *file,
@@ -54,6 +63,31 @@ bool check_files(const struct conf *conf, char *why, size_t why_size)
            listener_try(conf, why, why_size);
 }
 
+bool check_database(const struct conf *conf, char *why, size_t why_size)
+{
+    struct error error = {0};
+    bool good = store_check(&conf->database, clock_ms() + conf->fcgi.timeout_ms, &error);
+    if (!good)
+        snprintf(why, why_size, "%s: %s", conf->file, error.reason);
+    error_free(&error);
+    return good;
+}
+
+static void warn_of_database(void *argument)
+{
+    const struct conf *conf = argument;
+    struct error error = {0};
+    if (!store_check(&conf->database, clock_ms() + conf->fcgi.timeout_ms, &error))
+        log_message(LOG_WARN, "%s", error.reason);
+    error_free(&error);
+}
+
+void check_database_at_start(const struct conf *conf)
+{
+    static atomic_int count;
+    db_thread_start(&count, 1, (size_t)512 * 1024, warn_of_database, (void *)(uintptr_t)conf);
+}
+
 static void print_listen(const struct conf *conf)
 {
     const char *listen = conf->fcgi.listen;
@@ -66,15 +100,30 @@ static void print_listen(const struct conf *conf)
         printf("  listen    %s\n", listen);
 }
 
-void check_print(const struct conf *conf, struct trust_bundle *bundle)
+/* The trusted keys, and until when their certificates are valid. */
+static void print_keys(struct trust_bundle *bundle)
 {
-    const struct conf_database *database = &conf->database;
+    struct keyring *keyring = trust_bundle_keyring(bundle);
+    for (size_t i = 0; i < keyring_count(keyring); i++) {
+        const struct key *key = keyring_key(keyring, i);
+        char end[32];
+        if (!text_rfc3339(key->not_after * 1000000, end))
+            snprintf(end, sizeof end, "unknown");
+        printf("  key       %s, certificate valid until %.10s%s\n", key->fingerprint, end,
+               key->not_after < time(NULL) ? " (expired)" : "");
+    }
+    keyring_unref(keyring);
+}
+
+void check_print(const struct conf *conf, struct trust_bundle *bundle, bool database)
+{
+    const struct conf_database *settings = &conf->database;
     printf("%s: the configuration is good\n", conf->file);
     print_listen(conf);
-    printf("  database  %s@%s on %s, port %" PRId64 ", sslmode %s\n", database->user,
-           database->dbname, database->primary ? database->primary : database->host, database->port,
-           database->sslmode);
+    printf("  database  %s@%s on %s, port %" PRId64 ", sslmode %s%s\n", settings->user,
+           settings->dbname, settings->primary ? settings->primary : settings->host, settings->port,
+           settings->sslmode, database ? ": tables and rights are good" : "");
     printf("  tokens    issuer %s, service %s\n", conf->token.issuer, conf->token.service);
     printf("  bundle    %s\n", conf->token.rootcertbundle);
-    (void)bundle;
+    print_keys(bundle);
 }

@@ -15,7 +15,15 @@
 /* Tries the TLS files and the listening address. On failure `why` is one line. */
 bool check_files(const struct conf *conf, char *why, size_t why_size);
 
-/* Prints what is in force to standard output, without secrets. */
-void check_print(const struct conf *conf, struct trust_bundle *bundle);
+/* Connects to the database, and tries its tables and this role's rights. Writes nothing there. On
+ * failure `why` is one line, with PostgreSQL's words and the remedy. */
+bool check_database(const struct conf *conf, char *why, size_t why_size);
+
+/* The same in a thread of its own; a failure is one warning in the log. `conf` must live until
+ * db_settle() has returned. */
+void check_database_at_start(const struct conf *conf);
+
+/* Prints what is in force to standard output, without secrets. `database`: it has been tried. */
+void check_print(const struct conf *conf, struct trust_bundle *bundle, bool database);
 
 #endif

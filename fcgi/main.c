@@ -6,6 +6,8 @@
 #include "base/conf.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/metrics.h"
+#include "base/notify.h"
 #include "base/sandbox.h"
 #include "check.h"
 #include "http/params.h"
@@ -94,17 +96,50 @@ static void look(void *reserve, struct server *server)
     service_look(reserve, server);
 }
 
-static void tick(void *shared)
+static void started(void *shared)
+{
+    const struct service *service = shared;
+    notify_ready("serving");
+    check_database_at_start(service->conf);
+}
+
+/* Tells the supervisor what has changed since the last time. */
+static void report_state(bool progress)
+{
+    static int64_t watchdog; /* when it was last told */
+    static int reachable = -1;
+    int64_t every = notify_watchdog_ms();
+    int now = metrics_database_reachable();
+    if (now != reachable && now >= 0)
+        notify_status(now ? "serving; the database answers"
+                          : "serving; the database cannot be reached");
+    reachable = now;
+    if (every > 0 && progress && clock_ms() - watchdog >= every / 2) {
+        notify_watchdog();
+        watchdog = clock_ms();
+    }
+}
+
+static void tick(void *shared, bool progress)
 {
     const struct service *service = shared;
     trust_bundle_refresh(service->auth->trust_bundle, false);
     refusal_log_flush(service->refusal_log, clock_ms());
+    report_state(progress);
 }
 
 static void reload(void *shared)
 {
     const struct service *service = shared;
+    notify_reloading();
     trust_bundle_refresh(service->auth->trust_bundle, true);
+    notify_ready("serving");
+}
+
+static void stopping(void *shared)
+{
+    (void)shared;
+    notify_stopping();
 }
 
 /* Gives back what a load has left of the heap. */
@@ -172,8 +207,10 @@ static int serve(struct service *service, struct listener *listener)
         .answer = answer,
         .wake = wake,
         .look = look,
+        .started = started,
         .tick = tick,
         .reload = reload,
+        .stopping = stopping,
         .rest = rest,
     };
     log_setup((enum log_level)conf->log_level, (enum log_format)conf->log_format);
@@ -233,14 +270,15 @@ static int start(const struct conf *conf, const struct auth *auth)
 }
 
 /* Tries what the configuration names, and prints what is in force. */
-static int test(const struct conf *conf, const struct auth *auth)
+static int test(const struct conf *conf, const struct auth *auth, bool database)
 {
     char why[512];
-    if (!check_files(conf, why, sizeof why)) {
+    if (!check_files(conf, why, sizeof why) ||
+        (database && !check_database(conf, why, sizeof why))) {
         fprintf(stderr, "bbm-fcgi: %s\n", why);
         return EXIT_CONFIG;
     }
-    check_print(conf, auth->trust_bundle);
+    check_print(conf, auth->trust_bundle, database);
     return EXIT_SUCCESS;
 }
 
@@ -269,6 +307,7 @@ int main(int argc, char **argv)
      * each would keep what it once needed; but with one alone they wait for each other. */
     mallopt(M_ARENA_MAX, 4);
     store_clean_environment();
+    notify_open();
     server_block_signals();
     int code = read_options(argc, argv, &options);
     if (code >= 0)
@@ -284,7 +323,7 @@ int main(int argc, char **argv)
         goto out;
     }
     if (options.test) {
-        code = test(&conf, &auth);
+        code = test(&conf, &auth, options.database);
     } else {
         code = start(&conf, &auth);
     }

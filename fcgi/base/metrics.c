@@ -57,6 +57,7 @@ static struct {
     counter_t database_reconnects;
     counter_t database_cancels;
     _Atomic int64_t database_connections;
+    atomic_int database_reachable; /* the last try to connect: 1 good, -1 bad; 0: none yet */
     _Atomic int64_t connections;
     _Atomic int64_t threads_busy;
     counter_t drops[METRICS_DROPS];
@@ -184,6 +185,8 @@ void metrics_database_time(int64_t micros)
 void metrics_database_error(enum metrics_database_error error)
 {
     count(&shared.database_errors[error], 1);
+    if (error == METRICS_DATABASE_CONNECT)
+        atomic_store(&shared.database_reachable, -1);
 }
 
 void metrics_database_connected(bool again)
@@ -192,6 +195,13 @@ void metrics_database_connected(bool again)
     if (again)
         count(&shared.database_reconnects, 1);
     atomic_fetch_add(&shared.database_connections, 1);
+    atomic_store(&shared.database_reachable, 1);
+}
+
+int metrics_database_reachable(void)
+{
+    int last = atomic_load(&shared.database_reachable);
+    return last == 0 ? -1 : last > 0;
 }
 
 void metrics_database_closed(void)

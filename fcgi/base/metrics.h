@@ -70,6 +70,8 @@ void metrics_shed(void);
 void metrics_database_time(int64_t micros);
 void metrics_database_error(enum metrics_database_error error);
 void metrics_database_connected(bool again); /* `again`: it takes a lost one's place */
+/* Whether the last try to connect has led to a connection: 1 or 0; -1 before the first. */
+int metrics_database_reachable(void);
 void metrics_database_closed(void);
 void metrics_database_cancelled(void); /* a cancel request was sent */
 

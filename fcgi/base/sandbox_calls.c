@@ -163,6 +163,9 @@ static const int families[] = {AF_UNIX, AF_INET, AF_INET6};
 /* More than any machine has. */
 #define CALLS 512
 
+/* So long the log may take to write its last lines. */
+#define LAST_LINES_MS 1000
+
 /* ---- denied calls ---- */
 
 /* Whether the process ends: its allowed uses pass the filter, so what arrives here starts a program
@@ -217,8 +220,10 @@ static void on_denied(int signal_number, siginfo_t *info, void *context)
     (void)signal_number;
     log_message(LOG_ERROR, "sandbox: the system call %s (%d) is denied%s", name, number,
                 ends ? "; the process ends" : "");
-    if (ends)
+    if (ends) {
+        log_stop(LAST_LINES_MS);
         _exit(SANDBOX_EXIT);
+    }
     errno = saved;
 }
 

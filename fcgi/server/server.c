@@ -1062,6 +1062,18 @@ static int64_t last_touched(struct server *server)
     return last;
 }
 
+/* True where some worker is free, or is at a request that may take so long. */
+static bool makes_progress(const struct server *server, int64_t now)
+{
+    int64_t most = server->conf->timeout_ms + 2 * server->conf->read_timeout_ms;
+    for (int64_t i = 0; i < server->conf->threads; i++) {
+        int64_t since = atomic_load(&server->workers[i].since);
+        if (since == 0 || now - since <= most)
+            return true;
+    }
+    return false;
+}
+
 static void watch(struct server *server, const sigset_t *signals)
 {
     int64_t rested = clock_ms();
@@ -1079,7 +1091,7 @@ static void watch(struct server *server, const sigset_t *signals)
         int64_t last = last_touched(server);
         next = now + TICK_MS;
         sweep(server);
-        server->calls->tick(server->calls->shared);
+        server->calls->tick(server->calls->shared, makes_progress(server, now));
         if (last > rested && now >= last + REST_MS) {
             server->calls->rest(server->calls->shared);
             rested = now;
@@ -1203,6 +1215,7 @@ static void stop_workers(struct server *server, int64_t count)
 static void stop(struct server *server, const sigset_t *signals)
 {
     log_message(LOG_INFO, "stopping: no new connections, finishing what is under way");
+    server->calls->stopping(server->calls->shared);
     atomic_store(&server->stopping, true);
     stop_listening(server);
     if (drain(server, signals))
@@ -1237,6 +1250,7 @@ static bool run(struct server *server, const sigset_t *signals)
     }
     bool good = started == server->conf->threads + 1 && start_listening(server);
     if (good) {
+        server->calls->started(server->calls->shared);
         watch(server, signals);
         stop(server, signals);
     }

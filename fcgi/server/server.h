@@ -79,11 +79,17 @@ struct server_calls {
     void (*wake)(void *thread, struct server *server);
     /* About ten times a second, on the reserve: does any request wait for too long? */
     void (*look)(void *reserve, struct server *server);
-    /* About four times a second, on the thread that called server_run. */
-    void (*tick)(void *shared);
-    /* SIGHUP, likewise. */
+    /* Once, when all threads run and requests are taken; on the thread that called server_run, as
+     * are the next four. */
+    void (*started)(void *shared);
+    /* About four times a second. `progress` is false where no worker has ended a request for longer
+     * than one may take. */
+    void (*tick)(void *shared, bool progress);
+    /* SIGHUP. */
     void (*reload)(void *shared);
-    /* Once no request has come for a while after there were some, likewise. */
+    /* A signal to stop has come; requests in progress are answered after this call. */
+    void (*stopping)(void *shared);
+    /* Once no request has come for a while after there were some. */
     void (*rest)(void *shared);
 };
 

@@ -58,6 +58,27 @@ def test_needs_no_inherited_socket(check):
     assert "supervisor" in done.stdout
 
 
+def test_prints_keys_with_their_expiry(check, keys):
+    lines = [line for line in check().stdout.splitlines() if line.startswith("  key ")]
+    assert lines and all("certificate valid until 20" in line for line in lines)
+
+
+def test_database_is_tried_on_request(check):
+    assert "tables and rights are good" in check(None, "-d").stdout
+    assert "tables and rights" not in check().stdout
+
+
+def test_database_that_is_wrong(check):
+    assert_fails(check({"database": {"dbname": "no_such_database"}}, "-d"), "database", "no_such_database")
+    assert_fails(check({"database": {"port": free_port()}}, "-d"), "refused")
+
+
+def test_database_without_rights(check, house):
+    name = house.unique("empty")
+    house.cluster.execute(f"CREATE DATABASE {name}")
+    assert_fails(check({"database": {"dbname": name}}, "-d"), "check database.dbname")
+
+
 @pytest.mark.parametrize("key", ["sslcert", "sslkey", "sslrootcert"])
 def test_missing_tls_file(check, key):
     assert_fails(check({"database": {key: "/nonexistent"}}), f"database.{key}", "/nonexistent", "No such file")
