@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Chains of certificates: which lead to the trust bundle, and until when. */
-#include "chain.h"
+#include "pki.h"
 
 #include "auth/keyring_chain.h"
 
@@ -40,7 +40,7 @@ static struct outcome verify_at(const struct keyring *keyring, const struct hold
 static void assert_good(const struct holder *const *chain)
 {
     char fingerprint[JOSE_FINGERPRINT_SIZE];
-    struct outcome outcome = verify_at(cast.keyring, chain, time(NULL));
+    struct outcome outcome = verify_at(pki.keyring, chain, time(NULL));
     if (!outcome.good)
         fail_msg("%s", outcome.refusal.reason);
     jose_fingerprint(chain[0]->key, fingerprint);
@@ -60,42 +60,42 @@ static void assert_refused_by(const struct keyring *keyring, const struct holder
 
 static void assert_refused(const struct holder *const *chain, const char *reason)
 {
-    assert_refused_by(cast.keyring, chain, reason);
+    assert_refused_by(pki.keyring, chain, reason);
 }
 
 /* ---- which lead to the bundle ---- */
 
 static void test_good_chains(void **state)
 {
-    struct holder twig = holder_new("twig", JOSE_LEAF, 1000, &cast.branch);
+    struct holder twig = holder_new("twig", JOSE_LEAF, 1000, &pki.branch);
     (void)state;
-    assert_good(CHAIN(&cast.leaf));
-    assert_good(CHAIN(&cast.leaf, &cast.root));
-    assert_good(CHAIN(&cast.far, &cast.between));
-    assert_good(CHAIN(&cast.far, &cast.between, &cast.root));
-    assert_good(CHAIN(&cast.root));
-    assert_good(CHAIN(&cast.branch));
+    assert_good(CHAIN(&pki.leaf));
+    assert_good(CHAIN(&pki.leaf, &pki.root));
+    assert_good(CHAIN(&pki.deep, &pki.intermediate));
+    assert_good(CHAIN(&pki.deep, &pki.intermediate, &pki.root));
+    assert_good(CHAIN(&pki.root));
+    assert_good(CHAIN(&pki.branch));
     assert_good(CHAIN(&twig));
-    assert_good(CHAIN(&twig, &cast.branch));
+    assert_good(CHAIN(&twig, &pki.branch));
     holder_free(&twig);
 }
 
 static void test_chains_that_lead_elsewhere(void **state)
 {
     static const char elsewhere[] = "x5c does not lead to the trust bundle";
-    struct holder pretender = holder_new("root", JOSE_CA, 4000, NULL);
-    struct holder victim = holder_new("victim", JOSE_LEAF, 4000, &pretender);
-    struct holder namesake = holder_new("leaf", JOSE_LEAF, 4000, &pretender);
+    struct holder impostor = holder_new("root", JOSE_CA, 4000, NULL);
+    struct holder victim = holder_new("victim", JOSE_LEAF, 4000, &impostor);
+    struct holder namesake = holder_new("leaf", JOSE_LEAF, 4000, &impostor);
     (void)state;
-    assert_refused(CHAIN(&cast.stranger), elsewhere);
-    assert_refused(CHAIN(&cast.far), elsewhere);
+    assert_refused(CHAIN(&pki.untrusted), elsewhere);
+    assert_refused(CHAIN(&pki.deep), elsewhere);
     assert_refused(CHAIN(&victim), elsewhere);
-    assert_refused(CHAIN(&victim, &pretender), elsewhere);
-    assert_refused(CHAIN(&pretender), elsewhere);
+    assert_refused(CHAIN(&victim, &impostor), elsewhere);
+    assert_refused(CHAIN(&impostor), elsewhere);
     assert_refused(CHAIN(&namesake), elsewhere);
     /* Not in the path that leads to the bundle. */
-    assert_refused(CHAIN(&cast.leaf, &pretender), elsewhere);
-    holder_free(&pretender);
+    assert_refused(CHAIN(&pki.leaf, &impostor), elsewhere);
+    holder_free(&impostor);
     holder_free(&victim);
     holder_free(&namesake);
 }
@@ -106,37 +106,37 @@ static void test_order(void **state)
 {
     static const char order[] = "x5c holds a certificate that the next one has not issued";
     (void)state;
-    assert_refused(CHAIN(&cast.between, &cast.far), order);
-    assert_refused(CHAIN(&cast.far, &cast.root, &cast.between), order);
-    assert_refused(CHAIN(&cast.far, &cast.stranger), order);
-    assert_refused(CHAIN(&cast.leaf, &cast.leaf), order);
+    assert_refused(CHAIN(&pki.intermediate, &pki.deep), order);
+    assert_refused(CHAIN(&pki.deep, &pki.root, &pki.intermediate), order);
+    assert_refused(CHAIN(&pki.deep, &pki.untrusted), order);
+    assert_refused(CHAIN(&pki.leaf, &pki.leaf), order);
 }
 
 static void test_number_of_certificates(void **state)
 {
     static const char number[] = "x5c holds no certificate, or more than six";
-    const struct holder *stranger = &cast.stranger;
+    const struct holder *untrusted = &pki.untrusted;
     (void)state;
     assert_refused((const struct holder *const[]){NULL}, number);
-    assert_refused(CHAIN(stranger, stranger, stranger, stranger, stranger, stranger, stranger),
-                   number);
+    assert_refused(
+        CHAIN(untrusted, untrusted, untrusted, untrusted, untrusted, untrusted, untrusted), number);
 }
 
 static void test_what_stands_above_a_key_of_the_bundle(void **state)
 {
     static const char above[] = "x5c goes on above a key of the trust bundle";
-    struct holder twig = holder_new("twig", JOSE_LEAF, 1000, &cast.branch);
+    struct holder twig = holder_new("twig", JOSE_LEAF, 1000, &pki.branch);
     /* The root's key and name in another certificate. */
-    struct holder again = {.certificate = jose_issue(cast.root.key, "root", JOSE_CA, 5000,
-                                                     cast.root.certificate, cast.root.key)};
+    struct holder again = {.certificate = jose_issue(pki.root.key, "root", JOSE_CA, 5000,
+                                                     pki.root.certificate, pki.root.key)};
     again.x5c = jose_x5c(again.certificate);
-    const struct holder *root = &cast.root;
+    const struct holder *root = &pki.root;
     (void)state;
     assert_refused(CHAIN(root, root), above);
     assert_refused(CHAIN(root, root, root, root, root, root), above);
-    assert_refused(CHAIN(&cast.leaf, root, root), above);
-    assert_refused(CHAIN(&cast.branch, root), above);
-    assert_refused(CHAIN(&twig, &cast.branch, root), above);
+    assert_refused(CHAIN(&pki.leaf, root, root), above);
+    assert_refused(CHAIN(&pki.branch, root), above);
+    assert_refused(CHAIN(&twig, &pki.branch, root), above);
     assert_refused(CHAIN(&again, root), above);
     assert_refused(CHAIN(root, &again), above);
     holder_free(&twig);
@@ -145,12 +145,12 @@ static void test_what_stands_above_a_key_of_the_bundle(void **state)
 
 static void test_key_twice(void **state)
 {
-    struct holder again = {.certificate = jose_issue(cast.stranger.key, "stranger", JOSE_CA, 5000,
-                                                     cast.stranger.certificate, cast.stranger.key)};
+    struct holder again = {.certificate = jose_issue(pki.untrusted.key, "untrusted", JOSE_CA, 5000,
+                                                     pki.untrusted.certificate, pki.untrusted.key)};
     again.x5c = jose_x5c(again.certificate);
     (void)state;
-    assert_refused(CHAIN(&cast.stranger, &cast.stranger), "x5c holds a key twice");
-    assert_refused(CHAIN(&again, &cast.stranger), "x5c holds a key twice");
+    assert_refused(CHAIN(&pki.untrusted, &pki.untrusted), "x5c holds a key twice");
+    assert_refused(CHAIN(&again, &pki.untrusted), "x5c holds a key twice");
     holder_free(&again);
 }
 
@@ -162,7 +162,7 @@ static void test_what_is_no_certificate(void **state)
     for (size_t i = 0; i < COUNT(texts); i++) {
         other.x5c = strdup(texts[i]);
         assert_refused(CHAIN(&other), "x5c holds something else than certificates");
-        assert_refused(CHAIN(&cast.far, &other), "x5c holds something else than certificates");
+        assert_refused(CHAIN(&pki.deep, &other), "x5c holds something else than certificates");
         free(other.x5c);
     }
 }
@@ -208,9 +208,9 @@ static void test_issuer_below_the_bundle_must_be_an_authority(void **state)
     static const enum jose_authority kinds[] = {JOSE_LEAF, JOSE_KEY_USAGE_ONLY, JOSE_VERSION_1};
     (void)state;
     for (size_t i = 0; i < COUNT(kinds); i++) {
-        struct holder issuer = holder_new("issuer", kinds[i], 1000, &cast.root);
+        struct holder issuer = holder_new("issuer", kinds[i], 1000, &pki.root);
         struct holder leaf = holder_new("leaf", JOSE_LEAF, 1000, &issuer);
-        struct outcome outcome = verify_at(cast.keyring, CHAIN(&leaf, &issuer), time(NULL));
+        struct outcome outcome = verify_at(pki.keyring, CHAIN(&leaf, &issuer), time(NULL));
         assert_false(outcome.good);
         holder_free(&issuer);
         holder_free(&leaf);
@@ -225,17 +225,17 @@ static void test_validity(void **state)
     int64_t first;
     int64_t last;
     (void)state;
-    assert_true(keyring_key_time(X509_get0_notBefore(cast.far.certificate), &first));
-    assert_true(keyring_key_time(X509_get0_notAfter(cast.between.certificate), &last));
-    struct outcome outcome = verify_at(cast.keyring, CHAIN(&cast.far, &cast.between), last - 1);
+    assert_true(keyring_key_time(X509_get0_notBefore(pki.deep.certificate), &first));
+    assert_true(keyring_key_time(X509_get0_notAfter(pki.intermediate.certificate), &last));
+    struct outcome outcome = verify_at(pki.keyring, CHAIN(&pki.deep, &pki.intermediate), last - 1);
     assert_true(outcome.good);
     assert_true(outcome.from == first);
     assert_true(outcome.until == last - 1);
     keyring_key_clear(&outcome.leaf);
-    outcome = verify_at(cast.keyring, CHAIN(&cast.far, &cast.between), last);
+    outcome = verify_at(pki.keyring, CHAIN(&pki.deep, &pki.intermediate), last);
     assert_false(outcome.good);
     assert_string_equal(outcome.refusal.reason, "x5c holds a certificate that is not valid now");
-    outcome = verify_at(cast.keyring, CHAIN(&cast.far, &cast.between), first - 1);
+    outcome = verify_at(pki.keyring, CHAIN(&pki.deep, &pki.intermediate), first - 1);
     assert_false(outcome.good);
     assert_string_equal(outcome.refusal.reason, "x5c holds a certificate that is not valid now");
 }
@@ -254,5 +254,5 @@ int main(void)
         cmocka_unit_test(test_issuer_below_the_bundle_must_be_an_authority),
         cmocka_unit_test(test_validity),
     };
-    return cmocka_run_group_tests(tests, cast_build, cast_remove);
+    return cmocka_run_group_tests(tests, pki_build, pki_remove);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * The trusted key that a header names, by x5c, jwk or kid. */
-#include "chain.h"
+#include "pki.h"
 
 #include "auth/signer.h"
 #include "base/json_input.h"
@@ -67,7 +67,7 @@ static struct outcome find(char *header)
     const json_t *object;
     assert_int_equal(json_input_read(&input, header, strlen(header), &object), JSON_INPUT_GOOD);
     outcome.has_chain = signer_has_chain(object);
-    outcome.good = signer_find(object, cast.keyring, time(NULL), &signer, &refusal);
+    outcome.good = signer_find(object, pki.keyring, time(NULL), &signer, &refusal);
     if (outcome.good)
         memcpy(outcome.fingerprint, signer.key->fingerprint, sizeof outcome.fingerprint);
     outcome.from = signer.from;
@@ -102,11 +102,11 @@ static void test_kid(void **state)
 {
     (void)state;
     struct outcome outcome =
-        assert_found(format("{\"kid\":\"%s\"}", kid_of(cast.root.key)), &cast.root);
+        assert_found(format("{\"kid\":\"%s\"}", kid_of(pki.root.key)), &pki.root);
     assert_false(outcome.has_chain);
     /* A key of the bundle may be used at any time. */
     assert_true(outcome.from == INT64_MIN && outcome.until == INT64_MAX);
-    assert_refused(format("{\"kid\":\"%s\"}", kid_of(cast.leaf.key)), "key is not trusted");
+    assert_refused(format("{\"kid\":\"%s\"}", kid_of(pki.leaf.key)), "key is not trusted");
     assert_refused(format("{\"kid\":\"\"}"), "key is not trusted");
     assert_refused(format("{\"kid\":7}"), "no key id");
     assert_refused(format("{\"kid\":null}"), "no key id");
@@ -127,16 +127,16 @@ static void test_jwk(void **state)
 {
     char more[128];
     (void)state;
-    struct outcome outcome = assert_found(with_jwk(cast.root.key, ""), &cast.root);
+    struct outcome outcome = assert_found(with_jwk(pki.root.key, ""), &pki.root);
     assert_false(outcome.has_chain);
     assert_true(outcome.from == INT64_MIN && outcome.until == INT64_MAX);
-    assert_found(with_jwk(cast.branch.key, ",\"use\":\"sig\",\"alg\":\"ES256\""), &cast.branch);
-    snprintf(more, sizeof more, ",\"kid\":\"%s\"", kid_of(cast.root.key));
-    assert_found(with_jwk(cast.root.key, more), &cast.root);
-    assert_refused(with_jwk(cast.branch.key, more), "jwk does not describe the trusted key");
-    assert_refused(with_jwk(cast.root.key, ",\"kid\":null"),
+    assert_found(with_jwk(pki.branch.key, ",\"use\":\"sig\",\"alg\":\"ES256\""), &pki.branch);
+    snprintf(more, sizeof more, ",\"kid\":\"%s\"", kid_of(pki.root.key));
+    assert_found(with_jwk(pki.root.key, more), &pki.root);
+    assert_refused(with_jwk(pki.branch.key, more), "jwk does not describe the trusted key");
+    assert_refused(with_jwk(pki.root.key, ",\"kid\":null"),
                    "jwk does not describe the trusted key");
-    assert_refused(with_jwk(cast.leaf.key, ""), "jwk is not trusted");
+    assert_refused(with_jwk(pki.leaf.key, ""), "jwk is not trusted");
 }
 
 static void test_private_jwk(void **state)
@@ -146,7 +146,7 @@ static void test_private_jwk(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT(members); i++) {
         snprintf(more, sizeof more, ",\"%s\":null", members[i]);
-        assert_refused(with_jwk(cast.root.key, more), "jwk holds a private key");
+        assert_refused(with_jwk(pki.root.key, more), "jwk holds a private key");
     }
 }
 
@@ -173,31 +173,31 @@ static void test_x5c(void **state)
 {
     int64_t last;
     (void)state;
-    assert_true(keyring_key_time(X509_get0_notAfter(cast.leaf.certificate), &last));
-    struct outcome outcome = assert_found(format("{\"x5c\":[\"%s\"]}", cast.leaf.x5c), &cast.leaf);
+    assert_true(keyring_key_time(X509_get0_notAfter(pki.leaf.certificate), &last));
+    struct outcome outcome = assert_found(format("{\"x5c\":[\"%s\"]}", pki.leaf.x5c), &pki.leaf);
     assert_true(outcome.has_chain);
     assert_true(outcome.until == last - 1);
-    assert_found(format("{\"x5c\":[\"%s\",\"%s\"]}", cast.far.x5c, cast.between.x5c), &cast.far);
-    assert_refused(format("{\"x5c\":[\"%s\"]}", cast.far.x5c),
+    assert_found(format("{\"x5c\":[\"%s\",\"%s\"]}", pki.deep.x5c, pki.intermediate.x5c),
+                 &pki.deep);
+    assert_refused(format("{\"x5c\":[\"%s\"]}", pki.deep.x5c),
                    "x5c does not lead to the trust bundle");
     assert_refused(format("{\"x5c\":null}"), "x5c is not a list");
-    assert_refused(format("{\"x5c\":\"%s\"}", cast.leaf.x5c), "x5c is not a list");
-    assert_refused(format("{\"x5c\":[\"%s\",null]}", cast.leaf.x5c),
-                   "x5c is not a list of strings");
+    assert_refused(format("{\"x5c\":\"%s\"}", pki.leaf.x5c), "x5c is not a list");
+    assert_refused(format("{\"x5c\":[\"%s\",null]}", pki.leaf.x5c), "x5c is not a list of strings");
     assert_refused(format("{\"x5c\":[]}"), "x5c holds no certificate, or more than six");
 }
 
 static void test_jwk_with_x5c(void **state)
 {
-    char *more = format(",\"x5c\":[\"%s\"]", cast.leaf.x5c);
+    char *more = format(",\"x5c\":[\"%s\"]", pki.leaf.x5c);
     (void)state;
-    struct outcome outcome = assert_found(with_jwk(cast.leaf.key, more), &cast.leaf);
+    struct outcome outcome = assert_found(with_jwk(pki.leaf.key, more), &pki.leaf);
     assert_true(outcome.has_chain);
     assert_true(outcome.until < INT64_MAX);
     /* The chain leads to another key, which may be a trusted one. */
-    assert_refused(with_jwk(cast.far.key, more), "jwk does not describe the trusted key");
-    assert_refused(with_jwk(cast.root.key, more), "jwk does not describe the trusted key");
-    assert_refused(with_jwk(cast.root.key, ",\"x5c\":null"), "x5c is not a list");
+    assert_refused(with_jwk(pki.deep.key, more), "jwk does not describe the trusted key");
+    assert_refused(with_jwk(pki.root.key, more), "jwk does not describe the trusted key");
+    assert_refused(with_jwk(pki.root.key, ",\"x5c\":null"), "x5c is not a list");
     free(more);
 }
 
@@ -205,17 +205,17 @@ static void test_jwk_with_x5c(void **state)
 
 static void test_precedence(void **state)
 {
-    char *jwk = jwk_of(cast.branch.key, "");
-    char *unknown = jwk_of(cast.stranger.key, "");
+    char *jwk = jwk_of(pki.branch.key, "");
+    char *unknown = jwk_of(pki.untrusted.key, "");
     char kid[JOSE_FINGERPRINT_SIZE];
     (void)state;
-    snprintf(kid, sizeof kid, "%s", kid_of(cast.root.key));
-    assert_found(format("{\"kid\":\"%s\",\"jwk\":%s}", kid, jwk), &cast.branch);
-    assert_found(format("{\"kid\":\"%s\",\"jwk\":%s,\"x5c\":[\"%s\"]}", kid, jwk, cast.leaf.x5c),
-                 &cast.leaf);
+    snprintf(kid, sizeof kid, "%s", kid_of(pki.root.key));
+    assert_found(format("{\"kid\":\"%s\",\"jwk\":%s}", kid, jwk), &pki.branch);
+    assert_found(format("{\"kid\":\"%s\",\"jwk\":%s,\"x5c\":[\"%s\"]}", kid, jwk, pki.leaf.x5c),
+                 &pki.leaf);
     /* One that leads nowhere is refused, though the next would do. */
     assert_refused(format("{\"kid\":\"%s\",\"jwk\":%s}", kid, unknown), "jwk is not trusted");
-    assert_refused(format("{\"kid\":\"%s\",\"x5c\":[\"%s\"]}", kid, cast.stranger.x5c),
+    assert_refused(format("{\"kid\":\"%s\",\"x5c\":[\"%s\"]}", kid, pki.untrusted.x5c),
                    "x5c does not lead to the trust bundle");
     assert_refused(format("{\"jwk\":%s,\"x5c\":[]}", jwk),
                    "x5c holds no certificate, or more than six");
@@ -231,5 +231,5 @@ int main(void)
         cmocka_unit_test(test_x5c),         cmocka_unit_test(test_jwk_with_x5c),
         cmocka_unit_test(test_precedence),
     };
-    return cmocka_run_group_tests(tests, cast_build, cast_remove);
+    return cmocka_run_group_tests(tests, pki_build, pki_remove);
 }
