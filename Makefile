@@ -67,7 +67,7 @@ COMMANDS := deploy/chatops/bbm deploy/chatops/mint-token
 PAGES    := $(wildcard deploy/man/*.[18])
 COMPLETE := deploy/chatops/bbm.bash-completion
 SCRIPTS  := $(wildcard sql/role.sql sql/history.sql)
-DEPLOYED := $(filter-out deploy/demo/% deploy/man/% deploy/debian/% $(COMMANDS) $(COMPLETE),$(wildcard deploy/*/*))
+DEPLOYED := $(filter-out deploy/demo/% deploy/man/% deploy/debian/% $(COMMANDS) $(COMPLETE),$(wildcard deploy/*.md deploy/*/*))
 
 .PHONY: all help check deps deps-test deps-bench deps-debian deps-deb unit units fuzzers fuzz race run test test-debian test-slow \
         test-threads soak soak-tokens cost memcheck coverage bench lint format clean install uninstall deb test-deb version

@@ -237,7 +237,7 @@ def expected_files(place, systemd):
     if os.path.exists(os.path.join(REPOSITORY, "sql/history.sql")):
         yield f"{share}/history.sql"
     for path in files_under(os.path.join(REPOSITORY, "deploy")):
-        folder, name = path.split("/", 1)
+        folder, name = os.path.split(path)
         if folder == "man":
             yield f"{place}/share/man/man{name[-1]}/{name}"
         elif path == "chatops/bbm.bash-completion":
