@@ -240,12 +240,14 @@ static bool try_path(const struct conf *conf, char *why, size_t size)
     struct stat there;
     char copy[sizeof((struct sockaddr_un *)0)->sun_path];
     const struct group *group = conf->fcgi.group ? getgrnam(conf->fcgi.group) : NULL;
-    if (lstat(conf->fcgi.listen, &there) == 0 && !S_ISSOCK(there.st_mode))
+    bool exists = lstat(conf->fcgi.listen, &there) == 0;
+    if (exists && !S_ISSOCK(there.st_mode))
         return fail(why, size, conf, "exists and is no socket", "move it away");
     snprintf(copy, sizeof copy, "%s", conf->fcgi.listen);
     if (access(dirname(copy), W_OK | X_OK) != 0)
-        return fail(why, size, conf, strerror(errno),
-                    "its folder must exist and be writable for this user");
+        /* The socket of a supervisor, which makes it as root and hands it over. */
+        return exists || fail(why, size, conf, strerror(errno),
+                              "its folder must exist and be writable for this user");
     return !group || may_give(group->gr_gid) || fail_group(conf, strerror(EPERM), why, size);
 }
 

@@ -99,6 +99,15 @@ def test_folder_of_the_socket_is_closed(check, house):
     assert_fails(check({"fcgi": {"listen": f"{folder}/x.sock"}}), "fcgi.listen", "ermission denied")
 
 
+def test_socket_of_a_supervisor_in_a_folder_that_is_closed(check, house):
+    """systemd's socket unit makes both as root; a reload runs -t as the service's user."""
+    folder = house.workspace.folder(house.unique("closed"))
+    with listening_socket(f"{folder}/x.sock"):
+        os.chmod(folder, 0o500)
+        done = check({"fcgi": {"listen": f"{folder}/x.sock", "group": "daemon"}})
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_address_of_another_host(check):
     assert_fails(check({"fcgi": {"listen": "192.0.2.1:9000"}}), "fcgi.listen", "no such address")
 

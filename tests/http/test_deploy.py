@@ -244,7 +244,7 @@ def expected_files(place, systemd):
             yield f"{place}/share/bash-completion/completions/bbm"
         elif path in ("chatops/bbm", "chatops/mint-token"):
             yield f"{place}/bin/{name}"
-        elif folder not in ("demo", "debian"):
+        elif folder.split("/")[0] not in ("demo", "debian"):
             yield f"{share}/deploy/{path}"
     if systemd:
         yield from (f"{place}/lib/systemd/system/bbm-fcgi.{kind}" for kind in ("service", "socket"))
