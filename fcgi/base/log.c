@@ -10,15 +10,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 /* What all threads share: how to log, set before they start. */
 static struct {
     enum log_level level;
     enum log_format format;
-} shared = {LOG_INFO, LOG_JSON};
+    bool journal; /* stderr is systemd's journal, which takes a priority before each line */
+} shared = {.level = LOG_INFO, .format = LOG_JSON};
 
 static const char *const level_names[] = {"debug", "info", "warning", "error", "audit", "audit"};
+
+/* sd-daemon(3): syslog's priorities debug, info, warning, error and notice. */
+static const char *const priorities[] = {"<7>", "<6>", "<4>", "<3>", "<5>", "<5>"};
 
 /* A line under construction; on the stack for the usual length. */
 struct line {
@@ -28,10 +34,23 @@ struct line {
     char usual[1024];
 };
 
+/* True where JOURNAL_STREAM names the file that stderr is (systemd.exec(5)). */
+static bool is_journal(void)
+{
+    const char *stream = getenv("JOURNAL_STREAM");
+    struct stat status;
+    char own[64];
+    if (!stream || fstat(STDERR_FILENO, &status) != 0)
+        return false;
+    snprintf(own, sizeof own, "%ju:%ju", (uintmax_t)status.st_dev, (uintmax_t)status.st_ino);
+    return strcmp(stream, own) == 0;
+}
+
 void log_setup(enum log_level level, enum log_format format)
 {
     shared.level = level;
     shared.format = format;
+    shared.journal = is_journal();
 }
 
 bool log_wanted(enum log_level level)
@@ -180,6 +199,8 @@ static void line_start(struct line *line, enum log_level level, const char *mess
     clock_gettime(CLOCK_REALTIME, &now);
     text_rfc3339((int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000, time);
 
+    if (shared.journal)
+        line_string(line, priorities[level]);
     line_string(line, json ? "{\"time\":\"" : "time=\"");
     line_string(line, time);
     line_string(line, json ? "\",\"level\":\"" : "\" level=");

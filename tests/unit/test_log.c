@@ -3,7 +3,9 @@
 #include "unit.h"
 
 #include "base/log.h"
+
 #include "base/text.h"
+#include <sys/stat.h>
 
 #include <json-c/json.h>
 #include <pthread.h>
@@ -328,9 +330,42 @@ static void test_lines_stay_whole(void **state)
     free(text);
 }
 
+/* Under systemd each line has its priority. */
+static void test_priorities_for_the_journal(void **state)
+{
+    static const char *const starts[] = {"<6>{\"time\"", "<4>{\"time\"", "<3>{\"time\"",
+                                         "<5>{\"time\""};
+    struct stat status;
+    char stream[64];
+    (void)state;
+    unit_stderr_begin();
+    fstat(STDERR_FILENO, &status);
+    snprintf(stream, sizeof stream, "%ju:%ju", (uintmax_t)status.st_dev, (uintmax_t)status.st_ino);
+    setenv("JOURNAL_STREAM", stream, 1);
+    log_setup(LOG_INFO, LOG_JSON);
+    log_message(LOG_INFO, "a");
+    log_message(LOG_WARN, "b");
+    log_message(LOG_ERROR, "c");
+    log_message(LOG_AUDIT, "d");
+    setenv("JOURNAL_STREAM", "1:1", 1);
+    log_setup(LOG_INFO, LOG_JSON);
+    log_message(LOG_INFO, "another stream");
+    unsetenv("JOURNAL_STREAM");
+    log_setup(LOG_INFO, LOG_JSON);
+    char *text = unit_stderr_end();
+    const char *line = text;
+    for (size_t i = 0; i < COUNT(starts); i++) {
+        assert_int_equal(strncmp(line, starts[i], strlen(starts[i])), 0);
+        line = strchr(line, '\n') + 1;
+    }
+    assert_int_equal(*line, '{');
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_priorities_for_the_journal),
         cmocka_unit_test(test_json),
         cmocka_unit_test(test_text),
         cmocka_unit_test(test_time),
