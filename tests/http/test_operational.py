@@ -1,4 +1,4 @@
-"""Liveness, readiness, metrics: contract section 1; and what the metrics tell, read as Prometheus reads it."""
+"""Liveness, readiness and metrics (contract, section 1), the metrics read as Prometheus reads them."""
 
 import contextlib
 import re
@@ -69,7 +69,7 @@ def value(samples, name, **labels):
 
 
 @pytest.mark.parametrize("path", OPERATIONAL)
-def test_without_a_token(site, path):
+def test_no_token_is_needed(site, path):
     for form in (path, path + "/"):
         answer = ask(site.service, "GET", form)
         assert answer.status == 200
@@ -78,7 +78,7 @@ def test_without_a_token(site, path):
 
 
 @pytest.mark.parametrize("path", OPERATIONAL)
-def test_a_token_of_any_kind_does_no_harm(site, keys, path):
+def test_any_token_is_ignored(site, keys, path):
     for token in ("garbage", keys.token("read")):
         assert ask(site.service, "GET", path, token).status == 200
 
@@ -96,8 +96,8 @@ def test_other_methods(site, path):
 
 @pytest.mark.parametrize("base", routes.BASES)
 @pytest.mark.parametrize("path", OPERATIONAL)
-def test_none_under_a_base(site, base, path):
-    """Whichever of the forms the base comes in: whole, or taken off by the mount."""
+def test_no_route_under_a_base(site, base, path):
+    """In each form of the base: whole, or taken off by the mount."""
     for script, info in (("", base + path), (base, path), (base + "/", path), (base + path, "")):
         answer = ask(site.service, "GET", path, SCRIPT_NAME=script, PATH_INFO=info)
         assert (answer.status, answer.json) == (404, NOT_FOUND), (script, info)
@@ -110,8 +110,8 @@ def test_each_form_of_the_path(site, path):
 
 
 @pytest.mark.parametrize("prefix", ["", "/registry"])
-def test_none_under_a_mount(house, site, prefix):
-    """There a web server's own rule on /-/ would not hold."""
+def test_no_route_under_a_mount(house, site, prefix):
+    """A web server's rule on /-/ does not hold there."""
     with house.service(site.database.name, changes={"http": {"prefix": prefix}}) as service:
         for script in ("/registry", "/elsewhere", "/v1/gitlab/x", "/registry/-", "/-/-"):
             for path in OPERATIONAL:
@@ -134,7 +134,7 @@ def test_outside_a_prefix(house, site):
         assert ask(service, "GET", LIVENESS, SCRIPT_NAME="/some/prefix", PATH_INFO=LIVENESS).status == 404
 
 
-def test_health_in_words(site):
+def test_health_bodies(site):
     for path in (LIVENESS, READINESS):
         answer = ask(site.service, "GET", path)
         assert answer.header("Content-Type") == "application/json"
@@ -144,10 +144,11 @@ def test_health_in_words(site):
 # With and without a database
 
 
-def test_ready_is_who_has_a_database(house, site, proxy):
+def test_ready_only_with_a_database(house, site, proxy):
     with house.service(site.database.name, changes={"database": {"port": proxy.port}}) as service:
         down = ask(service, "GET", READINESS)
-        assert (down.status, down.json) == (503, error_body("UNAVAILABLE", "service unavailable"))
+        hint = "check database.host and database.port"
+        assert (down.status, down.json) == (503, error_body("UNAVAILABLE", "service unavailable", hint))
         assert down.header("Retry-After")
         assert ask(service, "GET", LIVENESS).status == 200
         samples = scrape(service)
@@ -193,7 +194,7 @@ def test_requests_by_route_method_and_status(house, site, token):
         assert total == 11, "the scrape itself is counted afterwards"
 
 
-def test_latency_by_route_is_a_whole_histogram(house, site, token):
+def test_latency_by_route_is_a_complete_histogram(house, site, token):
     with house.service(site.database.name) as service:
         for _ in range(5):
             ask(service, "GET", routes.LIST, token)
@@ -220,14 +221,14 @@ def test_token_verdicts(house, site, keys, token):
             assert value(samples, "bbm_fcgi_tokens_total", verdict=verdict) == count, verdict
 
 
-def test_a_refused_statement_is_counted(house, token):
+def test_refused_statement_is_counted(house, token):
     with house.database() as database, house.service(database.name) as service:
-        database.execute("DROP TABLE batched_background_migration_jobs")
+        database.execute("ALTER TABLE batched_background_migration_jobs RENAME COLUMN status TO state")
         assert ask(service, "GET", routes.LIST, token).status == 500
         assert value(scrape(service), "bbm_fcgi_database_errors_total", kind="refused") == 2, "and one is the scrape's"
 
 
-def test_of_the_process(site):
+def test_process_metrics(site):
     samples = scrape(site.service)
     child = site.service.server.child.pid
     (build,) = [labels for (name, labels) in samples if name == "bbm_fcgi_build_info"]
@@ -246,7 +247,7 @@ def test_of_the_process(site):
 ODD = 'a "quoted" \\ name\nof två lines'
 
 
-def test_progress_as_the_registry_tells_it(house):
+def test_progress_metric_of_the_registry(house):
     with house.database() as database, house.service(database.name) as service:
         half = database.add_migration("half", status=1, total_tuple_count=100, batch_size=10)
         database.add_jobs(half, 2, 5)
@@ -268,7 +269,7 @@ def test_progress_as_the_registry_tells_it(house):
         }
 
 
-def test_names_that_are_no_utf_8(house):
+def test_names_that_are_not_utf8(house):
     with house.database(encoding="SQL_ASCII") as database, house.service(database.name) as service:
         database.execute(
             "INSERT INTO batched_background_migrations (name, max_value, batch_size, status, job_signature_name,"
@@ -293,7 +294,7 @@ def series(samples, family):
 
 @pytest.fixture(scope="module")
 def migrations(house):
-    """A migration in each state, none of which has a progress; and one with all that can be known."""
+    """A migration in each state without a progress, and one for which everything is known."""
     with house.database() as database:
         for status in (0, 1, 2, 3, 4, 9):
             database.add_migration(f"m{status}", status=status, total_tuple_count=None)
@@ -306,7 +307,7 @@ def migrations(house):
 
 
 def test_each_migration_has_its_state(house, migrations):
-    """Also one without a progress: an alert on status="failed" misses none."""
+    """Even without a progress: an alert on status="failed" misses no migration."""
     with house.service(migrations.name) as service:
         assert series(scrape(service), "bbm_fcgi_migration_status") == {
             ("1", "m0", "paused"): 1,
@@ -330,7 +331,7 @@ def test_each_migration_has_its_jobs_and_its_time(house, migrations):
         assert series(samples, "bbm_fcgi_migration_remaining_seconds") == {("7", "known"): 6 * 60}
 
 
-def test_a_worker_in_a_run(house, site):
+def test_worker_in_a_run(house, site):
     with house.service(site.database.name) as service:
         assert value(scrape(service), "bbm_fcgi_job_in_flight") == 0
         with contextlib.closing(site.database.cluster.connect(site.database.name)) as worker:

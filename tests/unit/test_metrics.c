@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Counters that threads share, and their text. One process, so counts add up from test to
- * test: each looks at routes of its own. */
+ * metrics: counters that threads share, and their text. The counts of this process add up from
+ * test to test, so each test uses routes of its own. */
 #include "base/metrics.h"
 
 #include <pthread.h>
@@ -14,7 +14,7 @@
 #define THREADS 4
 #define ROUNDS  10000
 
-static char *rendered(void)
+static char *print(void)
 {
     char *text;
     size_t len;
@@ -27,7 +27,7 @@ static char *rendered(void)
 
 static void assert_line(const char *line)
 {
-    char *text = rendered();
+    char *text = print();
     if (!strstr(text, line))
         fail_msg("%s: not in\n%s", line, text);
     free(text);
@@ -57,7 +57,7 @@ static void test_no_count_is_lost(void **state)
     assert_line("bbm_fcgi_request_duration_seconds_sum{route=\"shared\"} 1414.000000\n");
 }
 
-static void test_a_bound_is_within_its_bucket(void **state)
+static void test_bound_is_within_its_bucket(void **state)
 {
     (void)state;
     metrics_request("bound", "HEAD", 200, 1000);
@@ -67,14 +67,14 @@ static void test_a_bound_is_within_its_bucket(void **state)
     assert_line("bbm_fcgi_request_duration_seconds_bucket{route=\"bound\",le=\"+Inf\"} 2\n");
 }
 
-static void test_what_is_in_no_table_counts_as_other(void **state)
+static void test_unknown_method_and_status_count_as_other(void **state)
 {
     (void)state;
     metrics_request(NULL, "BREW", 418, 1);
     assert_line("bbm_fcgi_requests_total{route=\"none\",method=\"other\",status=\"other\"} 1\n");
 }
 
-static void test_routes_beyond_the_room_count_together(void **state)
+static void test_routes_beyond_the_table_count_together(void **state)
 {
     static char names[64][8];
     (void)state;
@@ -160,9 +160,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_count_is_lost),
-        cmocka_unit_test(test_a_bound_is_within_its_bucket),
-        cmocka_unit_test(test_what_is_in_no_table_counts_as_other),
-        cmocka_unit_test(test_routes_beyond_the_room_count_together),
+        cmocka_unit_test(test_bound_is_within_its_bucket),
+        cmocka_unit_test(test_unknown_method_and_status_count_as_other),
+        cmocka_unit_test(test_routes_beyond_the_table_count_together),
         cmocka_unit_test(test_labels_are_escaped),
         cmocka_unit_test(test_writes_by_outcome),
         cmocka_unit_test(test_certificates),

@@ -127,7 +127,7 @@ static void test_never_below_0(void **state)
     assert_percent(5, 0, 100, 0);
 }
 
-/* ---- how long it takes still ---- */
+/* ---- the remaining time ---- */
 
 /* An active migration whose jobs follow each other at this pace. */
 static struct migration paced(int64_t finished, int64_t batch, int64_t total, int64_t micros)
@@ -189,8 +189,8 @@ static void test_remaining_unknown(void **state)
     assert_remaining_unknown(paced(11, 10, 100, 1000000));
 }
 
-/* Longer than anybody counts in seconds, and than 64 bits hold. */
-static void test_remaining_for_ever(void **state)
+/* More seconds than the bound, and than 64 bits hold. */
+static void test_remaining_beyond_the_bound(void **state)
 {
     (void)state;
     assert_remaining_unknown(paced(0, 1, INT64_MAX, INT64_MAX));
@@ -211,7 +211,7 @@ int main(void)
         cmocka_unit_test(test_never_below_0),
         cmocka_unit_test(test_remaining),
         cmocka_unit_test(test_remaining_unknown),
-        cmocka_unit_test(test_remaining_for_ever),
+        cmocka_unit_test(test_remaining_beyond_the_bound),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

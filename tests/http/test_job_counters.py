@@ -1,5 +1,5 @@
-"""The counts of jobs and the progress, which the service keeps up instead of counting at every
-request: equal to a fresh count after each of many random steps, in two processes at once."""
+"""The job counters, which follow the jobs instead of counting them at every request: equal to a fresh count
+after each of many random steps, in two processes at once."""
 
 import os
 import random
@@ -31,7 +31,7 @@ def database(house):
 
 @pytest.fixture(scope="module")
 def services(house, database):
-    """Two processes on one database, each with its own idea of the counts."""
+    """Two processes on one database, each with counters of its own."""
     changes = {"fcgi": {"recount": f"{int(RECOUNT * 1000)}ms"}}
     with house.service(database.name) as first, house.service(database.name, changes) as second:
         yield first, second
@@ -47,7 +47,7 @@ def fresh(database):
     return {row["id"]: row for row in database.rows(FRESH)}
 
 
-def told(migration):
+def served(migration):
     progress = migration.get("progress")
     return (
         migration["finished_jobs"],
@@ -63,14 +63,14 @@ def counted(row):
 
 def assert_right(service, database, token, one):
     rows = fresh(database)
-    listed = {m["id"]: told(m) for m in ask(service, token)["migrations"]}
+    listed = {m["id"]: served(m) for m in ask(service, token)["migrations"]}
     assert listed == {identity: counted(row) for identity, row in rows.items()}
     migration = ask(service, token, f"{routes.LIST}{one}/")["migration"]
-    assert told(migration) == counted(rows[one])
+    assert served(migration) == counted(rows[one])
 
 
 class Work:
-    """What workers do to jobs, section 7, and what a restart does; each step one transaction."""
+    """What workers and restarts do to jobs (contract, section 7); each step is one transaction."""
 
     def __init__(self, database, chance):
         self.database = database
@@ -88,7 +88,7 @@ class Work:
             self.database.add_jobs(self.any(), self.chance.choice((2, 2, 2, 3)), 1, attempts=1)
 
     def retry(self):
-        """The failed job of lowest id, as often as the worker came by meanwhile."""
+        """A worker retries the failed job of lowest id, several times between two requests."""
         migration = self.any()
         for _ in range(self.chance.choice((1, 2, 12))):
             self.database.execute(
@@ -105,7 +105,7 @@ class Work:
             )
 
     def fail_many(self):
-        """More failed jobs than are asked for one by one."""
+        """More failed jobs than the counters keep one by one."""
         self.database.execute(
             "INSERT INTO batched_background_migration_jobs"
             " (batched_background_migration_id, min_value, max_value, status)"
@@ -136,7 +136,7 @@ def test_counts_equal_a_fresh_count_at_every_step(services, database, token):
 
 
 def assert_right_in_time(service, database, token):
-    """Right again within the bound that the manual page states: the first request after it."""
+    """Right again within the bound that the manual page states: with the first request after it."""
     time.sleep(RECOUNT + 0.1)
     ask(service, token)
     assert_right(service, database, token, fresh(database).popitem()[0])
@@ -153,7 +153,7 @@ def assert_right_in_time(service, database, token):
         "UPDATE batched_background_migration_jobs SET id = id + 5000",
     ],
 )
-def test_what_a_hand_at_psql_does_is_seen_within_the_bound(services, database, token, statement):
+def test_changes_with_psql_show_within_the_bound(services, database, token, statement):
     database.clear()
     work = Work(database, random.Random(7))
     for _ in range(20):
@@ -164,7 +164,7 @@ def test_what_a_hand_at_psql_does_is_seen_within_the_bound(services, database, t
     assert_right_in_time(service, database, token)
 
 
-def test_a_removed_migration_whose_id_is_used_again(services, database, token):
+def test_migration_removed_and_its_id_used_again(services, database, token):
     database.clear()
     work = Work(database, random.Random(8))
     for _ in range(20):
@@ -178,8 +178,8 @@ def test_a_removed_migration_whose_id_is_used_again(services, database, token):
     assert_right_in_time(service, database, token)
 
 
-def test_a_pause_does_not_wait_for_a_count(house, database, keys):
-    """Counting stands still behind a lock on the jobs; pausing does not."""
+def test_pause_does_not_wait_for_a_full_count(house, database, keys):
+    """A lock on the jobs table stops the count; the pause needs no job."""
     database.clear()
     database.add_migration("m", status=1)
     token = keys.token("*")
