@@ -4,11 +4,13 @@ Contract, section 1. Records as HAProxy, Caddy and a hostile peer send them, at 
 """
 
 import contextlib
+import socket
 
 import pytest
 from harness import fastcgi, routes
 from harness.answer import error_body
 from harness.fastcgi import PARAMS, STDIN, Connection, begin, pairs, parameters, record, stream
+from harness.mounts import MOUNTS
 from harness.slowness import longer, milliseconds
 
 BUFFER = 128 * 1024  # RECORD_REQUEST_MOST in fcgi/server/record.h
@@ -186,6 +188,29 @@ def test_an_aborted_request_is_given_up(site, database, token):
         for _ in range(3):
             assert connection.request(parameters("GET", routes.LIST, token)).status == 200
             connection.send(record(fastcgi.ABORT_REQUEST))
+
+
+# Through web servers that pass a body on as it comes
+
+
+@pytest.mark.parametrize("mount", ["caddy", "haproxy"])
+def test_slow_clients_hold_no_connection(house, database, token, mount):
+    """More of them than the service takes connections; each has a body that does not come."""
+    head = f"POST {routes.PAUSE} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{{".encode()
+    changes = {"fcgi": {"threads": 2, "connections": 8, "readtimeout": milliseconds(longer(60))}}
+    with MOUNTS[mount](house, database, changes=changes) as mounted, contextlib.ExitStack() as stack:
+        for _ in range(30):
+            slow = stack.enter_context(socket.create_connection(("127.0.0.1", mounted.client.port)))
+            slow.sendall(head)
+        assert mounted.client.get(routes.LIST, token).status == 200
+
+
+def test_haproxy_refuses_a_large_body_itself(house, database, token):
+    with MOUNTS["haproxy"](house, database) as mounted:
+        answer = mounted.client.post(routes.PAUSE, token, body=b"x" * 100_000)
+        assert answer.status == 413 and answer.header("X-Request-Id") is None
+        answer = mounted.client.post(routes.PAUSE, token, body=b"x" * 60_000)
+        assert answer.status == 413 and answer.header("X-Request-Id")
 
 
 # The last bytes of the buffer

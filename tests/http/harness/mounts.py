@@ -289,8 +289,8 @@ frontend test
 
 
 @contextlib.contextmanager
-def haproxy(house, database, listen=None):
-    with house.service(database.name, listen=listen) as service:
+def haproxy(house, database, listen=None, changes=None):
+    with house.service(database.name, changes, listen=listen) as service:
         folder = house.workspace.folder(house.unique("haproxy"))
         target = "{}:{}".format(*listen) if listen else f"unix@{service.address}"
         file = install(folder, "bbm-fcgi.cfg", "haproxy/bbm-fcgi.cfg", {f"unix@{SOCKET}": target})
@@ -324,8 +324,8 @@ http://127.0.0.1:{port} {{
 
 
 @contextlib.contextmanager
-def caddy(house, database, listen=None):
-    with house.service(database.name, listen=listen) as service:
+def caddy(house, database, listen=None, changes=None):
+    with house.service(database.name, changes, listen=listen) as service:
         folder = house.workspace.folder(house.unique("caddy"))
         target = "{}:{}".format(*listen) if listen else f"unix/{service.address}"
         install(folder, "bbm-fcgi.caddy", "caddy/bbm-fcgi.caddy", {f"unix/{SOCKET}": target})
