@@ -84,6 +84,9 @@ CREATE TABLE IF NOT EXISTS bbm_fcgi.changes (
 CREATE INDEX IF NOT EXISTS index_bbm_fcgi_changes_on_migration
     ON bbm_fcgi.changes (migration_id, action_id DESC);
 
+-- To find the action that has changed a migration last, by its updated_at; and what is to be deleted.
+CREATE INDEX IF NOT EXISTS index_bbm_fcgi_actions_on_at ON bbm_fcgi.actions (at);
+
 -- To recognize a request that is sent again.
 CREATE INDEX IF NOT EXISTS index_bbm_fcgi_actions_on_correlation_id
     ON bbm_fcgi.actions (correlation_id);

@@ -6,15 +6,9 @@ SELECT m.id,
        a.actor,
        a.reason
   FROM public.batched_background_migrations AS m
- CROSS JOIN LATERAL (
-       SELECT action_id, status
-         FROM bbm_fcgi.changes
-        WHERE migration_id = m.id
-        ORDER BY action_id DESC
-        LIMIT 1) AS last
-  JOIN bbm_fcgi.actions AS a ON a.id = last.action_id
+  JOIN bbm_fcgi.actions AS a ON a.at = m.updated_at
+  JOIN bbm_fcgi.changes AS c ON c.action_id = a.id AND c.migration_id = m.id
  WHERE (:id::bigint IS NULL OR m.id = :id::bigint)
    AND m.status = 0
-   AND last.status = 0
-   AND a.at = m.updated_at
+   AND c.status = 0
  ORDER BY m.id

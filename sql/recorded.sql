@@ -1,6 +1,9 @@
 -- What the history adds to pause.sql, resume.sql and restart.sql: these CTEs take the place of those
 -- of the same name. The change and its record are then one statement, neither without the other.
 --
+-- An action has its id once all rows of its first pass are locked, hence the count: where two change
+-- one migration, the later change has the higher id. Those of a further pass may come later still.
+--
 -- :action_id is the action that an earlier pass has begun; NULL: this change begins it.
 -- :repeat_of is that of an earlier request, which this one repeats: what that one changed already,
 -- and what a later action has changed since, is left alone. NULL: it repeats none.
@@ -15,7 +18,7 @@ action AS (
            :actor::pg_catalog.text, :token_id::pg_catalog.text, :remote_addr::pg_catalog.text,
            :correlation_id::pg_catalog.text, :reason::pg_catalog.text, :id::bigint
      WHERE :action_id::bigint IS NULL
-       AND EXISTS (SELECT FROM changed)
+       AND (SELECT pg_catalog.count(*) FROM changed) > 0
     RETURNING id),
 -- A pause may have to pause a migration twice; the record then is the first time's.
 recorded AS (

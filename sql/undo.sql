@@ -3,9 +3,9 @@
 --   psql -v undoes=1 -v action_id=NULL -v at=NULL -v dry_run=true -v actor=NULL -v token_id=NULL \
 --        -v remote_addr=NULL -v correlation_id="'x'" -v reason=NULL -f sql/undo.sql
 --
--- Every action gives the migrations that it changes its own moment as updated_at, so a pause is the
--- last change of a migration that has the pause's. later: the latest action that has changed it
--- since. status is NULL where the migration is gone.
+-- Every action gives the migrations that it changes its own moment as updated_at. So a pause is the
+-- last change of a migration that has the pause's, and later is the other action that has changed it
+-- last, where the history knows it. status is NULL where the migration is gone.
 --
 -- changed and held: as in pause.sql. The other variables, and the record: as in recorded.sql.
 WITH pause AS (
@@ -14,21 +14,20 @@ WITH pause AS (
      WHERE id = :undoes::bigint
        AND action = 'pause'),
 target AS (
-    SELECT paused.migration_id AS id,
-           paused.migration_name AS name,
-           pause.at,
-           (SELECT pg_catalog.max(since.action_id)
-              FROM bbm_fcgi.changes AS since
-             WHERE since.migration_id = paused.migration_id
-               AND since.action_id > pause.id) AS later
+    SELECT paused.migration_id AS id, paused.migration_name AS name, pause.at
       FROM pause
       JOIN bbm_fcgi.changes AS paused ON paused.action_id = pause.id),
 candidate AS (
     SELECT target.id,
            COALESCE(m.name, target.name) AS name,
            m.status,
-           m.status = 0 AND m.updated_at = target.at AND target.later IS NULL AS wanted,
-           target.later
+           m.status = 0 AND m.updated_at = target.at AS wanted,
+           (SELECT pg_catalog.max(since.id)
+              FROM bbm_fcgi.actions AS since
+              JOIN bbm_fcgi.changes AS change ON change.action_id = since.id
+             WHERE since.at = m.updated_at
+               AND change.migration_id = m.id
+               AND since.id <> :undoes::bigint) AS later
       FROM target
       LEFT JOIN public.batched_background_migrations AS m ON m.id = target.id),
 locked AS (
@@ -37,7 +36,6 @@ locked AS (
       JOIN target ON target.id = m.id
      WHERE m.status = 0
        AND m.updated_at = target.at
-       AND target.later IS NULL
      ORDER BY m.id
        FOR NO KEY UPDATE OF m SKIP LOCKED),
 changed AS (
@@ -55,7 +53,7 @@ action AS (
            :actor::pg_catalog.text, :token_id::pg_catalog.text, :remote_addr::pg_catalog.text,
            :correlation_id::pg_catalog.text, :reason::pg_catalog.text, :undoes::bigint
      WHERE :action_id::bigint IS NULL
-       AND EXISTS (SELECT FROM changed)
+       AND (SELECT pg_catalog.count(*) FROM changed) > 0
     RETURNING id),
 recorded AS (
     INSERT INTO bbm_fcgi.changes (
