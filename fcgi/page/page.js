@@ -6,7 +6,7 @@ import {explain, hasToken, mayWrite, request, setToken, takeTokenFromAddress, to
 import {onChange} from "./act.js";
 import {list, refreshHistory, showList} from "./list.js";
 import {closeOne, one, showMissing, showOne} from "./one.js";
-import {clean, duration, moment, setClock, setText} from "./text.js";
+import {clean, duration, moment, now, setClock, setText} from "./text.js";
 
 const every = 5; // seconds between two questions
 const slowest = 30; // and at most, while the service is away
@@ -17,10 +17,10 @@ const views = {list, one, signIn: at("sign-in")};
 const state = {
   etag: null, // of what is shown
   shown: null, // the path of what is shown; null: nothing
-  shownAt: 0, // performance.now() when the service last said that it is right
+  shownAt: 0, // Date.now() when the service last said that it is right
   failures: 0, // in a row
   timer: 0,
-  asking: null, // the path being asked for
+  turn: null, // of the latest question; an answer to an earlier one is passed over
   states: new Map(), // id → status at the last list, to say what has changed
 };
 
@@ -52,7 +52,7 @@ function setBanner(text) {
 }
 
 function showAge() {
-  const seconds = (performance.now() - state.shownAt) / 1000;
+  const seconds = Math.max(0, Date.now() - state.shownAt) / 1000;
   at("refresh").hidden = state.shown === null;
   setText(at("age"), state.shown === null ? "Not loaded yet" : seconds < 1 ? "Checked just now" : `Checked ${duration(seconds)} ago`);
   at("age").classList.toggle("old", state.shown !== null && seconds >= stale);
@@ -63,7 +63,7 @@ function showToken() {
   at("token-line").hidden = !hasToken();
   if (!hasToken()) return;
   const who = claims?.sub ? `Token of ${clean(claims.sub)}` : "Token without a name";
-  const left = Number(claims?.exp) - Date.now() / 1000;
+  const left = Number(claims?.exp) - now() / 1000;
   const life = Number.isFinite(left) ? (left > 0 ? `, runs out in ${duration(left)}` : ", has run out") : "";
   setText(at("token-who"), `${who}, ${mayWrite() ? "may read and write" : "may only read"}${life}`);
 }
@@ -92,30 +92,33 @@ function later(seconds) {
 
 async function refresh() {
   const path = pathOfView();
-  if (state.asking === path) return;
+  const turn = (state.turn = {});
   clearTimeout(state.timer);
-  state.asking = path;
   const answer = await request(path, {etag: state.shown === path ? state.etag : null});
-  if (state.asking !== path) return; // another view has been opened meanwhile
-  state.asking = null;
+  if (state.turn !== turn) return;
   setClock(answer.date);
   if (answer.problem === "token" || answer.problem === "scope") askForToken(answer);
-  else if (answer.problem && answer.status !== 404) showFailure(answer);
+  else if (answer.problem && !isMissing(answer)) showFailure(answer);
   else show(path, answer);
   showAge();
   showToken();
 }
 
+// The migration that the address names is not there: an answer, and no failure.
+function isMissing(answer) {
+  return ["BBM_ID_NOT_FOUND", "BBM_ID_INVALID"].includes(answer.error?.code);
+}
+
 function show(path, answer) {
   state.failures = 0;
   setBanner("");
-  if (answer.status === 404) showMissing(openedId());
-  if (answer.status === 404 || answer.status === 304) answer.opened = state.shown !== path;
+  if (isMissing(answer)) showMissing(openedId());
+  if (isMissing(answer) || answer.status === 304) answer.opened = state.shown !== path;
   else if (answer.body.migration) answer.opened = showOne(answer.body);
   else showAll(answer.body);
   state.shown = path;
   state.etag = answer.etag ?? (answer.status === 304 ? state.etag : null);
-  state.shownAt = performance.now();
+  state.shownAt = Date.now();
   const opened = openedId() !== null;
   const fresh = views[opened ? "one" : "list"].hidden;
   showView(opened ? "one" : "list");
@@ -142,7 +145,7 @@ function showFailure(answer) {
 // ---- the token ----
 
 function askForToken(answer) {
-  const expired = Number(tokenClaims()?.exp) * 1000 < Date.now();
+  const expired = Number(tokenClaims()?.exp) * 1000 < now();
   const why = {
     scope: "The token is good, but it does not allow reading background migrations.",
     token: !hasToken() ? "The migrations are shown to those who have a token that may read them."
@@ -173,35 +176,30 @@ at("sign-in").addEventListener("submit", (event) => {
   event.preventDefault();
   const good = setToken(at("token").value);
   at("token").value = "";
-  if (good) start();
+  if (good) refresh();
   else setText(at("sign-in-why"), "That is no token: it is one long word without spaces.");
 });
 
 at("forget").addEventListener("click", () => {
   setToken("");
   forgetShown();
-  start();
+  refresh();
 });
 
 // ---- when ----
 
-function start() {
-  state.asking = null;
-  refresh();
-}
-
 window.addEventListener("hashchange", (event) => {
   if (takeTokenFromAddress()) forgetShown();
   else state.cameFrom = new URL(event.oldURL).hash.slice(1);
-  start();
+  refresh();
 });
-document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(state.timer) : start()));
-at("refresh").addEventListener("click", start);
+document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(state.timer) : refresh()));
+at("refresh").addEventListener("click", refresh);
 onChange(() => {
   state.etag = null; // what the token may do can have come out otherwise: show all of it again
-  start();
+  refresh();
 });
 setInterval(() => { showAge(); showToken(); showTimes(); }, 1000);
 
 takeTokenFromAddress();
-start();
+refresh();

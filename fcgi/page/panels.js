@@ -24,11 +24,12 @@ class Panel {
 
   // Reads from the newest on, as many as are shown already.
   async load() {
-    return this.read([], this.source.query ?? {}, Math.max(size, this.items.length));
+    if (this.missing) return;
+    await this.read([], this.source.query ?? {}, Math.max(size, this.items.length));
   }
 
   async more() {
-    return this.read(this.items, this.next, this.items.length + size);
+    await this.read(this.items, this.next, this.items.length + size);
   }
 
   async read(items, query, wanted) {
@@ -45,9 +46,9 @@ class Panel {
   }
 
   show(items, next, answer) {
-    const missing = answer?.status === 404; // HISTORY_NOT_ENABLED: no panel
-    this.element.hidden = missing;
-    if (missing) return;
+    this.missing = answer?.error?.code === "HISTORY_NOT_ENABLED"; // no panel, and not asked for again
+    this.element.hidden = this.missing;
+    if (this.missing) return;
     if (answer?.problem) {
       this.note.textContent = explain(answer);
       return;

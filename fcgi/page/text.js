@@ -88,12 +88,13 @@ export function now() {
   return Date.now() + ahead;
 }
 
-// A moment as "3 h 2 min ago", with the exact time as its title.
+// A moment as "3 h 2 min ago", with the exact time as its title. The clocks are compared by the
+// second, so a moment may seem to lie a little ahead.
 export function moment(time) {
   const at = Date.parse(time);
   if (Number.isNaN(at)) return clean(time);
   const seconds = (now() - at) / 1000;
-  const words = seconds < 0 ? `in ${duration(-seconds)}` : seconds < 2 ? "just now" : `${duration(seconds)} ago`;
+  const words = seconds < -5 ? `in ${duration(-seconds)}` : seconds < 2 ? "just now" : `${duration(seconds)} ago`;
   return h("time", {datetime: time, title: new Date(at).toLocaleString()}, words);
 }
 

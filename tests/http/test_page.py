@@ -170,3 +170,9 @@ def test_behind_a_prefix(house, site):
         for path in ("/registry/v1/gitlab/bbm/", "/registry/gitlab/v1/bbm/page.js"):
             assert fastcgi.ask(service.address, fastcgi.parameters("GET", path)).status == 200
         assert fastcgi.ask(service.address, fastcgi.parameters("GET", "/v1/gitlab/bbm/")).status == 404
+
+
+def test_picture_for_the_readme_is_small():
+    with open(os.path.join(FOLDER, "page.png"), "rb") as file:
+        content = file.read()
+    assert content[:8] == b"\x89PNG\r\n\x1a\n" and len(content) < 60_000

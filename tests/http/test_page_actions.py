@@ -2,6 +2,7 @@
 then says what has changed, what is held, and what can be done about it."""
 
 import contextlib
+import json
 import os
 
 import pytest
@@ -289,3 +290,68 @@ def test_without_a_history(browser, house, token):
         browser.find("#one .badge", "paused")
         assert browser.all("#one summary", "History") == []
         page.stays_at_home()
+
+
+def press(browser, selector, verb, reason=""):
+    """One action from its button to the closed dialog; what the dialog said at the end."""
+    browser.click(selector, verb)
+    browser.find("#reason").send_keys(reason)
+    browser.click("dialog button.primary")
+    heading = browser.find("dialog h2", ": done").text
+    browser.click("dialog button", "Close")
+    browser.gone("dialog")
+    return heading
+
+
+def test_three_in_the_morning(page, site, token):
+    """All of an incident by the page alone: pause all with a reason, look at what is in flight and at the
+    failed jobs of one, resume all but one, restart the failed one, wait until it is finished, undo."""
+    site.database.add_jobs(4, 3, 2, max_value=1000, attempts=5)
+    with worker(site.database) as played:
+        browser = page.show(token)
+        assert press(browser, "#list .toolbar button", "Pause all", "INC-4711") == "Pause all migrations: done"
+        assert states(site) == {1: "paused", 2: "paused", 3: "paused", 4: "failed"}
+        assert len(browser.all("#list .paused-by", "INC-4711")) == 2
+
+        browser.click(".card a", "the_failed_one")
+        browser.wait(lambda: len(browser.all("#one .entries li", "5 attempts")) == 2)
+        press(browser, "#one .toolbar button", "Restart")
+        browser.find("#one .badge", "active")
+
+        browser.click(".back")
+        browser.click(".card a", "the_running_one")
+        press(browser, "#one .toolbar button", "Resume")
+        assert states(site) == {1: "active", 2: "paused", 3: "paused", 4: "active"}
+        press(browser, "#one .toolbar button", "Pause")
+
+        browser.click(".back")
+        browser.find("#list .card")
+        while played.run() != "finished":
+            pass
+        browser.find("#list .summary", "1 finished")
+        assert states(site)[4] == "finished"
+
+        browser.click("summary", "Latest actions")
+        entry = browser.find("#list .entries li", "INC-4711")
+        entry.find_element("css selector", "button").click()
+        browser.find("#reason")
+        assert list(changes(browser)) == ["Would be resumed (1)", "Left as they are (1)"]
+        browser.click("dialog button.primary", "Undo")
+        browser.find("dialog h2", ": done")
+        assert states(site) == {1: "paused", 2: "active", 3: "paused", 4: "finished"}
+
+
+def test_picture_for_the_readme(browser, house, keys):
+    """build/page/readme.png: fcgi/page/page.png is a copy of it, with fewer colours."""
+    with house.database(sample=True, history=True) as database, house.site(database=database) as site:
+        token = keys.token("*", sub="alice@example.com")
+        for identity in (7, 12):
+            site.client.post(f"/v1/gitlab/background-migrations/{identity}/resume/", token)
+        for identity, reason in ((7, "INC-4711 replication lag"), (12, "after the release, ask Bob first")):
+            body = json.dumps({"reason": reason}).encode()
+            assert site.client.post(f"/v1/gitlab/background-migrations/{identity}/pause/", token, body=body).status == 200
+        browser.resize(1000, 860)
+        browser.scheme("light")
+        Page(browser, site.client).show(token)
+        browser.run("scrollTo(0, 0)")
+        browser.screenshot(os.path.join(PICTURES, "readme.png"))

@@ -139,8 +139,9 @@ def test_failed_jobs_by_pages(page, site, token):
 def test_one_that_is_not_there(page, token):
     browser = page.open(token)
     browser.find(".card")
-    browser.run("location.hash = '#4711'")
-    browser.find("#one-title", "There is no migration 4711")
+    for identity in ("4711", "99999999999999999999"):
+        browser.run("location.hash = arguments[0]", identity)
+        browser.find("#one-title", f"There is no migration {identity}")
     browser.click(".back")
     browser.find(".card")
 
