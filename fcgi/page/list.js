@@ -27,7 +27,7 @@ const search = h("input", {type: "search", placeholder: "Find by name, table or 
 const nothing = h("p", {class: "muted"});
 const summary = h("p", {class: "summary"});
 const top = h("div", {class: "top"}, h("div", {}, summary, worker), toolbar);
-const history = historyPanel("bbm/actions/", "Latest actions");
+const latest = historyPanel("bbm/actions/", "Latest actions");
 
 export const list = document.getElementById("list");
 
@@ -155,11 +155,11 @@ export function showList(data) {
   pauseAll.disabled = !all.some((m) => m.status === "active" || m.status === "running");
   resumeAll.disabled = !all.some((m) => m.status === "paused");
   search.hidden = all.length < 10;
-  place(list, [top, search, nothing, ...[...sections.values()].map((g) => g.element), history.element]);
+  place(list, [top, search, nothing, ...[...sections.values()].map((g) => g.element), latest.element]);
   filter();
 }
 
 // What a changed list may bring with it.
 export function refreshHistory() {
-  return history.load();
+  return latest.load();
 }

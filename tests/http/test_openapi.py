@@ -1,5 +1,5 @@
-"""The API's description names the routes that the table has, and is what it says. That each answer
-of the tests is as described is seen to by harness/openapi.py, at each request."""
+"""The API's description names the routes that the table has. harness/openapi.py checks that each
+answer of the tests is as described."""
 
 import json
 import os

@@ -7,6 +7,8 @@ import os
 
 import pytest
 from harness.browser import Page, browser as start_browser
+from harness.client import Client
+from harness.nginx import PROXIED, Nginx
 from harness.postgres import REPOSITORY
 from harness.worker import WORK, worker
 
@@ -256,11 +258,7 @@ def _try_again(browser):
 
 def test_token_that_a_proxy_reads_with(browser, house, site, keys):
     """The page cannot see this token's access: it learns of it from the first refusal, and hides what would fail."""
-    from harness.client import Client
-    from harness.nginx import Nginx
-    from test_page_browser import PROXY
-
-    nginx = Nginx(house.workspace.folder(house.unique("nginx")), site.service.address, PROXY.replace("TOKEN", keys.token("read")))
+    nginx = Nginx(house.workspace.folder(house.unique("nginx")), site.service.address, PROXIED.replace("TOKEN", keys.token("read")))
     try:
         page = Page(browser, Client(nginx.port), "/ops/bbm/")
         page.show(None)

@@ -35,6 +35,15 @@ http {{
 }}
 """
 
+# A mount under a name of its own, which takes that name off, puts the base on and adds a token.
+PROXIED = MAIN.replace("include snippets/bbm-fcgi.conf;", """
+        location ^~ /ops/ {{
+            rewrite ^/ops(/.*)$ /v1/gitlab$1 break;
+            include snippets/bbm-fcgi-params.conf;
+            fastcgi_param HTTP_AUTHORIZATION "Bearer TOKEN";
+            fastcgi_pass bbm_fcgi;
+        }}""")  # fmt: skip
+
 
 class Nginx:
     """With `main`, another main file than the tests' own."""
