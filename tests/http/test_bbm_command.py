@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 from harness.command import BBM, CHATOPS, MINT, SHELLS, Command, with_key
+from harness.ports import free_port
 
 
 @pytest.fixture(scope="module")
@@ -15,12 +16,16 @@ def site(house):
         yield site
 
 
-@pytest.fixture(params=SHELLS, ids=" ".join)
-def bbm(request, site, keys, tmp_path):
+@pytest.fixture
+def bbm(site, keys, tmp_path):
     """The command with a key to sign with; the sample's twelve migrations."""
+    fill(site)
+    return Command(f"http://127.0.0.1:{site.client.port}", tmp_path, **with_key(keys, tmp_path))
+
+
+def fill(site):
     site.database.clear()
     site.database.cluster.psql(site.database.name, "-f", os.path.join(CHATOPS, "..", "..", "sql", "sample.sql"))
-    return Command(f"http://127.0.0.1:{site.client.port}", tmp_path, request.param, **with_key(keys, tmp_path))
 
 
 def statuses(site):
@@ -38,6 +43,27 @@ def test_shellcheck_finds_nothing():
     done = run("shellcheck", BBM, MINT, os.path.join(CHATOPS, "bbm.bash-completion"))
     assert done.stdout == ""
     assert done.returncode == 0
+
+
+def test_each_shell_runs_it_alike(bbm, site):
+    """Every command that the service answers, with what it prints and its exit code."""
+    commands = (
+        "list --all", "list -o tsv --status failed,paused", "show 6", "show 6 -o json", "jobs 6 --failed", "jobs 2 -n 3 -o tsv",
+        "history", "pause 6 3 99", "resume --all --except 7,8 --yes", "pause --all", "restart 4 5", "undo 1", "pause 7 --dry-run",
+        "wait 1", "wait 6 --timeout 1 --every 1", "wait --all --for settled --timeout 1", "watch 99", "doctor", "help wait", "frob",
+    )  # fmt: skip
+
+    def outcome(shell):
+        fill(site)
+        bbm.shell = shell
+        for command in commands:
+            done = bbm(*command.split(), COLUMNS="80")
+            # Times are those of the filling.
+            yield command, done.returncode, re.sub(rb"20\d\d-\d\d-\d\d.\d\d:\d\d:\d\d[.\d]*", b"", done.stdout + done.stderr)
+
+    first, *others = [list(outcome(shell)) for shell in SHELLS]
+    assert others == [first]
+    assert {code for _, code, _ in first} == {0, 1, 2, 3, 4}
 
 
 # Lists
@@ -265,6 +291,29 @@ def test_the_manual_page_and_the_completion_name_every_option():
     variables = set(re.findall(r"\$\{(BBM_[A-Z]+)", script))
     assert len(variables) >= 10
     assert [name for name in variables if name not in page] == []
+
+
+def lines_of_the_documents():
+    """Each line that starts with bbm, in what people read."""
+    root = os.path.join(CHATOPS, "..", "..")
+    for name in ("README.md", "deploy/RUNBOOK.md", "deploy/demo/run", "deploy/man/bbm.1"):
+        with open(os.path.join(root, name), encoding="utf-8") as file:
+            text = file.read().replace("\\-", "-")
+        for line in re.findall(r"(?m)^ *bbm [a-z]+ *[^#\n]*", text[text.find(".SH EXAMPLES") :] if name.endswith(".1") else text):
+            yield pytest.param(line.strip(), id=f"{os.path.basename(name)}: {line.strip()}")
+
+
+@pytest.mark.parametrize("line", [*lines_of_the_documents()])
+def test_the_documents_show_lines_that_work(tmp_path, line):
+    """As far as nobody answering: what is no good usage ends before."""
+    (tmp_path / "bbm").symlink_to(BBM)
+    environment = {**Command(f"http://127.0.0.1:{free_port()}", tmp_path, BBM_TOKEN="x").environment}
+    environment["PATH"] = f"{tmp_path}:{environment['PATH']}"
+    line = line.replace(" ID", " 7")
+    done = subprocess.run(["sh", "-c", line], env=environment, capture_output=True, text=True, check=False,
+                          stdin=subprocess.DEVNULL, timeout=60)  # fmt: skip
+    if "no terminal to ask on" not in done.stderr and not re.match("bbm (token|help)", line):
+        assert done.returncode == 5, done
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from harness.command import SHELLS, Command, with_key
+from harness.command import Command, with_key
 from harness.hostile import HostileServer, answer
 
 LISTED = answer(200, {"migrations": [{"id": 1, "name": "m1", "status": "active"}]})
@@ -21,14 +21,14 @@ def reads_history(site, token):
         pytest.skip("this service writes its history, and has no route to read it")
 
 
-@pytest.fixture(params=SHELLS, ids=" ".join)
-def bbm(request, site, keys, tmp_path):
+@pytest.fixture
+def bbm(site, keys, tmp_path):
     """1 and 2 are active, 3 has failed, 4 is paused."""
     site.database.clear()
     site.database.clear_history()
     for number, status in ((1, 1), (2, 1), (3, 3), (4, 0)):
         site.database.add_migration(f"m{number}", id=number, status=status)
-    return Command(f"http://127.0.0.1:{site.client.port}", tmp_path, request.param, **with_key(keys, tmp_path))
+    return Command(f"http://127.0.0.1:{site.client.port}", tmp_path, **with_key(keys, tmp_path))
 
 
 def statuses(site):
@@ -73,7 +73,7 @@ def test_history(bbm, site, reads_history):
 
 def test_history_of_several_pages(bbm, site, reads_history):
     site.database.execute(
-        "INSERT INTO bbm_fcgi.actions (at, action) SELECT now(), 'pause' FROM generate_series(1, 1100)"
+        "INSERT INTO bbm_fcgi.actions (at, action, correlation_id) SELECT now(), 'pause', n FROM generate_series(1, 1100) AS n"
     )
     assert len(bbm.lines("history", "-n", 1050, "-o", "tsv")) == 1050
 

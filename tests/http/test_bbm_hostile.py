@@ -115,15 +115,18 @@ def test_a_few_of_them_under_each_shell(ask_by_each):
             assert_error(ask_by_each(server, "list"), code, *words)
 
 
-@pytest.mark.parametrize("command", ["show 7", "jobs 7", "history", "wait 7", "watch 7", "pause 7", "doctor"])
-@pytest.mark.parametrize("case", ["garbage", "another object", "502", "a redirect"])
+@pytest.mark.parametrize(
+    "command",
+    ["show 7", "jobs 7", "history", "wait 7", "watch 7", "pause 7", "resume --all --yes", "restart --all -y", "undo 7", "doctor"],
+)
+@pytest.mark.parametrize("case", ["garbage", "another object", "nothing", "502", "a redirect"])
 def test_every_command_ends_with_a_clear_error(ask, command, case):
     out, code, words = CASES[case]
     with always(out) as server:
         done = ask(server, *command.split())
     assert_harmless(done)
     assert done.returncode == code, done
-    assert any(word in (done.stderr + done.stdout).decode() for word in words), done
+    assert any(word in (done.stderr + done.stdout).decode() for word in (*words, "nothing was sent")), done
 
 
 def test_nobody_answers(ask):
