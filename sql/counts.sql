@@ -10,6 +10,8 @@
 -- finished. How many there are in all, an index knows, which takes half as long as to count
 -- the finished ones. (In one scan both could not be had: PostgreSQL shares neither among
 -- parallel workers then.) Done when the service first needs counts, and then seldom.
+--
+-- Never prepared: there is nothing to be gained.
 SELECT batched_background_migration_id AS migration_id,
        NULL::bigint AS job_id,
        NULL::smallint AS status,

@@ -1,5 +1,7 @@
 -- When the latest :recent jobs of each migration among :ids were created, up to the job :mark.
 --   psql -v ids="'{1,2}'" -v mark=1000 -v recent=21 -f sql/recent.sql
+--
+-- Never prepared: it is sent as seldom as counts.sql, and planned for the :recent that it has.
 SELECT migration_id,
        job.created_at
   FROM pg_catalog.unnest(:ids::bigint[]) AS migration_id

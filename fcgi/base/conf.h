@@ -26,6 +26,7 @@ struct conf_database {
     char *sslrootcert;
     int64_t connect_timeout_ms; /* for one connection; 0: as long as the request has */
     int64_t timeout_ms;         /* fcgi.timeout: the longest that anything here may take */
+    bool prepared_statements;   /* statements may be prepared */
     char *primary;              /* NULL: `host` serves; else connected to in its place */
 };
 

@@ -42,6 +42,10 @@ const struct conf_setting conf_settings[] = {
      .offset = AT(database.connect_timeout_ms),
      .fallback = "5s",
      .max = CONF_HOURS},
+    {.path = "database.preparedstatements",
+     .type = BOOLEAN,
+     .offset = AT(database.prepared_statements),
+     .fallback = "false"},
     {.path = "database.primary", .type = STRING, .offset = AT(database.primary)},
 
     {.path = "auth.token.realm", .type = STRING, .offset = AT(token.realm), .required = true},

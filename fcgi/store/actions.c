@@ -166,8 +166,8 @@ static void set_values(const struct action *action, struct values *values)
 }
 
 /* A dry run takes locks, which a read-only transaction may not. */
-static PGresult *send(const struct action *action, const struct sql *sql, const char *const *params,
-                      struct error *error)
+static PGresult *send_change(const struct action *action, const struct sql *sql,
+                             const char *const *params, struct error *error)
 {
     return db_change(action->store->db, sql, params, action->request->deadline, error);
 }
@@ -196,12 +196,13 @@ static PGresult *send_plain(const struct action *action, struct error *error)
     const char *const first[SQL_RESTART_FIRST_PARAMS] = {PLAIN(RESTART_FIRST)};
     switch (action->request->kind) {
     case ACTION_PAUSE:
-        return send(action, &SQL_PAUSE, pause, error);
+        return send_change(action, &SQL_PAUSE, pause, error);
     case ACTION_RESUME:
-        return send(action, &SQL_RESUME, resume, error);
+        return send_change(action, &SQL_RESUME, resume, error);
     default:
-        return action->worker.has_error_code ? send(action, &SQL_RESTART, restart, error)
-                                             : send(action, &SQL_RESTART_FIRST, first, error);
+        return action->worker.has_error_code
+                   ? send_change(action, &SQL_RESTART, restart, error)
+                   : send_change(action, &SQL_RESTART_FIRST, first, error);
     }
 }
 
@@ -212,8 +213,8 @@ static PGresult *send_resume_recorded(const struct action *action, const struct 
     const struct action_request *request = action->request;
     const char *const undo[SQL_UNDO_PARAMS] = {RECORD(UNDO), [SQL_UNDO_UNDOES] = v.undoes};
     const char *const resume[SQL_RESUME_RECORDED_PARAMS] = {RECORDED(RESUME_RECORDED)};
-    return request->undoes ? send(action, &SQL_UNDO, undo, error)
-                           : send(action, &SQL_RESUME_RECORDED, resume, error);
+    return request->undoes ? send_change(action, &SQL_UNDO, undo, error)
+                           : send_change(action, &SQL_RESUME_RECORDED, resume, error);
 }
 
 static PGresult *send_restart_recorded(const struct action *action, const struct values *values,
@@ -223,8 +224,9 @@ static PGresult *send_restart_recorded(const struct action *action, const struct
     const struct action_request *request = action->request;
     const char *const restart[SQL_RESTART_RECORDED_PARAMS] = {RECORDED(RESTART_RECORDED)};
     const char *const first[SQL_RESTART_FIRST_RECORDED_PARAMS] = {RECORDED(RESTART_FIRST_RECORDED)};
-    return action->worker.has_error_code ? send(action, &SQL_RESTART_RECORDED, restart, error)
-                                         : send(action, &SQL_RESTART_FIRST_RECORDED, first, error);
+    return action->worker.has_error_code
+               ? send_change(action, &SQL_RESTART_RECORDED, restart, error)
+               : send_change(action, &SQL_RESTART_FIRST_RECORDED, first, error);
 }
 
 static PGresult *send_recorded(const struct action *action, struct error *error)
@@ -236,7 +238,7 @@ static PGresult *send_recorded(const struct action *action, struct error *error)
         RECORDED(PAUSE_RECORDED), [SQL_PAUSE_RECORDED_WORKER] = v.worker};
     switch (request->kind) {
     case ACTION_PAUSE:
-        return send(action, &SQL_PAUSE_RECORDED, pause, error);
+        return send_change(action, &SQL_PAUSE_RECORDED, pause, error);
     case ACTION_RESUME:
         return send_resume_recorded(action, &v, error);
     default:

@@ -1,49 +1,57 @@
 /* SPDX-License-Identifier: MIT
- * Statements on one connection. There is no general query function above
- * it: store.c names every statement that is sent. */
+ * Statements on one connection. There is no general query function above it: the files of this
+ * room name every statement that is sent. */
 #include "store/db.h"
 
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "store/db_cancel.h"
 #include "store/db_connect.h"
+#include "store/db_pipeline.h"
 #include "store/db_thread.h"
+#include "store/prepared.h"
 #include "store/sql.h"
 #include "store/sqlstate.h"
 
 #include <libpq-fe.h>
-#include <poll.h>
-#include <stdio.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* A connection unused for this long is looked at before it is relied on. */
 #define IDLE_MS 1000
 
+/* How often a statement is sent again because a prepared one was refused. */
+#define REFUSED_MAX 3
+
+/* BEGIN, a statement that is prepared first, COMMIT. */
+#define STEPS_MAX 4
+
 /* A transaction depends on no default that the session, the role or the database may have:
  * a pooled session has those that another client left. */
-#define BEGIN_CHANGE "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+static const struct sql begin_change = {.text = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"};
+static const struct sql commit = {.text = "COMMIT"};
+static const struct sql nothing = {.text = "SELECT"};
+
+/* Shared by all threads: no statement is to be prepared, or what is prepared gets lost. */
+static atomic_bool never_prepared;
 
 struct db {
     struct db_servers servers;
+    struct prepared prepared;
     PGconn *conn;    /* NULL: none */
     bool had_one;    /* a connection made now takes the place of another */
     int64_t used;    /* clock_ms() of the last answer */
     bool unanswered; /* the last statement may have reached the server, which said nothing */
+    bool refused;    /* the last statement has not run, because a prepared one was gone */
 };
 
-static const struct sql begin_change = {.text = BEGIN_CHANGE};
-static const struct sql commit = {.text = "COMMIT"};
-static const struct sql nothing = {.text = "SELECT"};
-
-/* One statement of those that are sent together. */
-struct step {
-    const struct sql *sql;
-    const char *const *params;
+/* Steps that are sent together. */
+struct batch {
+    struct db_step steps[STEPS_MAX];
+    int count;
+    int wanted; /* the number of the step whose result counts */
 };
-
-/* More are never sent together. */
-#define STEPS_MOST 3
 
 /* ---- the end of a connection ---- */
 
@@ -54,6 +62,7 @@ static PGconn *detach(struct db *db)
     if (conn)
         metrics_database_closed();
     db->conn = NULL;
+    prepared_clear(&db->prepared);
     return conn;
 }
 
@@ -62,21 +71,19 @@ static void disconnect(struct db *db)
     PQfinish(detach(db));
 }
 
-static bool fail_lost(struct db *db, struct error *error)
+static void fail_lost(struct db *db, struct error *error)
 {
     metrics_database_error(METRICS_DATABASE_LOST);
     error_unavailable(error, "connection to the database lost: %s", PQerrorMessage(db->conn));
     disconnect(db);
-    return false;
 }
 
 /* The statement is cancelled on the server, by a thread that nobody waits for. */
-static bool fail_deadline(struct db *db, struct error *error, const char *what)
+static void fail_deadline(struct db *db, const char *what, struct error *error)
 {
     metrics_database_error(METRICS_DATABASE_TIMEOUT);
-    error_unavailable(error, "%s: not in time", what);
+    error_unavailable(error, "%s the database: not in time", what);
     db_cancel(detach(db));
-    return false;
 }
 
 bool db_settle(int64_t deadline)
@@ -106,11 +113,29 @@ static bool is_spoilt(const struct db *db, enum sqlstate_class class)
            PQtransactionStatus(db->conn) != PQTRANS_IDLE;
 }
 
-/* The server refused a statement. */
-static void fail_statement(struct db *db, const PGresult *result, struct error *error)
+/* A prepared statement may be gone, or stale: then nothing has run. */
+static bool is_refused(struct db *db, const struct db_step *step, const char *sqlstate)
+{
+    if (step->kind == DB_PLAIN)
+        return false;
+    enum prepared_verdict verdict = prepared_refused(&db->prepared, step->sql, sqlstate);
+    if (verdict == PREPARED_RECONNECT)
+        disconnect(db);
+    return verdict != PREPARED_NOT_CONCERNED;
+}
+
+/* A standby refuses a transaction that may write, with a code that means something else
+ * elsewhere. */
+static bool is_standby(const struct db_step *step, const char *sqlstate)
+{
+    return step->sql == &begin_change && strcmp(sqlstate, "0A000") == 0;
+}
+
+/* The server refused a step. */
+static void fail_step(struct db *db, const struct db_step *step, const PGresult *result,
+                      struct error *error)
 {
     const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-    const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
     /* An error without an SQLSTATE is libpq's own, as where it had no memory for the rows:
      * the server may have done what it was asked. */
     db->unanswered =
@@ -119,33 +144,20 @@ static void fail_statement(struct db *db, const PGresult *result, struct error *
         fail_lost(db, error);
         return;
     }
+    if (is_standby(step, sqlstate))
+        sqlstate = "25006"; /* read-only transaction */
     enum sqlstate_class class = sqlstate_class(sqlstate);
     metrics_database_error(class == SQLSTATE_FATAL ? METRICS_DATABASE_REFUSED
                                                    : METRICS_DATABASE_PASSING);
-    describe(sqlstate, message, error);
+    describe(sqlstate, PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY), error);
     if (class == SQLSTATE_ENCODING)
         db->servers.untranslatable = true;
-    if (is_spoilt(db, class))
+    db->refused = is_refused(db, step, sqlstate);
+    if (db->conn && is_spoilt(db, class))
         disconnect(db);
 }
 
-/* A standby refuses a transaction that may write, with a code that means something else
- * elsewhere. */
-static bool is_standby(const struct step *step, const PGresult *result)
-{
-    const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-    return step->sql == &begin_change && sqlstate && strcmp(sqlstate, "0A000") == 0;
-}
-
-static void fail_standby(struct db *db, struct error *error)
-{
-    db->unanswered = false;
-    metrics_database_error(METRICS_DATABASE_PASSING);
-    error_unavailable(error, "database: it is a standby and takes no changes");
-    disconnect(db);
-}
-
-/* ---- sending and receiving ---- */
+/* ---- sending ---- */
 
 static bool have_connection(struct db *db, int64_t deadline, struct error *error)
 {
@@ -159,140 +171,88 @@ static bool have_connection(struct db *db, int64_t deadline, struct error *error
     return true;
 }
 
-/* Hands the steps to libpq: more than one as a pipeline, with one answer to wait for. */
-static bool enqueue(struct db *db, const struct step *steps, int step_count)
+static void add_step(struct batch *batch, enum db_step_kind kind, const struct sql *sql,
+                     const char *const *params)
 {
-    if (step_count > 1 && !PQenterPipelineMode(db->conn))
-        return false;
-    for (int i = 0; i < step_count; i++) {
-        if (!PQsendQueryParams(db->conn, steps[i].sql->text, steps[i].sql->params, NULL,
-                               steps[i].params, NULL, NULL, 1))
-            return false;
-    }
-    return step_count == 1 || PQpipelineSync(db->conn);
+    batch->steps[batch->count++] = (struct db_step){kind, sql, params};
 }
 
-/* Sends what libpq still holds, reading meanwhile lest both sides wait for each other. */
-static bool flush_by(struct db *db, int64_t deadline, struct error *error)
+/* Adds the statement whose result is wanted; what is not prepared yet is prepared before. */
+static void add_statement(const struct db *db, struct batch *batch, const struct sql *sql,
+                          const char *const *params)
 {
-    int left;
-    while ((left = PQflush(db->conn)) > 0) {
-        if (!db_wait(db->conn, POLLIN | POLLOUT, deadline))
-            return fail_deadline(db, error, "sending to the database");
-        if (!PQconsumeInput(db->conn))
-            return fail_lost(db, error);
-    }
-    return left == 0 || fail_lost(db, error);
+    bool prepared = prepared_wanted(&db->prepared, sql);
+    if (prepared && prepared_missing(&db->prepared, sql))
+        add_step(batch, DB_PREPARE, sql, NULL);
+    batch->wanted = batch->count;
+    add_step(batch, prepared ? DB_EXECUTE : DB_PLAIN, sql, params);
 }
 
-/* Waits until PQgetResult will not block. */
-static bool await_result(struct db *db, int64_t deadline, struct error *error)
+/* Of the first `done` steps, which have run. */
+static void note_prepared(struct db *db, const struct batch *batch, int done)
 {
-    while (PQisBusy(db->conn)) {
-        if (!db_wait(db->conn, POLLIN, deadline))
-            return fail_deadline(db, error, "waiting for the database");
-        if (!PQconsumeInput(db->conn))
-            return fail_lost(db, error);
-    }
-    return true;
-}
-
-static bool is_good(const PGresult *result)
-{
-    ExecStatusType status = PQresultStatus(result);
-    return status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK;
-}
-
-/* Reads one step's result, and the NULL that follows it. */
-static PGresult *receive_step(struct db *db, int64_t deadline, struct error *error)
-{
-    PGresult *result = NULL;
-    for (;;) {
-        PGresult *next = NULL;
-        bool came = await_result(db, deadline, error);
-        if (came)
-            next = PQgetResult(db->conn);
-        if (came && next) {
-            PQclear(result);
-            result = next;
-            continue;
-        }
-        if (came && result)
-            return result;
-        if (came)
-            fail_lost(db, error);
-        PQclear(result);
-        return NULL;
+    for (int i = 0; i < done; i++) {
+        if (batch->steps[i].kind == DB_PREPARE)
+            prepared_add(&db->prepared, batch->steps[i].sql);
+        if (batch->steps[i].kind == DB_EXECUTE)
+            prepared_ran(&db->prepared, batch->steps[i].sql);
     }
 }
 
-/* Reads the pipeline's end, and leaves it. */
-static bool end_pipeline(struct db *db, int64_t deadline, struct error *error)
-{
-    if (!await_result(db, deadline, error))
-        return false;
-    PGresult *sync = PQgetResult(db->conn);
-    bool good = PQresultStatus(sync) == PGRES_PIPELINE_SYNC && PQexitPipelineMode(db->conn);
-    PQclear(sync);
-    return good || fail_lost(db, error);
-}
+/* A statement of the caller's, and where it stands. */
+struct statement {
+    const struct sql *sql;
+    const char *const *params;
+    bool changes; /* it is in a transaction of its own that may write */
+};
 
-/* Reads all results. `*kept` is that of the step with this number, or of the first one that
- * failed, in which case `*failed` is its number; else that is -1. */
-static bool receive(struct db *db, int step_count, int number, int64_t deadline, PGresult **kept,
-                    int *failed, struct error *error)
+static PGresult *send_once(struct db *db, const struct statement *statement, int64_t deadline,
+                           struct error *error)
 {
-    *kept = NULL;
-    *failed = -1;
-    for (int i = 0; i < step_count; i++) {
-        PGresult *result = receive_step(db, deadline, error);
-        if (!result)
-            return false;
-        if (*failed < 0 && !is_good(result))
-            *failed = i;
-        if (*failed == i || (*failed < 0 && i == number)) {
-            PQclear(*kept);
-            *kept = result;
-        } else {
-            PQclear(result);
-        }
-    }
-    return step_count == 1 || end_pipeline(db, deadline, error);
-}
-
-static bool send_and_receive(struct db *db, const struct step *steps, int step_count, int number,
-                             int64_t deadline, PGresult **result, int *failed, struct error *error)
-{
-    *result = NULL;
-    if (!enqueue(db, steps, step_count))
-        return fail_lost(db, error);
-    return flush_by(db, deadline, error) &&
-           receive(db, step_count, number, deadline, result, failed, error);
-}
-
-/* Sends the steps and returns the result of the one with this number. */
-static PGresult *attempt(struct db *db, const struct step *steps, int step_count, int number,
-                         int64_t deadline, struct error *error)
-{
-    PGresult *result;
-    int failed = -1;
-    db->unanswered = false;
-    if (!have_connection(db, deadline, error))
-        return NULL;
+    struct batch batch = {.count = 0};
+    struct db_answer answer;
     int64_t started = clock_us();
+    if (statement->changes)
+        add_step(&batch, DB_PLAIN, &begin_change, NULL);
+    add_statement(db, &batch, statement->sql, statement->params);
+    if (statement->changes)
+        add_step(&batch, DB_PLAIN, &commit, NULL);
     db->unanswered = true;
-    bool received =
-        send_and_receive(db, steps, step_count, number, deadline, &result, &failed, error);
+    enum db_pipeline_end end =
+        db_pipeline_run(db->conn, batch.steps, batch.count, batch.wanted, deadline, &answer);
     db->used = clock_ms();
     metrics_database_time(clock_us() - started);
-    if (received && failed < 0)
-        return result;
-    if (received && is_standby(&steps[failed], result))
-        fail_standby(db, error);
-    else if (received)
-        fail_statement(db, result, error);
-    PQclear(result);
+    if (end == DB_PIPELINE_LOST)
+        fail_lost(db, error);
+    else if (end != DB_PIPELINE_ANSWERED)
+        fail_deadline(db, end == DB_PIPELINE_LATE ? "waiting for" : "sending to", error);
+    if (end != DB_PIPELINE_ANSWERED)
+        return NULL;
+    note_prepared(db, &batch, answer.failed < 0 ? batch.count : answer.failed);
+    if (answer.failed < 0)
+        return answer.result;
+    fail_step(db, &batch.steps[answer.failed], answer.result, error);
+    PQclear(answer.result);
     return NULL;
+}
+
+/* Sends a statement, and again where it was refused before it ran: because what was prepared is
+ * gone, or because the database holds bytes that have no equivalent in UTF-8. */
+static PGresult *attempt(struct db *db, const struct statement *statement, int64_t deadline,
+                         struct error *error)
+{
+    for (int i = 0;; i++) {
+        bool was_untranslatable = db->servers.untranslatable;
+        db->unanswered = false;
+        db->refused = false;
+        if (!have_connection(db, deadline, error))
+            return NULL;
+        PGresult *result = send_once(db, statement, deadline, error);
+        bool again = db->refused || (db->servers.untranslatable && !was_untranslatable);
+        if (result || !again || i >= REFUSED_MAX)
+            return result;
+        error_free(error);
+    }
 }
 
 /* ---- reading ---- */
@@ -302,12 +262,12 @@ static PGresult *attempt(struct db *db, const struct step *steps, int step_count
  * the rest is left for a new one. */
 static void probe(struct db *db, int64_t deadline)
 {
-    const struct step step = {&nothing, NULL};
+    const struct statement statement = {&nothing, NULL, false};
     struct error error = {0};
     int64_t now = clock_ms();
     if (!db->conn || now - db->used < IDLE_MS)
         return;
-    PQclear(attempt(db, &step, 1, 0, now + (deadline - now) / 4, &error));
+    PQclear(attempt(db, &statement, now + (deadline - now) / 4, &error));
     error_free(&error);
 }
 
@@ -320,66 +280,33 @@ static bool is_read_only(const struct db *db)
     return (standby && strcmp(standby, "on") == 0) || (read_only && strcmp(read_only, "on") == 0);
 }
 
-/* What changes nothing may be sent twice: a connection
- * that was idle may have been dead for long, or lead to what is a primary no more. */
-static PGresult *attempt_twice(struct db *db, const struct step *step, int64_t deadline,
-                               struct error *error)
+/* A connection that was idle may have been dead for long, or lead to what is a primary no
+ * more. */
+struct pg_result *db_read(struct db *db, const struct sql *sql, const char *const *params,
+                          int64_t deadline, struct error *error)
 {
+    const struct statement statement = {sql, params, false};
     probe(db, deadline);
     bool fresh = !db->conn;
-    PGresult *result = attempt(db, step, 1, 0, deadline, error);
+    PGresult *result = attempt(db, &statement, deadline, error);
     if (fresh || (result && !is_read_only(db)) || (!result && db->conn) || clock_ms() >= deadline)
         return result;
     PQclear(result);
     disconnect(db);
     error_free(error);
-    return attempt(db, step, 1, 0, deadline, error);
+    return attempt(db, &statement, deadline, error);
 }
 
 /* ---- changing ---- */
 
-/* A change alone is a transaction of its own, in one round trip. It is never sent twice:
- * nobody knows what came of the first one. */
-static PGresult *attempt_change(struct db *db, const struct step *step, int64_t deadline,
-                                struct error *error)
-{
-    const struct step steps[STEPS_MOST] = {{&begin_change, NULL}, *step, {&commit, NULL}};
-    PGresult *result = attempt(db, steps, STEPS_MOST, 1, deadline, error);
-    if (!result && db->unanswered)
-        error_outcome_unknown(error);
-    return result;
-}
-
-/* ---- both ---- */
-
-typedef PGresult *attempt_fn(struct db *db, const struct step *step, int64_t deadline,
-                             struct error *error);
-
-static PGresult *run(struct db *db, const struct step *step, attempt_fn *attempt_by,
-                     int64_t deadline, struct error *error)
-{
-    bool was_untranslatable = db->servers.untranslatable;
-    PGresult *result = attempt_by(db, step, deadline, error);
-    /* Refused while its rows were sent, so it has done nothing. */
-    if (!result && !was_untranslatable && db->servers.untranslatable) {
-        error_free(error);
-        result = attempt_by(db, step, deadline, error);
-    }
-    return result;
-}
-
-struct pg_result *db_read(struct db *db, const struct sql *sql, const char *const *params,
-                          int64_t deadline, struct error *error)
-{
-    const struct step step = {sql, params};
-    return run(db, &step, attempt_twice, deadline, error);
-}
-
 struct pg_result *db_change(struct db *db, const struct sql *sql, const char *const *params,
                             int64_t deadline, struct error *error)
 {
-    const struct step step = {sql, params};
-    return run(db, &step, attempt_change, deadline, error);
+    const struct statement statement = {sql, params, true};
+    PGresult *result = attempt(db, &statement, deadline, error);
+    if (!result && db->unanswered)
+        error_outcome_unknown(error);
+    return result;
 }
 
 /* ---- an object's life ---- */
@@ -387,8 +314,12 @@ struct pg_result *db_change(struct db *db, const struct sql *sql, const char *co
 struct db *db_new(const struct conf_database *conf)
 {
     struct db *db = calloc(1, sizeof *db);
-    if (db)
-        db->servers.conf = conf;
+    if (!db)
+        return NULL;
+    db->servers.conf = conf;
+    if (!conf->prepared_statements)
+        atomic_store(&never_prepared, true);
+    db->prepared.unusable = &never_prepared;
     return db;
 }
 

@@ -12,9 +12,10 @@
 #define BBM_SQL_H
 
 struct sql {
-    const char *name; /* under which it is prepared */
+    const char *name; /* under which it is prepared; NULL: it never is */
     const char *text; /* with $1, $2, … */
     int params;       /* how many */
+    int number;       /* below SQL_STATEMENTS */
 };
 
 #include "sql_statements.h" // IWYU pragma: export

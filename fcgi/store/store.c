@@ -126,15 +126,25 @@ bool store_jobs(struct store *store, int64_t id, const int64_t *last, const int6
                 int64_t n, int64_t deadline, struct jobs *jobs, struct error *error)
 {
     struct number numbers[5];
-    const char *const params[SQL_JOBS_PARAMS] = {
-        [SQL_JOBS_LAST] = last ? number(&numbers[0], *last) : NULL,
+    int64_t highest = INT64_MAX;
+    if (last)
+        highest = *last > INT64_MIN ? *last - 1 : INT64_MIN;
+    const char *first = number(&numbers[0], highest);
+    const char *const all[SQL_JOBS_PARAMS] = {
         [SQL_JOBS_ID] = number(&numbers[1], id),
-        [SQL_JOBS_LOOK] = number(&numbers[2], LOOK_MOST),
-        [SQL_JOBS_STATUS] = status ? number(&numbers[3], *status) : NULL,
-        [SQL_JOBS_N] = number(&numbers[4], n),
+        [SQL_JOBS_FIRST] = first,
+        [SQL_JOBS_N] = number(&numbers[2], n),
+    };
+    const char *const filtered[SQL_JOBS_FILTERED_PARAMS] = {
+        [SQL_JOBS_FILTERED_ID] = all[SQL_JOBS_ID],
+        [SQL_JOBS_FILTERED_FIRST] = first,
+        [SQL_JOBS_FILTERED_N] = all[SQL_JOBS_N],
+        [SQL_JOBS_FILTERED_LOOK] = number(&numbers[3], LOOK_MOST),
+        [SQL_JOBS_FILTERED_STATUS] = status ? number(&numbers[4], *status) : NULL,
     };
     *jobs = (struct jobs){0};
-    PGresult *result = db_read(store->db, &SQL_JOBS, params, deadline, error);
+    PGresult *result = status ? db_read(store->db, &SQL_JOBS_FILTERED, filtered, deadline, error)
+                              : db_read(store->db, &SQL_JOBS, all, deadline, error);
     if (!result)
         return false;
     bool good =

@@ -56,6 +56,7 @@ def every_request(failed=FAILED):
     yield "POST", routes.action("pause", ACTIVE), "reason=x"
     yield "POST", routes.PAUSE, "dry_run=true"
     yield "GET", routes.actions(), "n=1"
+    yield "POST", routes.RESUME, "action_id=1"
     yield "GET", "/-/readiness", ""
     yield "GET", routes.LIST, ""
 

@@ -2,6 +2,8 @@
 
 import datetime
 import os
+import re
+import subprocess
 
 import psycopg2
 from cryptography import x509
@@ -25,6 +27,7 @@ auth_type = trust
 auth_file = {folder}/users
 pool_mode = transaction
 default_pool_size = {pool_size}
+{settings}
 max_client_conn = 400
 """
 HBA_TLS = """
@@ -46,9 +49,18 @@ def cluster_by(way, workspace):
     return cluster, {}, lambda: None
 
 
+def pgbouncer_version():
+    done = subprocess.run(["/usr/sbin/pgbouncer", "--version"], capture_output=True, text=True, check=True)
+    return tuple(int(number) for number in re.search(r"(\d+)\.(\d+)", done.stdout).groups())
+
+
 class PgBouncer:
-    def __init__(self, workspace, name, server, pool_size=2):
+    def __init__(self, workspace, name, server, pool_size=2, prepared=None, **settings):
+        """prepared: how many prepared statements it keeps for a client, where it knows of them."""
         self.pool_size = pool_size
+        if prepared is not None and pgbouncer_version() >= (1, 21):
+            settings["max_prepared_statements"] = prepared
+        self.settings = "".join(f"{setting} = {value}\n" for setting, value in settings.items())
         self.folder = workspace.folder(name)
         workspace.file(f"{name}/users", f'"{SERVICE_ROLE}" ""\n')
         self.workspace = workspace
@@ -57,7 +69,7 @@ class PgBouncer:
         self.server, self.port = on_free_port(self._start)
 
     def _start(self, port):
-        text = PGBOUNCER.format(server=self.behind, port=port, folder=self.folder, pool_size=self.pool_size)
+        text = PGBOUNCER.format(server=self.behind, port=port, folder=self.folder, pool_size=self.pool_size, settings=self.settings)
         file = self.workspace.file(f"{self.name}/pgbouncer.ini", text)
         server = Server("pgbouncer", ["/usr/sbin/pgbouncer", file], os.path.join(self.folder, "log"))
         try:
