@@ -27,18 +27,17 @@ static struct stat look_at(const char *file)
     return stat(file, &now) == 0 ? now : (struct stat){0};
 }
 
-/* Gives the metrics the expiry of each certificate in force; none where memory does not suffice. */
+/* Gives the metrics the expiry of the certificates in force. */
 static void publish(const struct keyring *keyring)
 {
-    size_t count = keyring_count(keyring);
-    struct metrics_certificate *list = calloc(count + 1, sizeof *list);
-    for (size_t i = 0; list && i < count; i++) {
-        const struct key *key = keyring_key(keyring, i);
-        memcpy(list[i].fingerprint, key->fingerprint, sizeof list[i].fingerprint);
-        list[i].not_after = key->not_after;
+    struct metrics_certificate list[METRICS_CERTIFICATES_MAX];
+    size_t count = 0;
+    for (; count < keyring_count(keyring) && count < METRICS_CERTIFICATES_MAX; count++) {
+        const struct key *key = keyring_key(keyring, count);
+        memcpy(list[count].fingerprint, key->fingerprint, sizeof list[count].fingerprint);
+        list[count].not_after = key->not_after;
     }
-    metrics_certificates(list, list ? count : 0);
-    free(list);
+    metrics_certificates(list, count);
 }
 
 struct trust_bundle *trust_bundle_open(const char *file, char *why, size_t why_size)
