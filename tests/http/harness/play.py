@@ -175,8 +175,10 @@ class Client(Actor):
         identity = self.choose.choice(self.play.ids)
         if action in ("list", "history") or action in ("pause", "resume", "dry") and self.choose.random() < 0.25:
             identity = None
+        if action == "undo" and not self.play.pauses:
+            action, identity = "list", None
         if action == "undo":
-            identity = self.choose.choice(self.play.pauses[-6:] or [1])
+            identity = self.choose.choice(self.play.pauses[-6:])
         ask = Ask(action, identity)
         ask.ask(self.snapshot, lambda: self.send(action, identity))
         self.asked.append(ask)
