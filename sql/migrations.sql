@@ -15,7 +15,12 @@ SELECT m.*,
        job.id AS job_id,
        job.batched_background_migration_id AS job_migration_id,
        job.status AS job_status,
-       job.created_at AS job_created_at
+       job.created_at AS job_created_at,
+       EXISTS (SELECT FROM pg_catalog.pg_lock_status() AS l
+                WHERE l.locktype = 'advisory'
+                  AND l.classid = '0'
+                  AND l.objid = '1'
+                  AND l.objsubid = 1) AS lock_is_held
   FROM (SELECT *
           FROM public.batched_background_migrations
          WHERE :id::bigint IS NULL OR id = :id::bigint) AS m

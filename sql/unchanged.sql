@@ -3,6 +3,9 @@
 -- :failed of them, are failed (3) still.
 --   psql -v id=NULL -v mark=0 -v newest="'{}'" -v unfinished="'{}'" -v failed=0 -f sql/unchanged.sql
 --
+-- And whether somebody holds the worker's advisory lock, in this database or another:
+-- sql/in_flight.sql then tells more.
+--
 -- Most of the time they are, and this statement costs PostgreSQL a third of what
 -- migrations.sql does, which is asked otherwise. All of that is planning: hence no join,
 -- and no ORDER BY for the rows.
@@ -15,6 +18,11 @@ SELECT m.*,
        AND (SELECT pg_catalog.count(*)
               FROM public.batched_background_migration_jobs
              WHERE id = ANY (:unfinished::bigint[])
-               AND status = 3) = :failed::bigint AS jobs_unchanged
+               AND status = 3) = :failed::bigint AS jobs_unchanged,
+       EXISTS (SELECT FROM pg_catalog.pg_lock_status() AS l
+                WHERE l.locktype = 'advisory'
+                  AND l.classid = '0'
+                  AND l.objid = '1'
+                  AND l.objsubid = 1) AS lock_is_held
   FROM public.batched_background_migrations AS m
  WHERE :id::bigint IS NULL OR m.id = :id::bigint

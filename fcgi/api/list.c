@@ -29,6 +29,7 @@ static struct json_object *list_json(const struct migrations *migrations, unsign
     }
     struct json_object *body = json_object_new_object();
     json_add(&body, "migrations", list);
+    json_add(&body, "job_in_flight", json_object_new_boolean(migrations->job_in_flight));
     return body;
 }
 
@@ -106,6 +107,7 @@ bool list_one(struct call *call)
     if (good) {
         call->body = json_object_new_object();
         json_add(&call->body, "migration", row_json_migration(&migrations.rows[0]));
+        json_add(&call->body, "job_in_flight", json_object_new_boolean(migrations.job_in_flight));
         set_etag(call);
     }
     store_migrations_free(&migrations);

@@ -83,6 +83,7 @@ struct json_object *row_json_migration(const struct migration *m)
     row_json_add_time(&object, "updated_at", m->updated_at);
     row_json_add_time(&object, "started_at", m->started_at);
     row_json_add_time(&object, "finished_at", m->finished_at);
+    row_json_add_time(&object, "in_flight_since", m->in_flight_since);
     add_pause(&object, m);
     return object;
 }

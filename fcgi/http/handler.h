@@ -8,9 +8,9 @@
 #ifndef BBM_HANDLER_H
 #define BBM_HANDLER_H
 
-#include "http/list_cache.h"
 #include "base/error.h"
 #include "base/etag.h"
+#include "http/list_cache.h"
 #include "http/params.h"
 #include "page/page_files.h"
 #include "store/store.h"

@@ -8,10 +8,10 @@
 #ifndef BBM_SERVICE_H
 #define BBM_SERVICE_H
 
-#include "http/list_cache.h"
 #include "auth/auth.h"
 #include "base/conf.h"
 #include "http/coalesce.h"
+#include "http/list_cache.h"
 #include "http/refusal_log.h"
 #include "http/router.h"
 #include "server/server.h"

@@ -168,6 +168,8 @@ bool listing_read(PGresult *result, int extra, struct listing *listing, struct e
     }
     sort_jobs(listing);
     sort_migrations(listing);
+    /* The last column, the same in all rows; where there is no row, it is not known. */
+    migrations->lock_is_held = rows == 0 || integer_at(result, 0, PQnfields(result) - 1) != 0;
     return true;
 }
 
@@ -203,10 +205,12 @@ static void put_result(struct values *values, const PGresult *result, int column
 static void put_migrations(struct values *values, const struct migrations *migrations)
 {
     put_result(values, migrations->result, migrations->columns);
+    put(values, &migrations->job_in_flight, sizeof migrations->job_in_flight);
     for (size_t i = 0; i < migrations->count; i++) {
         const struct migration *m = &migrations->rows[i];
-        const int64_t counts[] = {m->id, m->finished_jobs, m->failed_jobs, m->pace.given,
-                                  m->pace.value};
+        const int64_t counts[] = {
+            m->id,         m->finished_jobs,         m->failed_jobs,          m->pace.given,
+            m->pace.value, m->in_flight_since.given, m->in_flight_since.value};
         put(values, counts, sizeof counts);
     }
 }

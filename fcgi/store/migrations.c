@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "store/count_jobs.h"
 #include "store/db.h"
+#include "store/in_flight.h"
 #include "store/job_counters.h"
 #include "store/migration_rows.h"
 #include "store/row.h"
@@ -18,9 +19,10 @@
 /* How many full counts one request may cause. */
 #define COUNTS_MAX 2
 
-/* How many columns the statements add to the table's own: jobs_unchanged; and the job's four. */
-#define UNCHANGED_EXTRA  1
-#define MIGRATIONS_EXTRA 4
+/* How many columns the statements add to the table's own: jobs_unchanged, or the job's four; and
+ * lock_is_held. */
+#define UNCHANGED_EXTRA  2
+#define MIGRATIONS_EXTRA 5
 
 /* ---- statements ---- */
 
@@ -174,6 +176,11 @@ bool store_migrations(struct store *store, const int64_t *id, int64_t deadline,
         m->finished_jobs = listing.counts[i].finished;
         m->failed_jobs = listing.counts[i].failed;
         m->pace = (struct opt_int64){listing.counts[i].pace > 0, listing.counts[i].pace};
+    }
+    if (listing.migrations.lock_is_held &&
+        !in_flight_read(store, deadline, &listing.migrations, error)) {
+        listing_free(&listing);
+        return false;
     }
     *migrations = listing.migrations;
     listing.migrations = (struct migrations){0};

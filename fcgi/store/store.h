@@ -62,7 +62,8 @@ struct migration {
     struct opt_int64 updated_at;
     struct opt_int64 started_at;
     struct opt_int64 finished_at;
-    struct opt_int64 paused_at; /* where the history knows its pause, as the next two */
+    struct opt_int64 in_flight_since; /* where a worker is known to hold it */
+    struct opt_int64 paused_at;       /* where the history knows its pause, as the next two */
     struct str_view paused_by;
     struct str_view pause_reason;
     int64_t finished_jobs;
@@ -93,6 +94,8 @@ struct migrations {
     int columns; /* of `result`: the table's own, which come first */
     struct pg_result *result;
     struct pg_result *pauses; /* NULL: none */
+    bool lock_is_held;        /* the worker's, in this database or another */
+    bool job_in_flight;       /* a worker is in a run */
 };
 
 /* A page of jobs, newest first. */

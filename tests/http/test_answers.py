@@ -46,7 +46,7 @@ def listed(site, token):
     def fetch():
         answer = site.client.get(routes.LIST, token)
         assert answer.status == 200, answer
-        assert set(answer.json) == {"migrations"}
+        assert set(answer.json) == {"migrations", "job_in_flight"}
         return answer.json["migrations"]
 
     return fetch
@@ -59,7 +59,7 @@ def served(site, token):
     def fetch(identity):
         answer = site.client.get(routes.one(identity), token)
         assert answer.status == 200, answer
-        assert set(answer.json) == {"migration"}
+        assert set(answer.json) == {"migration", "job_in_flight"}
         every = site.client.get(routes.LIST, token).json["migrations"]
         same = [migration for migration in every if migration["id"] == identity]
         assert [without_pace(migration) for migration in same] == [without_pace(answer.json["migration"])]
@@ -88,7 +88,7 @@ def assert_as_in_database(served, database):
 
 def test_an_empty_table_gives_an_empty_list(site, token):
     answer = site.client.get(routes.LIST, token)
-    assert (answer.status, answer.json) == (200, {"migrations": []})
+    assert (answer.status, answer.json) == (200, {"migrations": [], "job_in_flight": False})
     assert re.search(rb'"migrations"\s*:\s*\[\s*\]', answer.body)
 
 

@@ -88,7 +88,7 @@ def assert_reads(database, asker, age):
         assert len(listed) == len(expected)
         for migration, wanted in zip(listed, expected):
             assert_is(migration, wanted)
-            assert asker.get(routes.one(migration["id"])).json == {"migration": migration}
+            assert asker.get(routes.one(migration["id"])).json == {"migration": migration, "job_in_flight": False}
             absent = {name for name, since in SINCE.items() if since > age}
             if migration["status"] == "finished":  # that is all the progress needs to know
                 absent -= {"progress", "capped"}
@@ -183,7 +183,7 @@ def test_reading(database, asker, age):
 def test_without_a_row(house, age, keys):
     with house.database(ages=age) as database, house.service(database.name) as service:
         asker = Asker(service, keys.token("*"))
-        assert asker.get(routes.LIST).json == {"migrations": []}
+        assert asker.get(routes.LIST).json == {"migrations": [], "job_in_flight": False}
         for action in ("pause", "resume"):
             assert asker.post(routes.action(action)).json["migrations"] == []
             assert asker.post(routes.action(action, 1)).status == 404
