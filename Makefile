@@ -78,6 +78,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 check: all $(FUZZERS) ## what needs nothing installed but what building needs: arrows, hardening, fuzz corpora
+	tests/includes
 	tests/check-hardening $(BUILD)/bbm-fcgi
 	for fuzzer in $(notdir $(FUZZERS)); do \
 	    find tests/fuzz/corpus/$$fuzzer -type f -exec $(BUILD)/tests/fuzz/$$fuzzer {} + || exit 1; \
