@@ -238,6 +238,7 @@ bench: deps-bench ## compares with what else could answer: build/bench.md; insta
 	BBM_BUILD="$(abspath $(BUILD))" tests/bench/run $(BENCH)
 
 lint: $(GENERATED)/sql_statements.h ## clang-format, clang-tidy, shellcheck, the arrows between rooms
+	tests/includes
 	clang-format --dry-run --Werror $(SOURCES) $(wildcard fcgi/*/*.h) tests/*.[ch] tests/*/*.[ch]
 	shellcheck -x -P deploy/spawn-fcgi $(SHELL_FILES)
 	clang-tidy --quiet $(SOURCES) tests/bench/*.c -- $(CSTD) -Ifcgi -I$(GENERATED) -DBBM_VERSION='"$(VERSION)"' $(PKG_CFLAGS)
