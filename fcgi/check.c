@@ -85,6 +85,7 @@ static void warn_of_database(void *argument)
 void check_database_at_start(const struct conf *conf)
 {
     static atomic_int count;
+    /* NOLINTNEXTLINE(performance-no-int-to-ptr): the thread only reads it */
     db_thread_start(&count, 1, (size_t)512 * 1024, warn_of_database, (void *)(uintptr_t)conf);
 }
 

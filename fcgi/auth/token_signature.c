@@ -68,7 +68,7 @@ static bool find_signer(const struct task *task, struct signer *signer, struct r
     const struct algorithm *algorithm = task->algorithm;
     if (!signer_find(task->header, task->keyring, task->now, signer, refusal))
         return false;
-    bool fits = signer->key->type == algorithm->type &&
+    bool fits = algorithm && signer->key->type == algorithm->type &&
                 (!algorithm->bits || signer->key->bits == algorithm->bits);
     return fits || refuse(refusal, "algorithm does not fit the key");
 }

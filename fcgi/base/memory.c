@@ -21,8 +21,8 @@ static int drop_segments(struct dl_phdr_info *info, size_t size, void *unused)
         uintptr_t begin = (info->dlpi_addr + segment->p_vaddr + page - 1) / page * page;
         uintptr_t end = (info->dlpi_addr + segment->p_vaddr + segment->p_memsz) / page * page;
         if (begin < end)
-            madvise((void *)begin, end - begin,
-                    MADV_DONTNEED); /* NOLINT(performance-no-int-to-ptr) */
+            /* NOLINTNEXTLINE(performance-no-int-to-ptr) */
+            madvise((void *)begin, end - begin, MADV_DONTNEED);
     }
     return 0;
 }

@@ -238,7 +238,9 @@ bool params_read_query(struct params *params, unsigned allowed, const char *quer
     if (!*query)
         return true;
     char *text = malloc(room);
-    bool good = text || out_of_memory(error);
+    bool good = true;
+    if (!text)
+        return out_of_memory(error);
     while (good && *query) {
         size_t len = strcspn(query, "&");
         size_t name_len = strcspn(query, "=&");

@@ -117,10 +117,10 @@ static const char *bind_remedy(int error)
  * them by freeaddrinfo. */
 static struct addrinfo *resolve(const struct conf *conf, char *why, size_t size)
 {
-    char host[256];
+    char host[256] = "";
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
     struct addrinfo *found = NULL;
-    const char *port;
+    const char *port = NULL;
     split(conf->fcgi.listen, host, sizeof host, &port);
     int rc = getaddrinfo(*host ? host : NULL, port, &hints, &found);
     if (rc != 0)
