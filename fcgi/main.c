@@ -11,6 +11,7 @@
 #include "base/sandbox.h"
 #include "check.h"
 #include "http/params.h"
+#include "http/response.h"
 #include "http/service.h"
 #include "server/listener.h"
 #include "server/server.h"
@@ -71,32 +72,32 @@ struct options {
     bool database;
 };
 
-static void *thread_new(void *shared, bool reserve)
+static void *thread_new(void *shared, bool overload)
 {
-    return service_thread_new(shared, reserve);
+    return service_thread_new(shared, overload);
 }
 
-static void thread_free(void *thread)
+static void thread_free(void *context)
 {
-    service_thread_free(thread);
+    service_thread_free(context);
 }
 
-static enum server_outcome answer(void *thread, struct server_request *request)
+static enum server_outcome answer(void *context, struct server_request *request)
 {
-    return service_answer(thread, request);
+    return service_answer(context, request);
 }
 
-static void wake(void *thread, struct server *server)
+static void on_wake(void *context, struct server *server)
 {
-    service_wake(thread, server);
+    service_on_wake(context, server);
 }
 
-static void look(void *reserve, struct server *server)
+static void on_look(void *context, struct server *server)
 {
-    service_look(reserve, server);
+    service_on_look(context, server);
 }
 
-static void started(void *shared)
+static void on_started(void *shared)
 {
     const struct service *service = shared;
     notify_ready("serving");
@@ -120,7 +121,7 @@ static void report_state(bool progress)
     }
 }
 
-static void tick(void *shared, bool progress)
+static void on_timer(void *shared, bool progress)
 {
     const struct service *service = shared;
     trust_bundle_refresh(service->auth->trust_bundle, false);
@@ -128,7 +129,7 @@ static void tick(void *shared, bool progress)
     report_state(progress);
 }
 
-static void reload(void *shared)
+static void on_reload(void *shared)
 {
     const struct service *service = shared;
     notify_reloading();
@@ -136,14 +137,14 @@ static void reload(void *shared)
     notify_ready("serving");
 }
 
-static void stopping(void *shared)
+static void on_stopping(void *shared)
 {
     (void)shared;
     notify_stopping();
 }
 
 /* Gives back what a load has left of the heap. */
-static void rest(void *shared)
+static void on_idle(void *shared)
 {
     (void)shared;
     memory_trim_heap();
@@ -201,17 +202,18 @@ static int serve(struct service *service, struct listener *listener)
     const struct server_calls calls = {
         .own_size = service_request_size(),
         .body_most = PARAMS_BODY_SIZE,
+        .too_large_answer = response_params_too_large,
         .shared = service,
         .thread_new = thread_new,
         .thread_free = thread_free,
         .answer = answer,
-        .wake = wake,
-        .look = look,
-        .started = started,
-        .tick = tick,
-        .reload = reload,
-        .stopping = stopping,
-        .rest = rest,
+        .on_wake = on_wake,
+        .on_look = on_look,
+        .on_started = on_started,
+        .on_timer = on_timer,
+        .on_reload = on_reload,
+        .on_stopping = on_stopping,
+        .on_idle = on_idle,
     };
     log_setup((enum log_level)conf->log_level, (enum log_format)conf->log_format);
     log_message(LOG_INFO, "bbm-fcgi " BBM_VERSION " serving %s with %d threads",

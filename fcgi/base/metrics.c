@@ -114,9 +114,9 @@ const char *metrics_write_name(enum metrics_write outcome)
     return names[outcome];
 }
 
-void metrics_shed(void)
+void metrics_rejected(void)
 {
-    count(&metrics_shared.shed, 1);
+    count(&metrics_shared.rejected, 1);
 }
 
 void metrics_database_time(int64_t micros)

@@ -64,7 +64,7 @@ void metrics_write(enum metrics_write outcome);
 const char *metrics_write_name(enum metrics_write outcome);
 
 /* A request that waited too long for a thread, and was answered 503 by the reserve. */
-void metrics_shed(void);
+void metrics_rejected(void);
 
 /* One statement's time, whatever came of it; and the other news of the database. */
 void metrics_database_time(int64_t micros);

@@ -44,7 +44,7 @@ struct metrics_shared {
     struct metrics_route routes[METRICS_ROUTES];
     counter_t tokens[METRICS_TOKENS];
     counter_t writes[METRICS_WRITES];
-    counter_t shed;
+    counter_t rejected;
     struct metrics_histogram database_time;
     counter_t database_errors[METRICS_DATABASE_ERRORS];
     counter_t database_connects;

@@ -224,7 +224,7 @@ void metrics_print(FILE *out)
     write_certificates(out);
     write_counter(out, "bbm_fcgi_shed_total",
                   "Requests answered 503 at once, as others had waited too long for a thread.",
-                  &metrics_shared.shed);
+                  &metrics_shared.rejected);
     write_server(out);
     write_database(out);
     metrics_process_print(out);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Lists that share a statement. */
+ * Requests that share one run of a handler. */
 #include "http/coalesce.h"
 
 #include <pthread.h>
@@ -8,10 +8,10 @@
 
 struct coalesce {
     pthread_mutex_t lock;
-    unsigned under_way;
-    int64_t begun;                 /* the last of them */
-    struct coalesce_waiter *first; /* of those that wait */
-    struct coalesce_waiter **end;  /* where the next is put */
+    unsigned running;              /* batches */
+    int64_t started;               /* when the last of them did */
+    struct coalesce_waiter *first; /* waits longest; NULL: nobody waits */
+    struct coalesce_waiter **end;  /* where the next one is put */
 };
 
 static struct coalesce_waiter *take_all(struct coalesce *coalesce)
@@ -22,14 +22,14 @@ static struct coalesce_waiter *take_all(struct coalesce *coalesce)
     return all;
 }
 
-/* Begins a round, if it is time for one and anybody waits. */
+/* Starts a batch, if somebody waits and it is time. */
 static struct coalesce_waiter *begin(struct coalesce *coalesce, int64_t now)
 {
-    if (!coalesce->first || (coalesce->under_way >= COALESCE_CONCURRENT &&
-                             now - coalesce->begun < COALESCE_PATIENCE_MS))
+    if (!coalesce->first || (coalesce->running >= COALESCE_CONCURRENT &&
+                             now - coalesce->started < COALESCE_PATIENCE_MS))
         return NULL;
-    coalesce->under_way++;
-    coalesce->begun = now;
+    coalesce->running++;
+    coalesce->started = now;
     return take_all(coalesce);
 }
 
@@ -56,7 +56,7 @@ struct coalesce_waiter *coalesce_begin(struct coalesce *coalesce, int64_t now)
 bool coalesce_end(struct coalesce *coalesce)
 {
     pthread_mutex_lock(&coalesce->lock);
-    coalesce->under_way--;
+    coalesce->running--;
     bool waits = coalesce->first != NULL;
     pthread_mutex_unlock(&coalesce->lock);
     return waits;

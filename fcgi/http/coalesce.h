@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * rounds: lists that are asked for at the same time, answered by one statement.
+ * coalesce: requests for the same answer that come at the same time share one handler's run, and so
+ * one database statement (request coalescing, also called singleflight).
  *
- * Whoever asks while enough rounds are under way waits for the next one. Its statement is
- * sent after all that it answers have asked, so none is told less than a statement of its
- * own would have told. Rounds that take long are not waited for: whoever asks then begins
- * another, for all that wait; and coalesce_age tells who is to be helped otherwise.
+ * A request that comes while enough batches run waits for the next one. The next batch starts after
+ * all its requests have come, so none gets an older answer than a run of its own would give. When
+ * the running batches take long, the next request starts another one, for all that wait; and
+ * coalesce_age says when somebody has waited for too long.
  *
  * One object for all threads of a process, behind its own lock. No I/O; `now` is clock_ms().
  */
@@ -15,40 +16,40 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Rounds under way at once, as long as they are quick. One would leave the database idle
- * while answers are written, and more find fewer to share. */
+/* Batches that run at once while they are quick. With one, the database is idle while answers are
+ * written; with more, fewer requests share. */
 #define COALESCE_CONCURRENT 2
 
-/* How long, in ms, the last of them may take until another is begun nevertheless. */
+/* How long, in ms, the last batch may run until another one starts nevertheless. */
 #define COALESCE_PATIENCE_MS 10
 
 struct coalesce;
 
-/* One that asks; its memory is the caller's, who may not touch it while it waits. */
+/* A request; its memory is the caller's, who may not touch it while the request waits. */
 struct coalesce_waiter {
-    struct coalesce_waiter *next; /* in the order in which they asked; NULL: the last */
-    int64_t since;                /* when it asked */
+    struct coalesce_waiter *next; /* in the order in which they came; NULL: the last */
+    int64_t since;                /* when it came */
 };
 
 /* NULL when out of memory; `coalesce_free(NULL)` does nothing. */
 struct coalesce *coalesce_new(void);
 void coalesce_free(struct coalesce *coalesce);
 
-/* NULL: it waits, and by now another thread may have come to it. Else the caller has begun
- * a round, for all that are returned: those that waited and, last, this one. */
+/* Adds a request. NULL: it waits, and another thread may already be at it. Else the caller has
+ * started a batch for all that are returned: those that waited and, last, this one. */
 struct coalesce_waiter *coalesce_join(struct coalesce *coalesce, struct coalesce_waiter *waiter,
                                       int64_t now);
 
-/* Begins a round for those that wait. NULL: nobody waits, or not for long enough. */
+/* Starts a batch for those that wait. NULL: nobody waits, or it is not time yet. */
 struct coalesce_waiter *coalesce_begin(struct coalesce *coalesce, int64_t now);
 
-/* The database has answered a round. True where somebody waits for the next. */
+/* The handler has run for a batch. True where somebody waits for the next one. */
 bool coalesce_end(struct coalesce *coalesce);
 
-/* How long, in ms, somebody has waited; -1: nobody waits. */
+/* For how long, in ms, somebody has waited; -1: nobody waits. */
 int64_t coalesce_age(struct coalesce *coalesce, int64_t now);
 
-/* Takes those that wait out, without a round. NULL: nobody waits. */
+/* Removes those that wait, without a batch. NULL: nobody waits. */
 struct coalesce_waiter *coalesce_clear(struct coalesce *coalesce);
 
 #endif

@@ -8,6 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+const char response_params_too_large[] =
+    "Status: 431 Request Header Fields Too Large\r\n"
+    "Content-Type: application/json\r\n\r\n"
+    "{\"errors\":[{\"code\":\"SIZE_INVALID\","
+    "\"message\":\"the request's headers are larger than this service takes\"}]}";
+
 static const char *phrase_of(int status)
 {
     static const struct {

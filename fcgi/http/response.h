@@ -37,4 +37,7 @@ bool response_send(struct response *response, FCGX_Stream *out, bool head);
 
 void response_free(struct response *response);
 
+/* The whole CGI answer to a request whose parameters are larger than the server takes: 431. */
+extern const char response_params_too_large[];
+
 #endif

@@ -22,7 +22,7 @@
 
 struct service_thread {
     const struct service *service;
-    struct store *store; /* NULL: the reserve */
+    struct store *store; /* NULL: the overload thread, which has no connection */
 };
 
 /* What is written down of a request as it is answered. */
@@ -45,13 +45,13 @@ struct request_context {
     struct call call;
 };
 
-struct service_thread *service_thread_new(const struct service *service, bool reserve)
+struct service_thread *service_thread_new(const struct service *service, bool overload)
 {
     struct service_thread *thread = calloc(1, sizeof *thread);
     if (!thread)
         return NULL;
     thread->service = service;
-    if (!reserve && !(thread->store = store_new(&service->conf->database, service->counters))) {
+    if (!overload && !(thread->store = store_new(&service->conf->database, service->counters))) {
         free(thread);
         return NULL;
     }
@@ -66,10 +66,10 @@ void service_thread_free(struct service_thread *thread)
     free(thread);
 }
 
-/* Every thread is taken up. */
-static bool shed(struct error *error)
+/* All workers are busy. */
+static bool reject(struct error *error)
 {
-    metrics_shed();
+    metrics_rejected();
     return error_unavailable(error, "waited too long for a thread; all wait for the database");
 }
 
@@ -119,7 +119,7 @@ static bool judge(struct service_thread *thread, struct request_context *x)
         return false;
 
     if (!thread->store && access != ACCESS_NONE)
-        return shed(error);
+        return reject(error);
     x->call.store = thread->store;
     x->call.list_cache = thread->service->list_cache;
     x->call.id = x->match.id;
@@ -328,19 +328,18 @@ static void conclude(struct request_context *x, bool good)
     response_free(response);
 }
 
-/* ---- lists, which are answered in rounds ---- */
+/* ---- coalesced requests ---- */
 
-/* A list of up to so many bytes is told to all of a round by one thread: a socket takes it
- * at once, so that a peer who does not read holds up none of the others. */
-#define ROUND_MOST ((size_t)128 * 1024)
+/* An answer of up to so many bytes is written to all of a batch by one thread: a socket takes it at
+ * once, so that a peer who does not read delays none of the others. */
+#define COALESCED_BODY_MAX ((size_t)128 * 1024)
 
 static struct request_context *context_of(struct coalesce_waiter *waiter)
 {
     return (struct request_context *)((char *)waiter - offsetof(struct request_context, waiter));
 }
 
-/* Concludes all of a round; of the caller's `own`, if it is there, it is the caller who
- * ends it. */
+/* Concludes all of a batch. The server ends `own`, if it is among them, when it returns. */
 static void conclude_all(struct coalesce_waiter *waiters, bool good,
                          const struct request_context *own)
 {
@@ -348,7 +347,7 @@ static void conclude_all(struct coalesce_waiter *waiters, bool good,
         struct request_context *x = context_of(waiters);
         struct server_request *fcgi = x->fcgi;
         struct reply reply = {0};
-        waiters = waiters->next; /* once answered, it is gone */
+        waiters = waiters->next; /* server_answered frees it */
         x->reply = &reply;
         conclude(x, good);
         if (x != own)
@@ -366,60 +365,62 @@ static void share_answer(const struct call *call, struct call *other)
     other->error.detail = json_object_get(call->error.detail);
 }
 
-/* Reads the list for the first of a round, which has the least time left, and shares it. */
-static void run_round(struct service_thread *thread, struct coalesce_waiter *waiters,
-                      const struct request_context *own, struct server *server)
+/* Runs the handler for the first of a batch, which has the least time left, and shares the
+ * answer. All coalesced routes have one handler. */
+static void answer_batch(struct service_thread *thread, struct coalesce_waiter *waiters,
+                         const struct request_context *own, struct server *server)
 {
     struct call *call = &context_of(waiters)->call;
     call->store = thread->store;
     bool good = context_of(waiters)->match.route->handler(call);
     if (coalesce_end(thread->service->coalesce))
-        server_wake(server);
+        server_wake_worker(server);
     for (struct coalesce_waiter *other = waiters->next; other; other = other->next)
         share_answer(call, &context_of(other)->call);
     conclude_all(waiters, good, own);
 }
 
-/* False where the request waits for a round. */
-static bool list_in_round(struct service_thread *thread, struct request_context *x)
+/* True where a socket takes the answer at once, as far as the last one tells. */
+static bool may_coalesce(const struct service_thread *thread, const struct request_context *x)
+{
+    return x->match.route->coalesced && !x->call.params.given && x->fcgi->may_be_kept &&
+           list_cache_len(thread->service->list_cache) <= COALESCED_BODY_MAX;
+}
+
+static enum server_outcome answer_coalesced(struct service_thread *thread,
+                                            struct request_context *x)
 {
     struct server *server = x->fcgi->server;
     struct coalesce_waiter *waiters =
         coalesce_join(thread->service->coalesce, &x->waiter, clock_ms());
     if (!waiters)
-        return false;
-    server_step_down(x->fcgi);
-    run_round(thread, waiters, x, server);
-    return true;
+        return SERVER_KEPT;
+    server_may_block(x->fcgi);
+    answer_batch(thread, waiters, x, server);
+    return SERVER_ANSWERED;
 }
 
-void service_wake(struct service_thread *thread, struct server *server)
+void service_on_wake(struct service_thread *thread, struct server *server)
 {
     struct coalesce_waiter *waiters = coalesce_begin(thread->service->coalesce, clock_ms());
     if (waiters)
-        run_round(thread, waiters, NULL, server);
+        answer_batch(thread, waiters, NULL, server);
 }
 
-void service_look(struct service_thread *reserve, struct server *server)
+void service_on_look(struct service_thread *overload, struct server *server)
 {
-    struct coalesce *coalesce = reserve->service->coalesce;
+    struct coalesce *coalesce = overload->service->coalesce;
     int64_t age = coalesce_age(coalesce, clock_ms());
     if (age < COALESCE_PATIENCE_MS)
         return;
-    if (age < reserve->service->conf->fcgi.queue_timeout_ms) {
-        server_wake(server);
+    if (age < overload->service->conf->fcgi.queue_timeout_ms) {
+        server_wake_worker(server);
         return;
     }
     struct coalesce_waiter *waiters = coalesce_clear(coalesce);
     for (struct coalesce_waiter *waiter = waiters; waiter; waiter = waiter->next)
-        shed(&context_of(waiter)->call.error);
+        reject(&context_of(waiter)->call.error);
     conclude_all(waiters, false, NULL);
-}
-
-static bool is_for_rounds(const struct service_thread *thread, const struct request_context *x)
-{
-    return x->match.route->coalesced && !x->call.params.given && x->fcgi->may_wait &&
-           list_cache_len(thread->service->list_cache) <= ROUND_MOST;
 }
 
 /* ---- requests ---- */
@@ -448,10 +449,10 @@ enum server_outcome service_answer(struct service_thread *thread, struct server_
                 return SERVER_NEEDS_BODY;
             }
             good = false;
-        } else if (is_for_rounds(thread, x)) {
-            return list_in_round(thread, x) ? SERVER_ANSWERED : SERVER_KEPT;
+        } else if (may_coalesce(thread, x)) {
+            return answer_coalesced(thread, x);
         } else {
-            server_step_down(fcgi);
+            server_may_block(fcgi);
             good = x->match.route->handler(&x->call);
         }
     }

@@ -32,17 +32,17 @@ struct service {
 
 struct service_thread;
 
-/* A reserve has no connection to the database: it answers what needs none, and 503 for
+/* The overload thread has no connection to the database: it answers what needs none, and 503 to
  * the rest. NULL when out of memory. */
-struct service_thread *service_thread_new(const struct service *service, bool reserve);
+struct service_thread *service_thread_new(const struct service *service, bool overload);
 void service_thread_free(struct service_thread *thread);
 
-/* Of server_calls; the room that a request needs of its own. */
+/* The bytes that each request needs: server_calls.own_size. */
 size_t service_request_size(void);
 
-/* server_calls' answer, wake and look. */
+/* As the callbacks of server_calls. */
 enum server_outcome service_answer(struct service_thread *thread, struct server_request *fcgi);
-void service_wake(struct service_thread *thread, struct server *server);
-void service_look(struct service_thread *reserve, struct server *server);
+void service_on_wake(struct service_thread *thread, struct server *server);
+void service_on_look(struct service_thread *overload, struct server *server);
 
 #endif

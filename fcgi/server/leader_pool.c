@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Who waits for requests, and who follows. */
+ * Leaders and followers. */
 #include "server/leader_pool.h"
 
 #include <pthread.h>
@@ -7,13 +7,13 @@
 
 struct thread {
     bool leads;
-    bool follows; /* waits to be called */
+    bool follows; /* sleeps until it is called */
     pthread_cond_t called;
 };
 
 struct leader_pool {
     pthread_mutex_t lock;
-    size_t most; /* that may lead */
+    size_t most; /* how many may lead */
     size_t count;
     bool ended;
     size_t size;
@@ -44,7 +44,7 @@ void leader_pool_free(struct leader_pool *leader_pool)
     free(leader_pool);
 }
 
-/* Calls so many of those that follow, the first first. */
+/* Wakes up to `wanted` followers, those with the lowest numbers first. */
 static void call(struct leader_pool *leader_pool, size_t wanted)
 {
     for (size_t i = 0; i < leader_pool->size && wanted > 0; i++) {
@@ -82,18 +82,18 @@ void leader_pool_step_down(struct leader_pool *leader_pool, size_t thread)
     if (leader_pool->threads[thread].leads) {
         leader_pool->threads[thread].leads = false;
         leader_pool->count--;
-        /* Others are left to follow while one leads: who steps down is mostly soon back. */
+        /* While one leads, the others sleep: the thread that steps down is mostly back soon. */
         if (leader_pool->count == 0)
             call(leader_pool, 1);
     }
     pthread_mutex_unlock(&leader_pool->lock);
 }
 
-void leader_pool_held_up(struct leader_pool *leader_pool, bool some)
+void leader_pool_set_blocked(struct leader_pool *leader_pool, bool any)
 {
     pthread_mutex_lock(&leader_pool->lock);
-    leader_pool->most = some ? leader_pool->size : LEADER_POOL_LEADERS;
-    if (some)
+    leader_pool->most = any ? leader_pool->size : LEADER_POOL_LEADERS;
+    if (any)
         call(leader_pool, leader_pool->size);
     pthread_mutex_unlock(&leader_pool->lock);
 }

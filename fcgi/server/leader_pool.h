@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * leaders: which threads wait for requests (the pattern Leader/Followers, in "Pattern-Oriented
- * Software Architecture", volume 2).
+ * leader_pool: which threads wait for requests: the pattern Leader/Followers ("Pattern-Oriented
+ * Software Architecture", volume 2), with a few leaders.
  *
- * Were all free threads to wait, each request would wake another one, and with many short
- * requests the waking costs more than they do. So a few lead: they wait for requests and
- * serve one after the other. Whoever is about to be held up, by the database above all,
- * steps down first; when the last leader does, a thread that follows takes the lead: always
- * the same ones, as far as they suffice, so that no more connections to the database are
- * made than are needed. Where some are held up for longer, all may lead.
+ * If all free threads waited for requests, each request would wake another one, and with many short
+ * requests the waking costs more than they do. So a few threads lead: they wait for requests and
+ * serve one after the other. The others follow: they sleep. A leader that may block, on the
+ * database above all, steps down first, and when no leader is left, a follower becomes one: the
+ * same ones first, so that no more database connections are made than needed. While some thread is
+ * blocked for longer, all may lead.
  *
  * One object for all threads of a process, behind its own lock.
  */
@@ -18,26 +18,26 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Threads that lead at once: two for the rounds of lists (rounds.h), and two more. */
+/* Threads that lead at once: two for coalesced requests (coalesce.h), and two more. */
 #define LEADER_POOL_LEADERS 4
 
 struct leader_pool;
 
-/* For threads by the numbers 0 to `threads` - 1. NULL when out of memory; `leader_pool_free(NULL)`
- * does nothing. */
+/* For threads with the numbers 0 to `threads` - 1. NULL when out of memory;
+ * `leader_pool_free(NULL)` does nothing. */
 struct leader_pool *leader_pool_new(size_t threads);
 void leader_pool_free(struct leader_pool *leader_pool);
 
-/* Waits until this thread may lead. False: it is over. */
+/* Waits until this thread leads. False after leader_pool_end. */
 bool leader_pool_join(struct leader_pool *leader_pool, size_t thread);
 
-/* This thread leads no more; nothing where it did not. */
+/* This thread no longer leads. Nothing happens where it did not. */
 void leader_pool_step_down(struct leader_pool *leader_pool, size_t thread);
 
-/* Whether some are held up, so that all may lead. */
-void leader_pool_held_up(struct leader_pool *leader_pool, bool some);
+/* Whether any thread is blocked, so that all may lead. */
+void leader_pool_set_blocked(struct leader_pool *leader_pool, bool any);
 
-/* Nobody is to wait any more. */
+/* Ends all waiting. */
 void leader_pool_end(struct leader_pool *leader_pool);
 
 #endif

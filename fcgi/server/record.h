@@ -61,8 +61,12 @@ struct record_rest {
 /* How many of the bytes belong to the rest. Fewer than a header may be left undecided. */
 size_t record_skip(struct record_rest *rest, const unsigned char *bytes, size_t len);
 
-/* Writes an answer as STDOUT and END_REQUEST records for a request that libfcgi never
- * saw: `out` takes `text`'s length (at most 65535) and 32 bytes more. Returns the length. */
+/* How many bytes the records of an answer take beyond its text. */
+#define RECORD_ANSWER_MORE 32
+
+/* Writes an answer as STDOUT and END_REQUEST records, for a request that libfcgi has not
+ * read. `out` takes the text, of at most 65535 bytes, and RECORD_ANSWER_MORE bytes. Returns
+ * the length. */
 size_t record_answer(uint16_t id, const char *text, unsigned char *out);
 
 /* The longest answer to a management record. */

@@ -1,19 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * server: threads, signals and connections; no more of HTTP than that requests come.
+ * server: connections, threads and signals. Of HTTP it knows only that requests come.
  *
- * Worker threads wait on one epoll set, a few at a time (leaders.h), which holds the listening
- * socket and every connection that has no whole request waiting. So an idle, silent or half-sent
- * connection costs a slot in a table, and no thread: the parts of a request are kept
- * until it is whole (record.h), and only then is it given to libfcgi, whose reading then
- * cannot block.
+ * Worker threads wait on one epoll set, which holds the listening sockets and every connection
+ * without a whole request. So an idle, silent or half-sent connection costs a slot in a table and
+ * no thread. A request is judged when its parameters have come whole (record.h); only then is it
+ * given to libfcgi, whose reading cannot block then.
  *
- * A request may also be kept, once its parameters are read, and be answered later by another
- * thread, together with others; meanwhile it, too, costs no thread.
- *
- * One more thread, the reserve, takes a hand when no worker is free: what has then waited
- * for fcgi.queuetimeout is answered by it, first come, first served; and while all workers
- * are stuck for that long, all that comes.
+ * A request may be kept and be answered later by another thread, together with others; meanwhile
+ * it costs no thread either. One more thread, the overload thread, answers what has waited for
+ * fcgi.queuetimeout while no worker was free. The main thread deals with signals and deadlines.
  */
 #ifndef BBM_SERVER_H
 #define BBM_SERVER_H
@@ -44,8 +40,8 @@ enum server_body {
 /* What became of a request. */
 enum server_outcome {
     SERVER_ANSWERED,
-    SERVER_KEPT,       /* to be answered later; only where it may wait */
-    SERVER_NEEDS_BODY, /* not without more of the body; only with SERVER_BODY_MORE */
+    SERVER_KEPT,       /* to be answered later; only with may_be_kept */
+    SERVER_NEEDS_BODY, /* more of the body must come first; only with SERVER_BODY_MORE */
 };
 
 /* A request whose parameters have come whole, until it is answered. */
@@ -55,64 +51,71 @@ struct server_request {
     const char *body;   /* what has come of it; valid while `answer` is called */
     size_t body_len;    /* at most server_calls.body_most + 1 */
     size_t body_wanted; /* set with SERVER_NEEDS_BODY: as many bytes suffice */
-    bool may_wait;      /* may be answered later */
+    bool may_be_kept;   /* SERVER_KEPT is allowed */
     struct server *server;
     struct connection *connection;   /* the server's own */
-    struct worker *worker;           /* likewise, while `answer` is called */
+    struct worker *worker;           /* the server's own, while `answer` is called */
     alignas(max_align_t) char own[]; /* `own_size` bytes of the caller's, at first undefined */
 };
 
 /* What the server calls back. `shared` is the same for all threads. */
 struct server_calls {
-    size_t own_size;  /* that each server_request has room for */
-    size_t body_most; /* the longest body that matters, in bytes */
+    size_t own_size;              /* bytes that each server_request has for the caller */
+    size_t body_most;             /* the longest body that matters, in bytes */
+    const char *too_large_answer; /* a CGI answer to parameters beyond the server's bounds */
     void *shared;
-    /* NULL: out of memory. A reserve's answers must not wait for anything. */
-    void *(*thread_new)(void *shared, bool reserve);
-    void (*thread_free)(void *thread);
-    /* Answers one request, once its parameters are whole. SERVER_KEPT: whichever thread
-     * answers it later calls server_answered. SERVER_NEEDS_BODY: it is called again, for the
-     * same request from its start, when `body_wanted` bytes have come, or all there are, or
-     * no more may come. What comes of a body after the answer is discarded. */
-    enum server_outcome (*answer)(void *thread, struct server_request *request);
-    /* On one worker that is free, after server_wake. */
-    void (*wake)(void *thread, struct server *server);
-    /* About ten times a second, on the reserve: does any request wait for too long? */
-    void (*look)(void *reserve, struct server *server);
-    /* Once, when all threads run and requests are taken; on the thread that called server_run, as
-     * are the next four. */
-    void (*started)(void *shared);
-    /* About four times a second. `progress` is false where no worker has ended a request for longer
-     * than one may take. */
-    void (*tick)(void *shared, bool progress);
-    /* SIGHUP. */
-    void (*reload)(void *shared);
-    /* A signal to stop has come; requests in progress are answered after this call. */
-    void (*stopping)(void *shared);
-    /* Once no request has come for a while after there were some. */
-    void (*rest)(void *shared);
+
+    /* The context of a thread; NULL when out of memory. Answers with the overload thread's context
+     * must not wait for anything. */
+    void *(*thread_new)(void *shared, bool overload);
+    void (*thread_free)(void *context);
+
+    /* Answers one request, whose parameters are whole. SERVER_KEPT: the thread that answers it
+     * later calls server_answered. SERVER_NEEDS_BODY: the callback is called again for the same
+     * request when `body_wanted` bytes have come, or all there are, or no more may come. What comes
+     * of a body after the answer is discarded. */
+    enum server_outcome (*answer)(void *context, struct server_request *request);
+
+    /* server_wake_worker was called; on a worker that is free. */
+    void (*on_wake)(void *context, struct server *server);
+
+    /* Ten times a second while any worker is busy; on the overload thread. */
+    void (*on_look)(void *context, struct server *server);
+
+    /* All that follows is called on the thread that called server_run. */
+
+    /* All threads run, and requests are taken. */
+    void (*on_started)(void *shared);
+    /* Twice a second. `progress` is false where no worker has ended a request for longer than one
+     * may take. */
+    void (*on_timer)(void *shared, bool progress);
+    /* SIGHUP has come. */
+    void (*on_reload)(void *shared);
+    /* A signal to stop has come. Requests in progress are answered after this call. */
+    void (*on_stopping)(void *shared);
+    /* There were requests, and none has come for half a second. */
+    void (*on_idle)(void *shared);
 };
 
-/* Holds back the signals that server_run deals with. Called first of all, so that one that
- * comes while the program starts (mod_fcgid and init scripts send it as they like) finds
- * the requests that wait in an inherited socket answered, and not reset. */
+/* Blocks the signals that server_run waits for, and ignores SIGPIPE. To be called first of all: a
+ * signal that comes while the program starts, as mod_fcgid and init scripts send it, must not
+ * reset the requests that wait in an inherited socket. */
 void server_block_signals(void);
 
 /* Ends a request that was kept: sends what is left of its answer, and frees it. Thread-safe. */
 void server_answered(struct server_request *request);
 
-/* Has another thread wait for requests, if need be, because this one is about to be held up;
- * to be called while `answer` is. */
-void server_step_down(struct server_request *request);
+/* This thread may block now, while it answers the request: another one waits for requests in its
+ * place. */
+void server_may_block(struct server_request *request);
 
-/* Calls for a worker, for what was kept. May come to nothing, where all are stuck. Thread-safe. */
-void server_wake(struct server *server);
+/* Has on_wake called on a worker. Where all are busy, that may be late. Thread-safe. */
+void server_wake_worker(struct server *server);
 
-/* Serves until SIGTERM, SIGINT or SIGUSR1, and until what was under way then is answered
- * or fcgi.draintimeout has passed; what is still under way then ends with the process,
- * which exits from here with success. The listener is the caller's to close. False, with a line in
- * `why`, where it could not start. To be called once, before there are other threads: it blocks
- * those signals in the calling thread and in all it makes. */
+/* Serves until SIGTERM, SIGINT, SIGQUIT or SIGUSR1, and until the requests in progress are
+ * answered or fcgi.draintimeout has passed; in the latter case the process exits from here, with
+ * success. The listener is the caller's to close. False, with one line in `why`, where the server
+ * could not start. To be called once. */
 bool server_run(const struct conf_fcgi *conf, struct listener *listener,
                 const struct server_calls *calls, char *why, size_t why_size);
 

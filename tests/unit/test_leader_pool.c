@@ -116,18 +116,18 @@ static void test_who_does_not_lead_does_not_step_down(void **state)
     await(&late, true);
 }
 
-static void test_all_may_lead_while_some_are_held_up(void **state)
+static void test_all_may_lead_while_one_is_blocked(void **state)
 {
     struct late late[2];
     (void)state;
     start(&late[0], LEADER_POOL_LEADERS);
     start(&late[1], LEADER_POOL_LEADERS + 1);
     assert_follows(&late[0]);
-    leader_pool_held_up(leader_pool, true);
+    leader_pool_set_blocked(leader_pool, true);
     await(&late[0], true);
     await(&late[1], true);
     assert_true(leader_pool_join(leader_pool, THREADS - 1));
-    leader_pool_held_up(leader_pool, false);
+    leader_pool_set_blocked(leader_pool, false);
     start(&late[0], LEADER_POOL_LEADERS);
     assert_follows(&late[0]);
     all_but_one_step_down();
@@ -158,7 +158,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_the_last_who_steps_down_is_followed_by_the_first,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(test_who_does_not_lead_does_not_step_down, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_all_may_lead_while_some_are_held_up, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_all_may_lead_while_one_is_blocked, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_end_is_the_end_for_all, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
