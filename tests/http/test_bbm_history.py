@@ -145,6 +145,40 @@ def test_the_registry_s_own_answer(tmp_path):
     assert lines == ["Done. This server does not say what has changed; bbm list does."]
 
 
+# An answer that is lost
+
+
+@pytest.mark.parametrize("lost", [b"", answer(200, b'{"succ', length=100)], ids=["no answer", "half an answer"])
+def test_an_action_whose_answer_is_lost_is_sent_again_with_its_key(tmp_path, lost):
+    turns = iter([lost, answer(200, {"success": True, "migrations": [{"id": 7, "name": "m", "previous_status": "active"}]})])
+    with HostileServer(lambda request: next(turns)) as server:
+        assert Command(server.url, tmp_path, BBM_TOKEN="x").lines("pause", 7) == ["Paused 7 m, was active"]
+        first, second = [request.headers["idempotency-key"] for request in server.requests]
+    assert first == second and len(first) == 34
+
+
+def test_it_is_sent_no_third_time(tmp_path):
+    with HostileServer(lambda request: b"") as server:
+        Command(server.url, tmp_path, BBM_TOKEN="x").error("pause", 7, code=5)
+        assert len(server.requests) == 2
+
+
+def test_the_service_does_it_once(bbm, site):
+    """A relay that loses the first answer stands between bbm and nginx."""
+    sent = []
+
+    def forward(request):
+        body = request.body
+        answered = site.client.request(request.method, request.path, headers={
+            name: request.headers[name] for name in ("authorization", "idempotency-key", "content-type")}, body=body)
+        sent.append(request.headers["idempotency-key"])
+        return b"" if len(sent) == 1 else answer(answered.status, answered.body)
+
+    with HostileServer(forward) as server:
+        assert bbm.lines("pause", 1, BBM_URL=server.url)[0].startswith("Paused 1 m1, was active")
+    assert len(sent) == 2 and len(site.database.history()) == 1
+
+
 # Undo
 
 
