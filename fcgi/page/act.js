@@ -20,7 +20,8 @@ function of(verb, done, path, what, query = {}) {
 export const actions = {
   pauseAll: () => of("Pause", "paused", "background-migrations/pause/", "all migrations"),
   resumeAll: () => ({...of("Resume", "resumed", "background-migrations/resume/", "all migrations"),
-    caution: "This also resumes what somebody else paused for a reason of their own. Undo of an action gives back only what that action took."}),
+    caution: "This also resumes what somebody else paused for a reason of their own. "
+      + "Undo of an action gives back only what that action took."}),
   pause: (m) => of("Pause", "paused", `background-migrations/${m.id}/pause/`, `migration ${m.id}`),
   resume: (m) => of("Resume", "resumed", `background-migrations/${m.id}/resume/`, `migration ${m.id}`),
   restart: (m) => of("Restart", "restarted", `background-migrations/${m.id}/restart/`, `migration ${m.id}`),
@@ -68,7 +69,9 @@ function report(action, answer, dry) {
     rowsOf(dry ? `Held by a worker, might not be ${action.done}` : `Not ${action.done}`, heldOf(source), "bad"),
     rowsOf("Left as they are", source?.left));
   if (result.warning) parts.push(h("p", {class: "failure"}, sentence(result.warning)));
-  if (source?.job_in_flight) parts.push(h("p", {class: "muted"}, "A worker is in a run at this moment. A job under way goes on to its end, up to three minutes."));
+  if (source?.job_in_flight)
+    parts.push(h("p", {class: "muted"},
+      "A worker is in a run at this moment. A job under way goes on to its end, up to three minutes."));
   return parts.filter((part) => part !== "");
 }
 
@@ -92,7 +95,8 @@ function button(text, onclick, className = "") {
 }
 
 function newKey() {
-  return `page-${[...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+  const bytes = [...crypto.getRandomValues(new Uint8Array(12))];
+  return `page-${bytes.map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
 }
 
 function close() {
@@ -100,13 +104,15 @@ function close() {
 }
 
 function send(action, {query = {}, reason, key} = {}) {
-  return request(action.path, {method: "POST", query: {...action.query, ...query}, json: reason ? {reason} : undefined, key, seconds: 60});
+  const json = reason ? {reason} : undefined;
+  return request(action.path, {method: "POST", query: {...action.query, ...query}, json, key, seconds: 60});
 }
 
 // Opens the dialog with what the action would do.
 export async function act(action, reason = "") {
   const turn = (dialog.turn = {});
-  step(`${action.title}?`, [h("p", {class: "muted", role: "status"}, "Asking the service what would change\u2026")], [button("Cancel", close)]);
+  const waiting = h("p", {class: "muted"}, "Asking the service what would change\u2026");
+  step(`${action.title}?`, [waiting], [button("Cancel", close)]);
   const answer = await send(action, {query: {dry_run: "true"}});
   if (dialog.turn !== turn || !dialog.open) return;
   if (answer.problem === "scope") changedSomething(); // the buttons go
@@ -119,15 +125,17 @@ export async function act(action, reason = "") {
 
 function ask(action, answer, reason) {
   const changes = answer.body?.migrations ?? [];
-  const possible = answer.problem === "held" || (!answer.problem && (changes.length > 0 || heldOf(answer.body)?.length > 0));
-  if (!possible) {
+  const isHeld = heldOf(answer.body)?.length > 0;
+  if (answer.problem !== "held" && (answer.problem || (changes.length === 0 && !isHeld))) {
     const again = isUncertain(answer) ? [button("Try again", () => act(action, reason))] : [];
-    step(answer.problem ? `${action.title}: not possible` : `${action.title}: nothing to do`, report(action, answer, true), [button("Close", close), ...again]);
+    const title = `${action.title}: ${answer.problem ? "not possible" : "nothing to do"}`;
+    step(title, report(action, answer, true), [button("Close", close), ...again]);
     return;
   }
-  const input = h("input", {id: "reason", type: "text", maxlength: 500, autocomplete: "off", value: reason, placeholder: "INC-4711, disk full",
-    onkeydown: (event) => { if (event.key === "Enter") go.click(); }});
-  const go = button(changes.length > 1 ? `${action.verb} ${count(changes.length, "migration")}` : action.verb, () => run(action, input.value.trim(), go), "primary");
+  const input = h("input", {id: "reason", type: "text", maxlength: 500, autocomplete: "off", value: reason,
+    placeholder: "INC-4711, disk full", onkeydown: (event) => { if (event.key === "Enter") go.click(); }});
+  const verb = changes.length > 1 ? `${action.verb} ${count(changes.length, "migration")}` : action.verb;
+  const go = button(verb, () => run(action, input.value.trim(), go), "primary");
   step(`${action.title}?`, [
     ...(action.caution ? [h("p", {class: "caution"}, action.caution)] : []),
     ...report(action, answer, true),
@@ -151,7 +159,8 @@ async function run(action, reason, go) {
 function showResult(action, answer, reason) {
   const body = report(action, answer, false);
   const buttons = [button("Close", close, "primary")];
-  if (isUncertain(answer)) body.push(h("p", {}, "It is not known whether anything was changed. The list shows it once it can be read again."));
+  if (isUncertain(answer))
+    body.push(h("p", {}, "It is not known whether anything was changed. The list shows it once it can be read again."));
   if (answer.problem === "held" || isUncertain(answer)) buttons.unshift(button("Try again", () => act(action, reason)));
   const id = answer.body?.action_id ?? answer.error?.detail?.action_id;
   if (id !== undefined && action.done === "paused") buttons.unshift(button("Undo", () => act(actions.undo({id}))));

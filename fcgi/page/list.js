@@ -23,7 +23,8 @@ const worker = h("p", {class: "worker"});
 const pauseAll = h("button", {type: "button", onclick: () => act(actions.pauseAll())}, "Pause all");
 const resumeAll = h("button", {type: "button", onclick: () => act(actions.resumeAll())}, "Resume all");
 const toolbar = h("div", {class: "toolbar"}, pauseAll, resumeAll);
-const search = h("input", {type: "search", placeholder: "Find by name, table or id", "aria-label": "Find migrations", oninput: filter});
+const search = h("input", {type: "search", oninput: filter,
+  placeholder: "Find by name, table or id", "aria-label": "Find migrations"});
 const nothing = h("p", {class: "muted"});
 const summary = h("p", {class: "summary"});
 const top = h("div", {class: "top"}, h("div", {}, summary, worker), toolbar);
@@ -60,6 +61,11 @@ export function paceText(m) {
   return speed >= 1 / 6 ? `${number(Math.round(speed * 60))} rows/min` : `${number(Math.round(speed * 3600))} rows/h`;
 }
 
+export function timeLeft(m) {
+  const seconds = m.estimated_seconds_remaining;
+  return seconds !== undefined && `about ${duration(Number(seconds))} left`;
+}
+
 export function whoPaused(m) {
   if (!m.paused_at && !m.paused_by && !m.pause_reason) return null;
   return h("p", {class: "paused-by"}, "Paused by ", m.paused_by ? foreign(m.paused_by) : "a token without a name",
@@ -79,7 +85,7 @@ function fill(element, m) {
     badge(m),
     bar(m),
     line("facts",
-      m.estimated_seconds_remaining !== undefined && `about ${duration(m.estimated_seconds_remaining)} left`,
+      timeLeft(m),
       paceText(m),
       failedJobs(m),
       m.error && h("span", {class: "bad"}, clean(m.error)),

@@ -3,9 +3,9 @@
 
 import {mayWrite} from "./client.js";
 import {act, actions} from "./act.js";
-import {badge, bar, failedJobs, pace, paceText, stateOf, whoPaused, workerText} from "./list.js";
+import {badge, bar, failedJobs, pace, paceText, stateOf, timeLeft, whoPaused, workerText} from "./list.js";
 import {failedJobsPanel, historyPanel} from "./panels.js";
-import {clean, duration, foreign, h, line, moment, named, number, place, setText} from "./text.js";
+import {clean, foreign, h, line, moment, named, number, place, setText} from "./text.js";
 
 export const one = document.getElementById("one");
 
@@ -55,7 +55,8 @@ function fieldsOf(m) {
     ...field("Column", foreign(m.target_column)),
     ...field("Work", foreign(m.job_signature_name)),
     ...field("Batching", clean(m.batching_strategy) || "by key, one batch after another"),
-    ...field("Values", unbounded ? "those that are still NULL" : `${number(m.min_value)} to ${endless ? "the last one" : number(m.max_value)}`),
+    ...field("Values", unbounded ? "those that are still NULL"
+      : `${number(m.min_value)} to ${endless ? "the last one" : number(m.max_value)}`),
     ...field("Batch size", number(m.batch_size)),
     ...field("Sub-batch size", Number(m.sub_batch_size) > 0 ? number(m.sub_batch_size) : null),
     ...field("Rows, estimated", m.total_tuple_count === undefined ? "not counted yet" : number(m.total_tuple_count)),
@@ -96,7 +97,7 @@ export function showOne(data) {
     place(view.heading, [named(m.name), " ", h("span", {class: "id"}, `#${m.id}`)]);
     view.state.className = `state ${stateOf(m)}`;
     place(view.state, [badge(m), bar(m),
-      line("facts", m.estimated_seconds_remaining !== undefined && `about ${duration(m.estimated_seconds_remaining)} left`, paceText(m), failedJobs(m)),
+      line("facts", timeLeft(m), paceText(m), failedJobs(m)),
       failure(m), whoPaused(m) ?? ""]);
     // The buttons stay where they can: one of them may have the focus.
     if (before.status !== m.status || mayWrite() !== (view.toolbar.childElementCount > 0)) place(view.toolbar, buttonsOf(m));

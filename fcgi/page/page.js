@@ -54,7 +54,8 @@ function setBanner(text) {
 function showAge() {
   const seconds = Math.max(0, Date.now() - state.shownAt) / 1000;
   at("refresh").hidden = state.shown === null;
-  setText(at("age"), state.shown === null ? "Not loaded yet" : seconds < 1 ? "Checked just now" : `Checked ${duration(seconds)} ago`);
+  const checked = seconds < 1 ? "Checked just now" : `Checked ${duration(seconds)} ago`;
+  setText(at("age"), state.shown === null ? "Not loaded yet" : checked);
   at("age").classList.toggle("old", state.shown !== null && seconds >= stale);
 }
 

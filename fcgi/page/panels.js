@@ -3,7 +3,7 @@
 
 import {explain, mayWrite, request} from "./client.js";
 import {act, actions} from "./act.js";
-import {clean, count, foreign, h, line, moment, number, place} from "./text.js";
+import {clean, count, foreign, h, line, moment, named, number, place} from "./text.js";
 
 const size = 20;
 // A filtered page may be short or empty and still have a next one (contract, section 2).
@@ -19,7 +19,8 @@ class Panel {
     this.list = h("ol", {class: "entries"});
     this.note = h("p", {class: "muted"});
     this.button = h("button", {type: "button", class: "quiet", hidden: true, onclick: () => this.more()}, "Show more");
-    this.element = h("details", {class: "group", open, hidden: true}, h("summary", {}, h("h2", {}, title)), this.list, this.note, this.button);
+    this.element = h("details", {class: "group", open, hidden: true},
+      h("summary", {}, h("h2", {}, title)), this.list, this.note, this.button);
   }
 
   // Reads from the newest on, as many as are shown already.
@@ -64,10 +65,12 @@ class Panel {
 // ---- failed jobs ----
 
 function job(j) {
-  const bounds = String(j.min_value) === "0" && String(j.max_value) === "0" ? null : `values ${number(j.min_value)} to ${number(j.max_value)}`;
+  const unbounded = String(j.min_value) === "0" && String(j.max_value) === "0"; // NullKeySet
+  const bounds = !unbounded && `values ${number(j.min_value)} to ${number(j.max_value)}`;
+  const tried = h("span", {}, "last tried ", moment(j.updated_at ?? j.started_at ?? j.created_at));
   return h("li", {},
     h("p", {class: "entry-head"}, h("strong", {}, `Job ${j.id}`), h("span", {}, count(j.attempts, "attempt"))),
-    line("facts", bounds, j.error && `error: ${clean(j.error)}`, h("span", {}, "last tried ", moment(j.updated_at ?? j.started_at ?? j.created_at))));
+    line("facts", bounds, j.error && `error: ${clean(j.error)}`, tried));
 }
 
 export function failedJobsPanel(id) {
@@ -82,18 +85,21 @@ const past = {pause: "paused", resume: "resumed", restart: "restarted"};
 
 function changed(action) {
   const all = action.migrations ?? [];
-  const links = all.slice(0, 5).flatMap((m) => [" ", h("a", {href: `#${m.id}`}, foreign(m.name))]);
+  const links = all.slice(0, 5).flatMap((m, i) => [i ? ", " : " ", h("a", {href: `#${m.id}`}, named(m.name))]);
   return all.length > 5 ? [...links, ` and ${count(all.length - 5, "more", "more")}`] : links;
 }
 
 function action(a) {
+  const who = h("strong", {}, a.actor ? foreign(a.actor) : "A token without a name");
+  const facts = line("facts", moment(a.at), `action ${a.id}`, a.undoes && `takes back action ${a.undoes}`,
+    a.remote_ip && clean(a.remote_ip), a.correlation_id && h("span", {class: "code"}, clean(a.correlation_id)));
   const undo = a.action === "pause" && mayWrite() &&
-    h("button", {type: "button", class: "quiet", onclick: () => act(actions.undo(a))}, "Undo", h("span", {class: "unseen"}, ` action ${a.id}`));
+    h("button", {type: "button", class: "quiet", onclick: () => act(actions.undo(a))},
+      "Undo", h("span", {class: "unseen"}, ` action ${a.id}`));
   return h("li", {},
-    h("div", {class: "entry-head"},
-      h("p", {}, h("strong", {}, a.actor ? foreign(a.actor) : "A token without a name"), ` ${past[a.action] ?? clean(a.action)}`, ...changed(a)), undo || ""),
-    a.reason ? h("p", {class: "reason"}, foreign(a.reason, "q")) : "",
-    line("facts", moment(a.at), `action ${a.id}`, a.undoes && `takes back action ${a.undoes}`, a.remote_ip && clean(a.remote_ip), a.correlation_id && h("span", {class: "code"}, clean(a.correlation_id))));
+    h("p", {}, who, ` ${past[a.action] ?? clean(a.action)}`, ...changed(a)),
+    a.reason && h("p", {class: "reason"}, foreign(a.reason, "q")),
+    h("div", {class: "entry-foot"}, facts, undo));
 }
 
 export function historyPanel(path, title, open = false) {

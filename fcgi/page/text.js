@@ -29,7 +29,8 @@ export function setText(element, text) {
 
 // Control characters and those that turn the direction of writing would let a name look like
 // another one. They are shown by their number.
-const deceptive = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
+const deceptive =
+  /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
 
 export function clean(text) {
   return String(text ?? "").replace(deceptive, (c) => `\u27e8U+${c.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}\u27e9`);

@@ -110,7 +110,7 @@ def test_undo_of_an_action_in_the_history(page, site, token):
     browser = page.show(token)
     browser.click("summary", "Latest actions")
     entries = [entry.text for entry in browser.all("#list .entries li")]
-    assert len(entries) == 2 and "resumed the_running_one" in entries[0] and "paused the_running_one the_active_one" in entries[1]
+    assert len(entries) == 2 and "resumed the_running_one" in entries[0] and "paused the_running_one, the_active_one" in entries[1]
     browser.click("#list .entries button", "Undo")
     browser.find("#reason")
     listed = changes(browser)
