@@ -130,7 +130,7 @@ job_counters_follow(struct job_counters *counters, const struct job_lookup *look
     enum job_counters_verdict verdict = JOB_COUNTERS_EXACT;
     size_t above;
     pthread_mutex_lock(&counters->lock);
-    /* The order of the tests counts. NOLINTNEXTLINE(bugprone-branch-clone) */
+    /* NOLINTBEGIN(bugprone-branch-clone): the order of the tests counts */
     if (!counters->valid || counters->generation != lookup->generation) {
         verdict = JOB_COUNTERS_AGAIN;
     } else if (migration_id && count == 0) {
@@ -148,6 +148,7 @@ job_counters_follow(struct job_counters *counters, const struct job_lookup *look
     } else {
         read_counts(&counters->tally, ids, counts, count);
     }
+    /* NOLINTEND(bugprone-branch-clone) */
     if (verdict == JOB_COUNTERS_LOST)
         counters->valid = false;
     pthread_mutex_unlock(&counters->lock);
