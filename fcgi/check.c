@@ -63,10 +63,11 @@ bool check_files(const struct conf *conf, char *why, size_t why_size)
            listener_try(conf, why, why_size);
 }
 
-bool check_database(const struct conf *conf, char *why, size_t why_size)
+bool check_database(const struct conf *conf, bool *has_history, char *why, size_t why_size)
 {
     struct error error = {0};
-    bool good = store_check(&conf->database, clock_ms() + conf->fcgi.timeout_ms, &error);
+    bool good =
+        store_check(&conf->database, clock_ms() + conf->fcgi.timeout_ms, has_history, &error);
     if (!good)
         snprintf(why, why_size, "%s: %s", conf->file, error.reason);
     error_free(&error);
@@ -77,8 +78,13 @@ static void warn_of_database(void *argument)
 {
     const struct conf *conf = argument;
     struct error error = {0};
-    if (!store_check(&conf->database, clock_ms() + conf->fcgi.timeout_ms, &error))
+    bool has_history;
+    if (!store_check(&conf->database, clock_ms() + conf->fcgi.timeout_ms, &has_history, &error))
         log_message(LOG_WARN, "%s", error.reason);
+    else if (has_history)
+        log_message(LOG_INFO, "the history of actions is in the schema bbm_fcgi");
+    else
+        log_message(LOG_INFO, "there is no history of actions; sql/history.sql makes one");
     error_free(&error);
 }
 
@@ -116,14 +122,18 @@ static void print_keys(struct trust_bundle *bundle)
     keyring_unref(keyring);
 }
 
-void check_print(const struct conf *conf, struct trust_bundle *bundle, bool database)
+void check_print(const struct conf *conf, struct trust_bundle *bundle, const bool *has_history)
 {
+    const char *tried = "";
+    if (has_history)
+        tried = *has_history ? ": tables and rights are good, with a history"
+                             : ": tables and rights are good, without a history";
     const struct conf_database *settings = &conf->database;
     printf("%s: the configuration is good\n", conf->file);
     print_listen(conf);
     printf("  database  %s@%s on %s, port %" PRId64 ", sslmode %s%s\n", settings->user,
            settings->dbname, settings->primary ? settings->primary : settings->host, settings->port,
-           settings->sslmode, database ? ": tables and rights are good" : "");
+           settings->sslmode, tried);
     printf("  tokens    issuer %s, service %s\n", conf->token.issuer, conf->token.service);
     printf("  bundle    %s\n", conf->token.rootcertbundle);
     print_keys(bundle);

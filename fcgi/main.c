@@ -275,12 +275,13 @@ static int start(const struct conf *conf, const struct auth *auth)
 static int test(const struct conf *conf, const struct auth *auth, bool database)
 {
     char why[512];
+    bool has_history;
     if (!check_files(conf, why, sizeof why) ||
-        (database && !check_database(conf, why, sizeof why))) {
+        (database && !check_database(conf, &has_history, why, sizeof why))) {
         fprintf(stderr, "bbm-fcgi: %s\n", why);
         return EXIT_CONFIG;
     }
-    check_print(conf, auth->trust_bundle, database);
+    check_print(conf, auth->trust_bundle, database ? &has_history : NULL);
     return EXIT_SUCCESS;
 }
 

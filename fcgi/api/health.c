@@ -31,8 +31,12 @@ bool health_readiness(struct call *call)
 {
     if (!call->store)
         return error_unavailable(&call->error, "every thread waits for the database");
-    if (store_ready(call->store, call->deadline, &call->error))
-        return answer_ok(call);
+    bool has_history;
+    if (store_ready(call->store, call->deadline, &has_history, &call->error)) {
+        answer_ok(call);
+        json_add(&call->body, "history", json_object_new_boolean(has_history));
+        return true;
+    }
     /* Who asks for readiness is to know what to do. It is our own text. */
     if (call->error.remedy)
         error_set_detail(&call->error, json_object_new_string(call->error.remedy));

@@ -10,13 +10,18 @@
 #include <libpq-fe.h>
 #include <stdlib.h>
 
+bool history_exists(struct db *db, int64_t deadline, bool *exists, struct error *error)
+{
+    PGresult *result = db_read(db, &SQL_HAS_HISTORY, NULL, deadline, error);
+    *exists = result && bool_named(result, "has_history");
+    PQclear(result);
+    return !error->status;
+}
+
 bool store_has_history(struct store *store, int64_t deadline, bool *has_history,
                        struct error *error)
 {
-    PGresult *result = db_read(store->db, &SQL_HAS_HISTORY, NULL, deadline, error);
-    *has_history = result && bool_named(result, "has_history");
-    PQclear(result);
-    return !error->status;
+    return history_exists(store->db, deadline, has_history, error);
 }
 
 /* ---- repeats ---- */

@@ -20,7 +20,10 @@ struct pg_result;
 /* The word in the history for an action. Static storage. */
 const char *store_action_name(enum action_kind kind);
 
+struct db;
+
 /* Whether there is a history that this role may read and write. */
+bool history_exists(struct db *db, int64_t deadline, bool *exists, struct error *error);
 bool store_has_history(struct store *store, int64_t deadline, bool *has_history,
                        struct error *error);
 

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "store/db.h"
+#include "store/history.h"
 #include "store/row.h"
 #include "store/sql.h"
 #include "store/store_private.h"
@@ -47,15 +48,18 @@ static bool check(struct db *db, int64_t deadline, struct error *error)
     return may_update && !rows_hidden;
 }
 
-bool store_ready(struct store *store, int64_t deadline, struct error *error)
+bool store_ready(struct store *store, int64_t deadline, bool *has_history, struct error *error)
 {
-    return check(store->db, deadline, error);
+    return check(store->db, deadline, error) &&
+           history_exists(store->db, deadline, has_history, error);
 }
 
-bool store_check(const struct conf_database *conf, int64_t deadline, struct error *error)
+bool store_check(const struct conf_database *conf, int64_t deadline, bool *has_history,
+                 struct error *error)
 {
     struct db *db = db_new(conf);
-    bool good = db ? check(db, deadline, error) : error_unavailable(error, "out of memory");
+    bool good = db ? check(db, deadline, error) && history_exists(db, deadline, has_history, error)
+                   : error_unavailable(error, "out of memory");
     db_free(db);
     return good;
 }

@@ -116,10 +116,11 @@ void store_free(struct store *store);
 /* True where the database answers, has the registry's tables, and gives the role all rights
  * that requests need. Else the error's reason says what is wrong, in PostgreSQL's words, and
  * its remedy, where there is one, what an operator can do. */
-bool store_ready(struct store *store, int64_t deadline, struct error *error);
+bool store_ready(struct store *store, int64_t deadline, bool *has_history, struct error *error);
 
 /* The same on a connection of its own, closed afterwards: for the program's start. */
-bool store_check(const struct conf_database *conf, int64_t deadline, struct error *error);
+bool store_check(const struct conf_database *conf, int64_t deadline, bool *has_history,
+                 struct error *error);
 
 /* All migrations by id ascending; or, with `id`, that one, or none. */
 bool store_migrations(struct store *store, const int64_t *id, int64_t deadline,

@@ -186,7 +186,7 @@ def test_missing_rights_and_tables_are_unavailable_and_the_log_names_the_remedy(
 )  # fmt: skip
 def test_readiness_names_what_is_missing_and_the_remedy(house, spoil, remedy):
     with house.database() as database, house.service(database.name) as service:
-        assert ask(service, None, path="/-/readiness").json == {"status": "ok"}
+        assert ask(service, None, path="/-/readiness").json == {"status": "ok", "history": False}
         database.execute(spoil)
         answer = ask(service, None, path="/-/readiness")
         assert answer.status == 503 and answer.header("Retry-After")

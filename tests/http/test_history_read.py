@@ -3,9 +3,11 @@
 import re
 
 import pytest
-from harness import routes, rows
+from harness import fastcgi, routes, rows
 from harness.answer import error_body
+from harness.fastcgi import parameters
 from harness.history import Desk
+from harness.process import wait_until
 from harness.refusals import NO_TOKEN, assert_refused
 
 PAUSED_BY = ("paused_by", "paused_at", "pause_reason")
@@ -254,3 +256,19 @@ def test_the_tag_changes_with_it(desk):
     tag = desk.ask("GET", routes.one(1)).header("ETag")
     desk.done("pause", 1)
     assert desk.ask("GET", routes.one(1), HTTP_IF_NONE_MATCH=tag).status == 200
+
+
+# What an operator is told
+
+
+def test_readiness_and_start_say_whether_there_is_one(house, desk):
+    def ready(service):
+        return fastcgi.ask(service.address, parameters("GET", "/-/readiness")).json
+
+    assert ready(desk.service) == {"status": "ok", "history": True}
+    assert wait_until(lambda: "the history of actions is in the schema bbm_fcgi" in desk.service.written())
+    with house.database() as plain, house.service(plain.name) as service:
+        assert ready(service) == {"status": "ok", "history": False}
+        assert wait_until(lambda: "there is no history of actions; sql/history.sql makes one" in service.written())
+        house.cluster.add_history(plain.name)
+        assert ready(service) == {"status": "ok", "history": True}
