@@ -125,8 +125,8 @@ static bool parse(const char *text, size_t len, struct parts *parts, struct refu
 static bool check_header(const json_t *header, struct refusal *refusal)
 {
     const json_t *type = json_input_member(header, "typ");
-    if (!token_signature_algorithm(header))
-        return refuse(refusal, "algorithm is not one of those accepted");
+    if (!token_signature_algorithm(header, refusal))
+        return false;
     /* A header may name extensions that must be understood (RFC 7515, 4.1.11); none is. */
     if (json_input_member(header, "crit"))
         return refuse(refusal, "critical header extensions");

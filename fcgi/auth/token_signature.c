@@ -34,9 +34,9 @@ static const struct algorithm *algorithm_of(const json_t *header)
     return NULL;
 }
 
-bool token_signature_algorithm(const json_t *header)
+bool token_signature_algorithm(const json_t *header, struct refusal *refusal)
 {
-    return algorithm_of(header) != NULL;
+    return algorithm_of(header) || refuse(refusal, "algorithm is not one of those accepted");
 }
 
 static bool verifies(const char *text, size_t len, const struct key *key,
@@ -97,6 +97,8 @@ bool token_signature_check(const char *text, size_t len, const json_t *header,
 {
     const struct task task = {text, len, header, algorithm_of(header), keyring, now};
     struct signer signer = {0};
+    if (!task.algorithm)
+        return token_signature_algorithm(header, refusal);
     errno = 0;
     bool good = verify_within(limit, &task, &signer, refusal);
     /* Out of memory, libcrypto and libjwt report a bad token. But malloc() has set errno. */

@@ -15,8 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* True where the header's `alg` is one that may reach libjwt. */
-bool token_signature_algorithm(const json_t *header);
+/* True where the header's `alg` is one that is accepted. */
+bool token_signature_algorithm(const json_t *header, struct refusal *refusal);
 
 /* Verifies the compact JWS of `len` bytes, whose header this is, at `now` (seconds since the
  * epoch), when the limit (NULL: none) allows it. Narrows the token's `from` and `until` to the
