@@ -8,6 +8,7 @@ import threading
 
 import pytest
 from harness.command import BBM, SHELLS, Command, with_key
+from harness.hostile import always, answer
 from harness.postgres import REPOSITORY
 from harness.process import wait_until
 from harness.slowness import longer, milliseconds
@@ -143,6 +144,40 @@ def test_a_partial_pause_says_what_is_paused_and_what_is_not(site, scene, bbm, p
     assert bbm("pause", 7, "-o", "tsv").stdout == b"7\t\t\theld\tm7\n"
     played.finish()
     assert bbm.lines("pause", 7)[0].startswith("Paused 7 m7, was running")
+
+
+def migration(number, status, **more):
+    return {"id": number, "name": f"m{number}", "status": status, **more}
+
+
+SINCE = {"in_flight_since": "2026-11-26T01:02:03.5Z"}
+
+
+@pytest.mark.parametrize(
+    "flying, held, line",
+    [(True, {6: SINCE}, "A job is in flight: 6 since 2026-11-26 01:02:03Z."), (True, {}, "A job is in flight."),
+     (False, {}, "No job is in flight."), (None, {}, None)],
+)  # fmt: skip
+def test_the_list_says_what_is_in_flight(tmp_path, flying, held, line):
+    body = {"migrations": [migration(number, "running", **held.get(number, {})) for number in (5, 6)]}
+    if flying is not None:
+        body["job_in_flight"] = flying
+    with always(answer(200, body)) as server:
+        lines = Command(server.url, tmp_path, BBM_TOKEN="x").lines("list")
+    assert lines[-1] == (line or "2 migrations: 2 running")
+
+
+@pytest.mark.parametrize(
+    "held, code",
+    [({7: SINCE}, 4), ({6: SINCE}, 0), ({}, 4)],
+    ids=["a job of it is in flight", "a job of another", "a job of one that is not known"],
+)
+def test_paused_means_that_no_job_of_it_is_in_flight(tmp_path, held, code):
+    states = {6: "running", 7: "paused"}
+    body = {"migrations": [migration(n, states[n], **held.get(n, {})) for n in states], "job_in_flight": True}
+    with always(answer(200, body)) as server:
+        done = Command(server.url, tmp_path, BBM_TOKEN="x")("wait", "7", "--for", "paused", "--timeout", "1", "--every", "1")
+    assert done.returncode == code, done
 
 
 def test_wait_until_paused_waits_for_the_job(site, scene, bbm, played, token):
