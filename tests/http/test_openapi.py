@@ -98,7 +98,7 @@ def test_operations_have_names_of_their_own():
 GOOD = {"X-Request-Id": "abc", "Cache-Control": "no-store", "Content-Type": "application/json"}
 
 
-def answer(status=200, body='{"migrations": []}', **headers):
+def answer(status=200, body='{"migrations": [], "job_in_flight": false}', **headers):
     headers = {**GOOD, **{name.replace("_", "-"): value for name, value in headers.items()}}
     return Answer(status, [header for header in headers.items() if header[1] is not None], body.encode())
 
@@ -109,7 +109,7 @@ def migration(**changes):
         "batch_size": 1, "min_value": 0, "max_value": 0, "batching_strategy": "", "finished_jobs": 0, "failed_jobs": 0,
         "created_at": "2026-01-01T00:00:00Z", **changes,
     }  # fmt: skip
-    return json.dumps({"migrations": [row]})
+    return json.dumps({"migrations": [row], "job_in_flight": False})
 
 
 WRONG = {
@@ -119,9 +119,9 @@ WRONG = {
     "another Cache-Control": answer(Cache_Control="public"),
     "another type": answer(Content_Type="text/html"),
     "no body": answer(body=""),
-    "a member that is not described": answer(body='{"migrations": [], "more": 1}'),
+    "a member that is not described": answer(body='{"migrations": [], "job_in_flight": false, "more": 1}'),
     "a member of another type": answer(body=migration(id="1")),
-    "a member that is missing": answer(body='{"migrations": [{"id": 1}]}'),
+    "a member that is missing": answer(body='{"migrations": [{"id": 1}], "job_in_flight": false}'),
     "a state that is none": answer(body=migration(status="stopped")),
     "a time that is none": answer(body=migration(updated_at="yesterday")),
     "a number beyond 64 bits": answer(body=migration(max_value=2**63)),

@@ -309,6 +309,7 @@ def test_three_in_the_morning(page, site, token):
         browser = page.show(token)
         assert press(browser, "#list .toolbar button", "Pause all", "INC-4711") == "Pause all migrations: done"
         assert states(site) == {1: "paused", 2: "paused", 3: "paused", 4: "failed"}
+        assert browser.find("#list .worker", "No worker is in a run at this moment.")
         assert len(browser.all("#list .paused-by", "INC-4711")) == 2
 
         browser.click(".card a", "the_failed_one")

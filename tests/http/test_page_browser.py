@@ -9,9 +9,10 @@ from harness.browser import Page, browser as start_browser
 from harness.client import Client
 from harness.mounts import apache_fcgid
 from harness.nginx import PROXIED, Nginx
-from harness.postgres import REPOSITORY
+from harness.postgres import REPOSITORY, SERVICE_ROLE
 from harness.process import wait_until
 from harness.slowness import longer
+from harness.worker import WORK, worker
 
 PICTURES = os.path.join(REPOSITORY, "build", "page")
 HOSTILE = (
@@ -145,6 +146,36 @@ def test_one_that_is_not_there(page, token):
         browser.find("#one-title", f"There is no migration {identity}")
     browser.click(".back")
     browser.find(".card")
+
+
+@pytest.mark.parametrize("informed", [False, True], ids=["", "a role that may see since when"])
+def test_worker_in_a_run(browser, house, site, token, informed):
+    """Whether there is one, and that it has ended; where the role allows it, of which migration and since when."""
+    site.database.clear()
+    changes = {}
+    if informed:
+        role = house.unique("monitor")
+        site.database.execute(f"CREATE ROLE {role} LOGIN; GRANT pg_read_all_stats, {SERVICE_ROLE} TO {role}")
+        changes = {"database": {"user": role}}
+    with house.service(site.database.name, changes) as service, house.nginx(service) as client:
+        watch_a_run(Page(browser, client), site, token, informed)
+
+
+def watch_a_run(page, site, token, informed):
+    columns = {"table_name": "public.batched_background_migrations", "column_name": "id", "max_value": 1000}
+    identity = site.database.add_migration("worked_at", status=1, **columns)
+    browser = page.show(token)
+    browser.find("#list .worker", "No worker is in a run at this moment.")
+    with worker(site.database) as played:
+        played.until(WORK)
+        browser.find("#list .worker.busy", f"A worker is in a run of migration {identity}." if informed else "A worker is in a run.")
+        assert bool(browser.all(".card .facts", "worker in a run since")) is informed
+        browser.click(".card a")
+        browser.find("#one .worker.busy", "A worker is in a run of this migration." if informed else "A worker is in a run.")
+        played.finish()
+    browser.find("#one .worker", "No worker is in a run at this moment.")
+    assert browser.all("#one .worker.busy") == []
+    page.stays_at_home()
 
 
 # How it stays true

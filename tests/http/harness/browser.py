@@ -8,7 +8,11 @@ import tempfile
 import urllib.parse
 
 from selenium import webdriver
-from selenium.common.exceptions import ElementClickInterceptedException, StaleElementReferenceException
+from selenium.common.exceptions import (
+    ElementClickInterceptedException,
+    StaleElementReferenceException,
+    TimeoutException,
+)
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
@@ -74,7 +78,10 @@ class Browser:
                 return next(iter(self.all(selector, text)), None)
 
         wait = WebDriverWait(self.driver, longer(seconds), poll_frequency=0.05)
-        return wait.until(found, f"no {selector} with {text!r}; the page reads:\n{self.text()}")
+        try:
+            return wait.until(found)
+        except TimeoutException as failure:
+            raise AssertionError(f"no {selector} with {text!r}; the page reads:\n{self.text()}") from failure
 
     def gone(self, selector, text="", seconds=15):
         wait = WebDriverWait(self.driver, longer(seconds), poll_frequency=0.05)
