@@ -119,6 +119,8 @@ def test_a_database_reached_through_a_unix_socket(house, database, token):
 def test_connections_are_made_when_first_needed(house, database, token):
     with house.database() as own, house.service(own.name) as service:
         sessions = "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND usename = %s"
+        assert wait_until(lambda: "history of actions" in service.written()), "the look at the start has ended"
+        assert wait_until(lambda: own.rows(sessions, (own.name, SERVICE_ROLE)) == [])
         assert ask(service, None).status == 401
         assert own.rows(sessions, (own.name, SERVICE_ROLE)) == []
         assert ask(service, token).status == 200

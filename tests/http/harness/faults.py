@@ -24,6 +24,7 @@ class Relay(Proxy):
         self.delay = 0  # seconds that each piece takes
         self.silent = self.went_silent = False
         self.swallow = None  # after these bytes to the server, nothing comes back from it
+        self.cut_before = None  # before these bytes reach the server, the connection is cut
         self.cut_before = None  # a connection that sends these bytes is cut, and they do not arrive
 
     def go_silent(self):
@@ -58,6 +59,9 @@ class Relay(Proxy):
                         part = source.recv(65536)
                         time.sleep(self.delay)
                         if source is near and self.cut_before and self.cut_before in part:
+                            return
+                        if source is near and self.cut_before and self.cut_before in part:
+                            far.sendall(part[: part.index(self.cut_before)])
                             return
                         if source is near and self.swallow and self.swallow in part:
                             mute = True
