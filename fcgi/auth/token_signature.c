@@ -53,8 +53,8 @@ static bool verifies(const char *text, size_t len, const struct key *key,
     return good;
 }
 
-/* What verifying one token takes. */
-struct task {
+/* What the verification of one token needs. */
+struct verification {
     const char *text; /* a compact JWS */
     size_t len;
     const json_t *header;
@@ -63,10 +63,11 @@ struct task {
     int64_t now;
 };
 
-static bool find_signer(const struct task *task, struct signer *signer, struct refusal *refusal)
+static bool find_signer(const struct verification *job, struct signer *signer,
+                        struct refusal *refusal)
 {
-    const struct algorithm *algorithm = task->algorithm;
-    if (!signer_find(task->header, task->keyring, task->now, signer, refusal))
+    const struct algorithm *algorithm = job->algorithm;
+    if (!signer_find(job->header, job->keyring, job->now, signer, refusal))
         return false;
     bool fits = algorithm && signer->key->type == algorithm->type &&
                 (!algorithm->bits || signer->key->bits == algorithm->bits);
@@ -75,16 +76,16 @@ static bool find_signer(const struct task *task, struct signer *signer, struct r
 
 /* A key of the bundle is found without the limit, since that costs nothing: tokens of a key that
  * has been replaced are no flood. */
-static bool verify_within(struct signature_limit *limit, const struct task *task,
+static bool verify_within(struct signature_limit *limit, const struct verification *job,
                           struct signer *signer, struct refusal *refusal)
 {
-    bool has_chain = signer_has_chain(task->header);
-    if (!has_chain && !find_signer(task, signer, refusal))
+    bool has_chain = signer_has_chain(job->header);
+    if (!has_chain && !find_signer(job, signer, refusal))
         return false;
     if (limit && !signature_limit_begin(limit))
         return refuse_undecided(refusal, "too many tokens to verify at the same time");
-    bool good = !has_chain || find_signer(task, signer, refusal);
-    if (good && !verifies(task->text, task->len, signer->key, task->algorithm))
+    bool good = !has_chain || find_signer(job, signer, refusal);
+    if (good && !verifies(job->text, job->len, signer->key, job->algorithm))
         good = refuse(refusal, "signature does not verify");
     if (limit)
         signature_limit_end(limit, good);
@@ -95,12 +96,12 @@ bool token_signature_check(const char *text, size_t len, const json_t *header,
                            const struct keyring *keyring, struct signature_limit *limit,
                            int64_t now, struct token *token, struct refusal *refusal)
 {
-    const struct task task = {text, len, header, algorithm_of(header), keyring, now};
+    const struct verification job = {text, len, header, algorithm_of(header), keyring, now};
     struct signer signer = {0};
-    if (!task.algorithm)
+    if (!job.algorithm)
         return token_signature_algorithm(header, refusal);
     errno = 0;
-    bool good = verify_within(limit, &task, &signer, refusal);
+    bool good = verify_within(limit, &job, &signer, refusal);
     /* Out of memory, libcrypto and libjwt report a bad token. But malloc() has set errno. */
     if (!good && errno == ENOMEM)
         refuse_undecided(refusal, "out of memory");
