@@ -16,12 +16,6 @@ def site(house):
 
 
 @pytest.fixture
-def reads_history(site, token):
-    if site.client.get("/v1/gitlab/bbm/actions/", token).status == 404:
-        pytest.skip("this service writes its history, and has no route to read it")
-
-
-@pytest.fixture
 def bbm(site, keys, tmp_path):
     """1 and 2 are active, 3 has failed, 4 is paused."""
     site.database.clear()
@@ -57,7 +51,7 @@ def test_a_reason_that_is_too_long(bbm, site):
 # History
 
 
-def test_history(bbm, site, reads_history):
+def test_history(bbm, site):
     first = action_of(bbm.lines("pause", "--all", "--yes", "--reason", "INC-4711")[0])
     bbm.lines("resume", 2)
     lines = bbm.lines("history")
@@ -71,14 +65,14 @@ def test_history(bbm, site, reads_history):
     assert json.loads(bbm("history", "-n", "1", "-o", "json").stdout)["actions"][0]["action"] == "resume"
 
 
-def test_history_of_several_pages(bbm, site, reads_history):
+def test_history_of_several_pages(bbm, site):
     site.database.execute(
         "INSERT INTO bbm_fcgi.actions (at, action, correlation_id) SELECT now(), 'pause', n FROM generate_series(1, 1100) AS n"
     )
     assert len(bbm.lines("history", "-n", 1050, "-o", "tsv")) == 1050
 
 
-def test_the_list_says_who_paused(bbm, site, reads_history):
+def test_the_list_says_who_paused(bbm, site):
     bbm.lines("pause", 1, "--reason", "INC-4711")
     lines = bbm.lines("list", "--status", "paused", "-q")
     assert "PAUSED BY" in lines[0] and "alice" in lines[1] and "alice" not in lines[2]
@@ -88,7 +82,7 @@ def test_the_list_says_who_paused(bbm, site, reads_history):
     assert "by alice" in "\n".join(bbm.lines("list", COLUMNS="40"))
 
 
-def test_doctor_knows_of_the_history(bbm, reads_history):
+def test_doctor_knows_of_the_history(bbm):
     assert any(line.split()[1:] == ["history", "kept"] for line in bbm.lines("doctor"))
 
 

@@ -22,11 +22,6 @@ def lines_of_the_manual():
     return block.replace("\\-", "-").splitlines()
 
 
-def in_words(site, token):
-    """Whether the list says if a job is in flight."""
-    return "job_in_flight" in site.client.get("/v1/gitlab/background-migrations/", token).json
-
-
 def statuses(site):
     return {row["id"]: row["status"] for row in site.database.migrations()}
 
@@ -83,7 +78,7 @@ class Runs:
             self.played.run()
 
 
-def test_three_in_the_morning(site, scene, bbm, played, token, tmp_path):
+def test_three_in_the_morning(site, scene, bbm, played, tmp_path):
     """Pause all with a reason; what is in flight; failed jobs; all but one on again; restart; wait; undo."""
     lines = lines_of_the_manual()
     assert len(lines) <= 8 and max(map(len, lines)) < 60
@@ -104,8 +99,7 @@ def test_three_in_the_morning(site, scene, bbm, played, token, tmp_path):
     assert "Paused 3 migrations (action 1):" in run(pause)
     text = run(look)
     assert text.count("paused") == 5
-    if in_words(site, token):
-        assert "A job is in flight" in text
+    assert "A job is in flight" in text
     played.finish()
     assert re.search(r"(?m)^\d+ +failed +1 ", run(jobs))
     text = run(resume)
@@ -180,10 +174,8 @@ def test_paused_means_that_no_job_of_it_is_in_flight(tmp_path, held, code):
     assert done.returncode == code, done
 
 
-def test_wait_until_paused_waits_for_the_job(site, scene, bbm, played, token):
+def test_wait_until_paused_waits_for_the_job(site, scene, bbm, played):
     """A pause lets the job under way run to its end."""
-    if not in_words(site, token):
-        pytest.skip("this service's list does not say whether a job is in flight")
     played.until(WORK)
     bbm.lines("pause", 6)
     assert bbm("wait", 6, "--for", "paused", "--timeout", "1", "--every", "1").returncode == 4
