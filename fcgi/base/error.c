@@ -77,7 +77,8 @@ static void make_one_line(char *text)
     *out = '\0';
 }
 
-static void set_reason(struct error *error, const char *fmt, va_list args)
+__attribute__((format(printf, 2, 0))) static void set_reason(struct error *error, const char *fmt,
+                                                             va_list args)
 {
     vsnprintf(error->reason, sizeof error->reason, fmt, args);
     make_one_line(error->reason);
@@ -108,7 +109,8 @@ static bool fill_parameter(struct error *error, const char *code, const char *me
 }
 
 /* Gives the error a detail in which bytes from outside may stand. */
-static void set_detail(struct error *error, const char *fmt, va_list args)
+__attribute__((format(printf, 2, 0))) static void set_detail(struct error *error, const char *fmt,
+                                                             va_list args)
 {
     char detail[320];
     vsnprintf(detail, sizeof detail, fmt, args);
