@@ -14,11 +14,12 @@ import psycopg2
 import pytest
 from harness import fastcgi, routes
 from harness.answer import error_body
-from harness.faults import Census, Load, Relay, frozen, settled_census, signal_all
+from harness.faults import Load, Relay, frozen, signal_all
 from harness.fastcgi import parameters
 from harness.ports import free_port
 from harness.postgres import PASSWORD, SERVICE_ROLE, Cluster
 from harness.process import wait_until
+from harness.resource import ResourceUsage, settled_usage
 from harness.slowness import longer, milliseconds
 
 UNAVAILABLE = error_body("UNAVAILABLE", "service unavailable")
@@ -190,10 +191,10 @@ def assert_unavailable(answers):
 
 
 def assert_nothing_leaked(scene, before):
-    after = settled_census(scene.service, before.descriptors)
+    after = settled_usage(scene.service, before.descriptors)
     assert after.descriptors <= before.descriptors, f"{before}, then {after}"
     # The threads that send cancel requests are gone.
-    assert wait_until(lambda: Census(scene.service).threads == before.threads), f"{before}, then {after}"
+    assert wait_until(lambda: ResourceUsage(scene.service).threads == before.threads), f"{before}, then {after}"
     # (A server behind a network that went silent keeps the sessions, until its own keepalives tell it.)
     if scene.relay is None or not scene.relay.went_silent:
         assert wait_until(lambda: 0 <= scene.sessions() <= THREADS), f"{scene.sessions()} sessions"
@@ -211,7 +212,7 @@ def test_a_fault_under_load(house, keys, cluster, fault):
     name = "with_password" if fault is another_password else None  # the one that asks for it
     with scene_on(house, keys, cluster, name) as scene:
         scene.warm()
-        before = Census(scene.service)
+        before = ResourceUsage(scene.service)
         with Load(scene.service, keys) as load:
             time.sleep(0.3)
             with fault(scene):
@@ -237,7 +238,7 @@ def test_a_fault_under_load(house, keys, cluster, fault):
 def test_first_requests_after_a_quiet_outage(scene, fault):
     """Nobody asked meanwhile, so each thread finds out with the first request that is served again."""
     scene.warm()
-    before = Census(scene.service)
+    before = ResourceUsage(scene.service)
     with fault(scene):
         time.sleep(1.2)
     for answer, seconds in (
@@ -436,7 +437,7 @@ def test_failover(house, keys, pair, silently):
     primary, standby, database = pair
     with two_hosts(house, keys, pair) as scene, contextlib.ExitStack() as stack:
         scene.warm()
-        before = Census(scene.service)
+        before = ResourceUsage(scene.service)
         with Load(scene.service, keys, clients=2) as load:
             if silently:
                 stack.enter_context(frozen(primary.server))
@@ -454,7 +455,7 @@ def test_failover(house, keys, pair, silently):
         assert status_of(standby, database.name) == 0
         if silently:
             # Cancel requests that it has taken and not answered hold a thread each, a few at most.
-            assert Census(scene.service).threads <= before.threads + 16
+            assert ResourceUsage(scene.service).threads <= before.threads + 16
             signal_all(primary.server, signal.SIGKILL)
         assert_nothing_leaked(scene, before)
 

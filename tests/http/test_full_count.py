@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from harness import fastcgi, routes
-from harness.faults import Census
 from harness.postgres import SERVICE_ROLE
+from harness.resource import ResourceUsage
 
 JOBS = "batched_background_migration_jobs"
 MIGRATIONS = "batched_background_migrations"
@@ -217,15 +217,15 @@ class TestManyFailedJobs:
         with house.service(database.name, changes={"fcgi": {"threads": 1}}) as service:
             for _ in range(100):
                 list_of(service, token)
-            census = Census(service)
-            return None if census.sanitized else census.kilobytes
+            usage = ResourceUsage(service)
+            return None if usage.sanitized else usage.kilobytes
 
     def test_eight_threads_stay_below_twelve_mebibytes(self, house, many, token):
         """Under a load that keeps all of them busy, and after it."""
         with house.service(many.name, changes={"fcgi": {"threads": 8}}) as service, ThreadPoolExecutor(16) as clients:
             list(clients.map(lambda _: [list_of(service, token) for _ in range(50)], range(16)))
-            census = Census(service)
-            assert census.sanitized or census.kilobytes < 12 * 1024
+            usage = ResourceUsage(service)
+            assert usage.sanitized or usage.kilobytes < 12 * 1024
 
     def test_counts_follow_a_worker_that_retries(self, house, many, token):
         with house.service(many.name) as service:

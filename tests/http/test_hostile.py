@@ -15,7 +15,7 @@ from harness import fastcgi, routes
 from harness.fastcgi import (
     ABORT_REQUEST, BEGIN_REQUEST, PARAMS, STDIN, STDOUT, Connection, begin, pairs, parameters, record, request_bytes, stream,
 )  # fmt: skip
-from harness.faults import Census, settled_census
+from harness.resource import ResourceUsage, settled_usage
 from harness.slowness import longer, milliseconds
 
 SECONDS = float(os.environ.get("BBM_HOSTILE_SECONDS", "4"))
@@ -178,7 +178,7 @@ def test_mutations_for_a_while(site, token):
         request_bytes(parameters("GET", "/-/metrics")) + WHOLE,
     ]
     send(site.service, WHOLE)
-    before = Census(site.service)
+    before = ResourceUsage(site.service)
     tried, end = 0, time.monotonic() + SECONDS
     while time.monotonic() < end:
         content = mutated(dice, dice.choice(seeds)) if dice.random() < 0.95 else dice.randbytes(dice.randrange(5000))
@@ -186,5 +186,5 @@ def test_mutations_for_a_while(site, token):
         tried += 1
         assert site.service.server.child.poll() is None, f"it ended; seed {seed}, try {tried}"
     assert tried > 10 * SECONDS
-    after = settled_census(site.service, before.descriptors + 1)
+    after = settled_usage(site.service, before.descriptors + 1)
     assert after.descriptors <= before.descriptors + 1, f"{before}, then {after} (seed {seed})"

@@ -12,9 +12,9 @@ import signal
 import pytest
 from harness import fastcgi, routes, tokens
 from harness.failing import Plan
-from harness.faults import Census, settled_census
 from harness.fastcgi import parameters
 from harness.process import SANITIZER_OPTIONS, DidNotStart, wait_until
+from harness.resource import ResourceUsage, settled_usage
 from harness.slowness import longer, milliseconds
 
 # After these there is nobody to answer any more: the web server says 502.
@@ -195,7 +195,7 @@ class Asker:
 @pytest.mark.parametrize("way,on", [(way, False) for way in WAYS] + [(way, True) for way in WAYS if "anew" not in way])
 def test_a_request(service, database, plan, keys, way, on):
     ask = Asker(service, database, keys, WAYS[way])
-    held = Census(service).descriptors
+    held = ResourceUsage(service).descriptors
     seen = set()
     for _ in plan.walk(on=on):
         try:
@@ -211,7 +211,7 @@ def test_a_request(service, database, plan, keys, way, on):
         again = ask()
         assert again.status == WAYS[way].status, (failed, again)
     assert len(seen) > 2, seen
-    assert settled_census(service, held).descriptors <= held
+    assert settled_usage(service, held).descriptors <= held
 
 
 class Died(Exception):
@@ -328,7 +328,7 @@ def test_memory_that_runs_out(house, keys):
     with house.database() as database:
         database.execute(FILL_MUCH)
         with house.service(database.name, changes) as service:
-            if Census(service).sanitized or "BBM_TEST_WRAPPER" in os.environ:
+            if ResourceUsage(service).sanitized or "BBM_TEST_WRAPPER" in os.environ:
                 pytest.skip("what looks after the memory needs some of it")
             assert ask(routes.one(1)).status == 200
             least = writable(service)

@@ -23,10 +23,11 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 from harness import fastcgi, routes, tokens  # noqa: E402
 from harness.fastcgi import parameters  # noqa: E402
-from harness.faults import Census, Load, Relay, frozen  # noqa: E402
+from harness.faults import Load, Relay, frozen  # noqa: E402
 from harness.house import House  # noqa: E402
 from harness.ports import free_port  # noqa: E402
 from harness.postgres import REPOSITORY, SERVICE_ROLE, Cluster  # noqa: E402
+from harness.resource import ResourceUsage  # noqa: E402
 
 THREADS, TIMEOUT = 4, 2
 LATEST = 10  # seconds; late enough for a busy machine, and early for one that hangs
@@ -142,13 +143,13 @@ class Round:
         self.requests = len(statuses) + 2 * FRESH
         self.counts = statuses.count(200) + FRESH, statuses.count(401) + FRESH, statuses.count(503)
         self.slowest = load.slowest()
-        self.census = Census(service)
+        self.usage = ResourceUsage(service)
 
     def line(self, start):
         good, refused, unavailable = self.counts
         return (
             f"{time.monotonic() - start:7.0f} {self.name:>13} {self.requests:8} {good:8} {refused:6} {unavailable:6}"
-            f" {self.slowest:8.2f} {self.census.descriptors:5} {self.census.threads:7} {self.census.kilobytes:8}"
+            f" {self.slowest:8.2f} {self.usage.descriptors:5} {self.usage.threads:7} {self.usage.kilobytes:8}"
         )
 
 
@@ -168,7 +169,7 @@ def soak(house, seconds):
             distinct = 5 * remembered_most()
             wrong = meet(service, house.keys, distinct, distinct // 5)
             assert not wrong, wrong[:3]
-            print(f"{distinct} distinct tokens taken, {distinct // 5} refused: {Census(service)}; then each fault, twice")
+            print(f"{distinct} distinct tokens taken, {distinct // 5} refused: {ResourceUsage(service)}; then each fault, twice")
             start = time.monotonic()
             settling = run(scene, start, length, len(FAULTS) * 2)
             print("settled; from here on judged", flush=True)
@@ -200,7 +201,7 @@ def verdict(settling, judged):
     """What grew; and the figures, in a line each."""
     requests = list(itertools.accumulate(one.requests for one in judged))
     first = len(judged) // 3
-    points = [(count, one.census.kilobytes * 1024) for count, one in zip(requests, judged)][first:]
+    points = [(count, one.usage.kilobytes * 1024) for count, one in zip(requests, judged)][first:]
     slope, span = steepness(points), points[-1][0] - points[0][0]
     rise = slope * span / 1024
     grew = []
@@ -211,7 +212,7 @@ def verdict(settling, judged):
     if rise > RISE_MOST:
         grew.append("memory")
     for what, more in (("kilobytes", STEP_MOST), ("descriptors", 0), ("threads", 0)):
-        before, after = (max(getattr(one.census, what) for one in rounds) for rounds in (settling, judged))
+        before, after = (max(getattr(one.usage, what) for one in rounds) for rounds in (settling, judged))
         print(f"{what}: at most {after}, while settling {before}; flat is no more than {before + more}")
         if after > before + more:
             grew.append(what)
@@ -226,7 +227,7 @@ def main():
         settling, judged = soak(house, seconds)
     rounds = settling + judged
     wrong = [f"round {number}, {one.name}: {what}" for number, one in enumerate(rounds) for what in one.wrong]
-    print(f"{sum(one.requests for one in rounds)} requests; settled at {settling[-1].census}; at the end {judged[-1].census}")
+    print(f"{sum(one.requests for one in rounds)} requests; settled at {settling[-1].usage}; at the end {judged[-1].usage}")
     grew = verdict(settling, judged)
     if wrong:
         sys.exit("\n".join(["wrong answers:", *wrong[:20]]))

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * rounds: who waits for whom, and that nobody is forgotten. */
+ * Request coalescing: which requests share a batch, and that each is in one. */
 #include "http/coalesce.h"
 
 #include "unit.h"
@@ -8,25 +8,25 @@
 
 #define NOW INT64_C(1000000)
 
-/* The askers of a round, in their order. */
-static void assert_round(const struct coalesce_waiter *round, const struct coalesce_waiter *first,
+/* The requests of a batch, in their order. */
+static void assert_batch(const struct coalesce_waiter *batch, const struct coalesce_waiter *first,
                          size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        assert_ptr_equal(round, first + i);
-        round = round->next;
+        assert_ptr_equal(batch, first + i);
+        batch = batch->next;
     }
-    assert_null(round);
+    assert_null(batch);
 }
 
-/* As many rounds as are usual, each of one. */
+/* As many batches as run at once, each of one request. */
 static void fill(struct coalesce *coalesce, struct coalesce_waiter waiters[COALESCE_CONCURRENT])
 {
     for (int i = 0; i < COALESCE_CONCURRENT; i++)
-        assert_round(coalesce_join(coalesce, &waiters[i], NOW), &waiters[i], 1);
+        assert_batch(coalesce_join(coalesce, &waiters[i], NOW), &waiters[i], 1);
 }
 
-static void test_those_who_come_meanwhile_wait(void **state)
+static void test_requests_wait_for_running_batches(void **state)
 {
     struct coalesce *coalesce = coalesce_new();
     struct coalesce_waiter first[COALESCE_CONCURRENT];
@@ -41,7 +41,7 @@ static void test_those_who_come_meanwhile_wait(void **state)
     assert_null(coalesce_begin(coalesce, NOW)); /* not yet */
 
     assert_true(coalesce_end(coalesce));
-    assert_round(coalesce_begin(coalesce, NOW), later, COUNT(later));
+    assert_batch(coalesce_begin(coalesce, NOW), later, COUNT(later));
     assert_int_equal(coalesce_age(coalesce, NOW), -1);
     assert_null(coalesce_begin(coalesce, NOW)); /* nobody waits */
     for (int i = 0; i < COALESCE_CONCURRENT; i++)
@@ -49,7 +49,7 @@ static void test_those_who_come_meanwhile_wait(void **state)
     coalesce_free(coalesce);
 }
 
-static void test_who_comes_next_takes_the_others_along(void **state)
+static void test_next_request_starts_batch_for_all_waiting(void **state)
 {
     struct coalesce *coalesce = coalesce_new();
     struct coalesce_waiter first[COALESCE_CONCURRENT];
@@ -59,11 +59,11 @@ static void test_who_comes_next_takes_the_others_along(void **state)
     assert_null(coalesce_join(coalesce, &later[0], NOW));
     assert_null(coalesce_join(coalesce, &later[1], NOW));
     assert_true(coalesce_end(coalesce));
-    assert_round(coalesce_join(coalesce, &later[2], NOW), later, 3);
+    assert_batch(coalesce_join(coalesce, &later[2], NOW), later, 3);
     coalesce_free(coalesce);
 }
 
-static void test_slow_rounds_are_not_waited_for(void **state)
+static void test_slow_batches_are_not_waited_for(void **state)
 {
     struct coalesce *coalesce = coalesce_new();
     struct coalesce_waiter first[COALESCE_CONCURRENT];
@@ -73,14 +73,14 @@ static void test_slow_rounds_are_not_waited_for(void **state)
     assert_null(coalesce_join(coalesce, &later[0], NOW));
     assert_null(coalesce_begin(coalesce, NOW + COALESCE_PATIENCE_MS - 1));
     assert_int_equal(coalesce_age(coalesce, NOW + COALESCE_PATIENCE_MS), COALESCE_PATIENCE_MS);
-    assert_round(coalesce_join(coalesce, &later[1], NOW + COALESCE_PATIENCE_MS), later, 2);
-    /* That one is quick, for all that is known. */
+    assert_batch(coalesce_join(coalesce, &later[1], NOW + COALESCE_PATIENCE_MS), later, 2);
+    /* The new batch has only just started. */
     assert_null(coalesce_join(coalesce, &later[2], NOW + COALESCE_PATIENCE_MS + 1));
-    assert_round(coalesce_begin(coalesce, NOW + 2 * COALESCE_PATIENCE_MS), &later[2], 1);
+    assert_batch(coalesce_begin(coalesce, NOW + 2 * COALESCE_PATIENCE_MS), &later[2], 1);
     coalesce_free(coalesce);
 }
 
-static void test_clearing_begins_nothing(void **state)
+static void test_clear_starts_no_batch(void **state)
 {
     struct coalesce *coalesce = coalesce_new();
     struct coalesce_waiter first[COALESCE_CONCURRENT];
@@ -90,11 +90,11 @@ static void test_clearing_begins_nothing(void **state)
     fill(coalesce, first);
     assert_null(coalesce_join(coalesce, &later[0], NOW));
     assert_null(coalesce_join(coalesce, &later[1], NOW));
-    assert_round(coalesce_clear(coalesce), later, 2);
+    assert_batch(coalesce_clear(coalesce), later, 2);
     assert_int_equal(coalesce_age(coalesce, NOW), -1);
     for (int i = 0; i < COALESCE_CONCURRENT; i++)
         assert_false(coalesce_end(coalesce));
-    assert_round(coalesce_join(coalesce, &later[2], NOW), &later[2], 1);
+    assert_batch(coalesce_join(coalesce, &later[2], NOW), &later[2], 1);
     coalesce_free(coalesce);
 }
 
@@ -108,29 +108,29 @@ struct client {
     struct coalesce_waiter asks[ASKS];
 };
 
-static size_t length(const struct coalesce_waiter *round)
+static size_t length(const struct coalesce_waiter *batch)
 {
     size_t count = 0;
-    for (; round; round = round->next)
+    for (; batch; batch = batch->next)
         count++;
     return count;
 }
 
-/* Asks again and again, and answers each round that it begins. */
+/* Sends request after request, and answers each batch that it starts. */
 static void *ask(void *argument)
 {
     struct client *client = argument;
     for (size_t i = 0; i < ASKS; i++) {
-        struct coalesce_waiter *round = coalesce_join(client->coalesce, &client->asks[i], NOW);
-        while (round) {
-            client->answered += length(round);
-            round = coalesce_end(client->coalesce) ? coalesce_begin(client->coalesce, NOW) : NULL;
+        struct coalesce_waiter *batch = coalesce_join(client->coalesce, &client->asks[i], NOW);
+        while (batch) {
+            client->answered += length(batch);
+            batch = coalesce_end(client->coalesce) ? coalesce_begin(client->coalesce, NOW) : NULL;
         }
     }
     return NULL;
 }
 
-static void test_each_is_answered_once(void **state)
+static void test_each_request_is_answered_once(void **state)
 {
     struct coalesce *coalesce = coalesce_new();
     struct client *clients = calloc(4, sizeof *clients);
@@ -156,11 +156,11 @@ static void test_each_is_answered_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_those_who_come_meanwhile_wait),
-        cmocka_unit_test(test_who_comes_next_takes_the_others_along),
-        cmocka_unit_test(test_slow_rounds_are_not_waited_for),
-        cmocka_unit_test(test_clearing_begins_nothing),
-        cmocka_unit_test(test_each_is_answered_once),
+        cmocka_unit_test(test_requests_wait_for_running_batches),
+        cmocka_unit_test(test_next_request_starts_batch_for_all_waiting),
+        cmocka_unit_test(test_slow_batches_are_not_waited_for),
+        cmocka_unit_test(test_clear_starts_no_batch),
+        cmocka_unit_test(test_each_request_is_answered_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

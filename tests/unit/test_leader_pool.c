@@ -1,29 +1,32 @@
 /* SPDX-License-Identifier: MIT
- * leaders: no more than may, the first first, and never none while somebody could. */
+ * The leader/followers pool: never more leaders than allowed, and never none. */
 #include "server/leader_pool.h"
 
 #include "unit.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 
 #define THREADS (LEADER_POOL_LEADERS + 3)
 
 static struct leader_pool *leader_pool;
 
-/* One that comes after as many have joined as usually may. */
+/* A thread that joins when there are as many leaders as usually allowed. */
 struct late {
     pthread_t id;
+    _Atomic pid_t tid;
     size_t number;
-    atomic_bool is_back;
+    atomic_bool leads;
     bool result;
 };
 
 static void *join(void *argument)
 {
     struct late *late = argument;
+    atomic_store(&late->tid, gettid());
     late->result = leader_pool_join(leader_pool, late->number);
-    atomic_store(&late->is_back, true);
+    atomic_store(&late->leads, true);
     return NULL;
 }
 
@@ -39,14 +42,32 @@ static void await(struct late *late, bool result)
     assert_int_equal(late->result, result);
 }
 
-/* Follows, as far as can be told within a moment. */
-static void assert_follows(struct late *late)
+/* The state in proc(5)'s stat: S where the thread sleeps. */
+static char state_of(pid_t tid)
 {
-    usleep(20000);
-    assert_false(atomic_load(&late->is_back));
+    char path[64];
+    char line[256] = "";
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)tid);
+    FILE *file = tid > 0 ? fopen(path, "re") : NULL;
+    if (!file)
+        return '?';
+    const char *end = fgets(line, sizeof line, file) ? strrchr(line, ')') : NULL;
+    char state = '?';
+    if (end)
+        state = end[2];
+    fclose(file);
+    return state;
 }
 
-/* The first lead, as many as usually may. */
+/* It sleeps in the pool: there is nothing else that it could wait for. */
+static void assert_follows(struct late *late)
+{
+    while (!atomic_load(&late->leads) && state_of(atomic_load(&late->tid)) != 'S')
+        sched_yield();
+    assert_false(atomic_load(&late->leads));
+}
+
+/* As many threads lead as usually allowed. */
 static int setup(void **state)
 {
     (void)state;
@@ -69,7 +90,7 @@ static void all_but_one_step_down(void)
         leader_pool_step_down(leader_pool, i);
 }
 
-static void test_one_that_leads_goes_on(void **state)
+static void test_leader_stays_leader(void **state)
 {
     struct late late;
     (void)state;
@@ -84,7 +105,7 @@ static void test_one_that_leads_goes_on(void **state)
     await(&late, false);
 }
 
-static void test_the_last_who_steps_down_is_followed_by_the_first(void **state)
+static void test_last_leader_wakes_first_follower(void **state)
 {
     struct late late[2];
     (void)state;
@@ -101,7 +122,7 @@ static void test_the_last_who_steps_down_is_followed_by_the_first(void **state)
     await(&late[1], true);
 }
 
-static void test_who_does_not_lead_does_not_step_down(void **state)
+static void test_follower_cannot_step_down(void **state)
 {
     struct late late;
     (void)state;
@@ -136,7 +157,7 @@ static void test_all_may_lead_while_one_is_blocked(void **state)
     await(&late[0], true);
 }
 
-static void test_the_end_is_the_end_for_all(void **state)
+static void test_end_wakes_all(void **state)
 {
     struct late late[2];
     (void)state;
@@ -154,12 +175,11 @@ static void test_the_end_is_the_end_for_all(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_one_that_leads_goes_on, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_the_last_who_steps_down_is_followed_by_the_first,
-                                        setup, teardown),
-        cmocka_unit_test_setup_teardown(test_who_does_not_lead_does_not_step_down, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_leader_stays_leader, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_last_leader_wakes_first_follower, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_follower_cannot_step_down, setup, teardown),
         cmocka_unit_test_setup_teardown(test_all_may_lead_while_one_is_blocked, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_the_end_is_the_end_for_all, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_end_wakes_all, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-"""What the tests of outages stand on: a network that goes silent, servers that are killed, a load, a count."""
+"""For the tests of outages: a network that goes silent, servers that are stopped, a load."""
 
 import contextlib
 import itertools
@@ -12,7 +12,6 @@ import time
 from . import fastcgi, routes
 from .fastcgi import parameters
 from .process import wait_until
-from .program import WRAPPER
 from .proxy import Proxy
 
 
@@ -101,25 +100,6 @@ def frozen(server):
         signal_all(server, signal.SIGCONT)
 
 
-class Census:
-    """What a process holds."""
-
-    def __init__(self, service):
-        pid = service.server.child.pid
-        self.descriptors = len(os.listdir(f"/proc/{pid}/fd"))
-        self.threads = len(os.listdir(f"/proc/{pid}/task"))
-        with open(f"/proc/{pid}/statm", encoding="ascii") as statm:
-            self.kilobytes = int(statm.read().split()[1]) * os.sysconf("SC_PAGESIZE") // 1024
-
-        # A sanitizer keeps what was freed, for a while, as valgrind does: then memory says nothing.
-        with open(f"/proc/{pid}/exe", "rb") as program:
-            text = program.read()
-            self.sanitized = bool(WRAPPER) or b"__asan_init" in text or b"__tsan_init" in text
-
-    def __repr__(self):
-        return f"{self.descriptors} descriptors, {self.threads} threads, {self.kilobytes} kB"
-
-
 class Load:
     """Clients that ask all the time and remember each answer: reads, pauses, and one who may do nothing."""
 
@@ -187,12 +167,6 @@ class Load:
             body = answer.json
             if status == 503:
                 assert body["errors"][0]["code"] == "UNAVAILABLE" and answer.header("Retry-After")
-
-
-def settled_census(service, descriptors):
-    """What it holds once what was under way is done: at most this many descriptors."""
-    wait_until(lambda: Census(service).descriptors <= descriptors, seconds=5)
-    return Census(service)
 
 
 def listens(port, host="127.0.0.1"):
