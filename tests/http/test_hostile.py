@@ -1,6 +1,6 @@
-"""Bytes that no web server would send, at the service's own socket: it answers, or hangs up, and goes on serving.
+"""Bytes that no web server sends, at the service's own socket: it answers or closes, and goes on serving.
 
-BBM_HOSTILE_SECONDS says how long the random part takes; under a sanitizer is where it is worth most.
+BBM_HOSTILE_SECONDS is the duration of the random part, which finds most under a sanitizer.
 """
 
 import os
@@ -36,7 +36,7 @@ def still_serving(site, token):
 
 
 def send(service, content, wait=0.3):
-    """Sends what it can; gives back what came before the service hung up or fell silent."""
+    """Sends what it can; returns what came before the service closed the connection or fell silent."""
     with Connection(service.address, timeout=wait) as connection:
         try:
             connection.send(content)
@@ -104,7 +104,7 @@ def test_odd_records(site, what):
 
 
 @pytest.mark.parametrize("step", [1, 7, 8, 9, 40])
-def test_cut_anywhere(site, step):
+def test_request_cut_anywhere(site, step):
     for end in range(0, len(WHOLE), step * 7):
         send(site.service, WHOLE[:end], wait=0.02)
 
@@ -140,9 +140,9 @@ def test_odd_paths_through_nginx(site, token, path):
     try:
         answer = site.client.get(path, token)
     except OSError:
-        return  # nginx's own refusal of a long line
-    tidied = "//" in path or "/../" in path  # by nginx, into a path that is there
-    assert answer.status in (400, 404, 414, 502) or (answer.status == 200 and tidied), answer
+        return  # nginx itself refuses a long line
+    normalized = "//" in path or "/../" in path  # by nginx, into a path that exists
+    assert answer.status in (400, 404, 414, 502) or (answer.status == 200 and normalized), answer
 
 
 def mutated(dice, content):
@@ -166,7 +166,7 @@ def mutated(dice, content):
     return bytes(content)
 
 
-def test_mutations_for_a_while(site, token):
+def test_random_mutations(site, token):
     seed = int.from_bytes(os.urandom(4), "big")
     dice = random.Random(seed)
     print(f"seed {seed}")

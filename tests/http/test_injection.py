@@ -1,4 +1,4 @@
-"""Each call that can fail made to fail, one after the other: memory, libpq, OpenSSL, the system.
+"""Fault injection: each call that can fail is made to fail, one after the other: memory, libpq, OpenSSL, the system.
 
 For each way through the program the first call fails, then the second, and so on until a run is
 left alone. Whatever failed, it lives on, loses nothing, answers honestly, and serves the next.
@@ -74,7 +74,7 @@ MOMENT = re.compile(rb'"updated_at":"[^"]*"')
 
 
 def samples(answer):
-    """The names of a scrape; each of its lines is whole."""
+    """The names in a scrape, each line of which is whole."""
     assert answer.body.endswith(b"\n")
     lines = [line for line in answer.body.decode().splitlines() if not line.startswith("# ")]
     assert all(re.fullmatch(r'[a-z_]+(\{([a-z_]+="[^"]*",?)+\})? [0-9.e+-]+', line) for line in lines), lines
@@ -82,7 +82,7 @@ def samples(answer):
 
 
 def assert_samples(answer, usual):
-    """What a scrape could not find out is left out; nothing else is."""
+    """Only samples whose value could not be found out are missing."""
     left_out = {name for name in samples(usual) - samples(answer) if not name.startswith("process_")}
     assert not left_out or (left_out == {PROGRESS} and b"\nbbm_fcgi_database_up 0\n" in answer.body), left_out
 
@@ -133,7 +133,7 @@ def database(house):
 
 @pytest.fixture(scope="module")
 def service(house, plan, database):
-    """One worker, so that calls come in the same order each time."""
+    """One worker, so that the order of calls is the same each time."""
     changes = {"fcgi": {"threads": 1}, "log": {"level": "error"}}
     with house.service(database.name, changes, environment=plan.environment, program=plan.program) as service:
         yield service
@@ -193,7 +193,7 @@ class Asker:
 
 
 @pytest.mark.parametrize("way,on", [(way, False) for way in WAYS] + [(way, True) for way in WAYS if "anew" not in way])
-def test_a_request(service, database, plan, keys, way, on):
+def test_request(service, database, plan, keys, way, on):
     ask = Asker(service, database, keys, WAYS[way])
     held = ResourceUsage(service).descriptors
     seen = set()
@@ -219,7 +219,7 @@ class Died(Exception):
 
 
 def every(few, step):
-    """In a usual run: each of the first few, then a sample."""
+    """In a usual run each of the first calls fails, and then a sample of them."""
     return lambda number: 1 if ALL or number < few else step
 
 
@@ -243,7 +243,7 @@ def walk_inside(service, plan, ask, how, first):
 
 
 def skip_unless_fit(plan, inside=True):
-    """ThreadSanitizer has to be everybody's malloc itself (tests/fault/inside.c)."""
+    """ThreadSanitizer replaces malloc itself (tests/fault/inside.c)."""
     with open(plan.program, "rb") as program:
         unfit = "BBM_TEST_WRAPPER" in os.environ or b"__tsan_init" in program.read()
     if inside and unfit:
@@ -257,7 +257,7 @@ def leaking(plan, does):
 
 
 def ask_inside(house, plan, database, way, **how):
-    """How often a new process was needed."""
+    """Returns how often a new process was needed."""
     skip_unless_fit(plan)
     changes = {"fcgi": {"threads": 1}, "log": {"level": "error"}}
     environment = leaking(plan, bool(way.fresh))
@@ -277,23 +277,23 @@ def ask_inside(house, plan, database, way, **how):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_inside_the_libraries(house, plan, database, way):
+def test_allocation_in_a_library(house, plan, database, way):
     """An allocation of json-c, libpq, libjwt, libcrypto or the C library fails: the answer is whole, or a 503."""
     ask_inside(house, plan, database, WAYS[way], only="-libfcgi")
 
 
 @pytest.mark.parametrize("way", [way for way in WAYS if "anew" not in way])
-def test_inside_the_libraries_from_there_on(house, plan, database, way):
+def test_all_allocations_in_libraries(house, plan, database, way):
     ask_inside(house, plan, database, WAYS[way], only="-libfcgi", on=True)
 
 
-def test_a_library_that_ends_the_process(house, plan, database):
-    """Then there is no answer, rather than half of one."""
+def test_library_that_ends_the_process(house, plan, database):
+    """Then there is no answer, and not half of one."""
     assert ask_inside(house, plan, database, WAYS["one"], only="libfcgi") > 10
 
 
 @pytest.mark.parametrize("function", ["pthread_create", "PQgetCancel"])
-def test_a_statement_that_cannot_be_cancelled(house, plan, keys, database, function):
+def test_statement_that_cannot_be_cancelled(house, plan, keys, database, function):
     changes = {"fcgi": {"threads": 1, "timeout": milliseconds(longer(0.3))}}
     token = keys.token("*")
     with (
@@ -314,13 +314,13 @@ def test_a_statement_that_cannot_be_cancelled(house, plan, keys, database, funct
 
 
 def writable(service):
-    """The kB of memory that the process has, and may write to."""
+    """The writable memory of the process in kB."""
     with open(f"/proc/{service.server.child.pid}/status", encoding="ascii") as status:
         return int(re.search(r"^VmData:\s+(\d+) kB", status.read(), re.MULTILINE).group(1))
 
 
-def test_memory_that_runs_out(house, keys):
-    """Nothing injected: the kernel gives no more, sooner or later in a long list."""
+def test_memory_limit(house, keys):
+    """Nothing is injected: the kernel refuses memory at some point of a long list."""
     seen = []
     token = keys.token("read")
     changes = {"fcgi": {"threads": 1}}
@@ -347,8 +347,8 @@ def test_memory_that_runs_out(house, keys):
 
 
 @pytest.mark.parametrize("inside", [False, True])
-def test_a_new_bundle(house, plan, keys, database, inside):
-    """It is taken whole or not at all."""
+def test_new_bundle(house, plan, keys, database, inside):
+    """It is used as a whole or not at all."""
     skip_unless_fit(plan, inside)
     told = lambda service: [line for line in service.lines() if "trust bundle" in line]
     changes = {"fcgi": {"threads": 1}}
@@ -368,8 +368,8 @@ def test_a_new_bundle(house, plan, keys, database, inside):
 
 
 @pytest.mark.parametrize("inside", [False, True])
-def test_the_start(house, plan, keys, database, inside):
-    """It says in one line why not; or it starts, and then it serves."""
+def test_start(house, plan, keys, database, inside):
+    """It says in one line why it cannot start; or it starts, and serves."""
     skip_unless_fit(plan, inside)
     params = parameters("GET", routes.LIST, keys.token("*"))
     file = house.write_configuration(house.configuration(database.name, listen := house.socket_path(), {"fcgi": {"threads": 1}}))

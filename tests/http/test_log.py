@@ -1,4 +1,4 @@
-"""One log line for each request: who asked for what and what came of it, and never a secret."""
+"""One log line for each request: who requested what, with what outcome, and never a secret."""
 
 import datetime
 import json
@@ -51,7 +51,7 @@ def ask(service, method, path, token=None, identity=None, **more):
 
 
 def logged(service, *arguments, **more):
-    """Asks with an id of its own; gives the answer and its log entry."""
+    """Requests with an id of its own; returns the answer and its log entry."""
     identity = new_id()
     answer = ask(service, *arguments, identity=identity, **more)
     return answer, service.entry(identity)
@@ -66,7 +66,7 @@ def read_text(line):
 # JSON
 
 
-def test_a_json_line_has_all_there_is_to_say(site, token):
+def test_json_line_has_all_fields(site, token):
     started = time.time()
     answer, entry = logged(site.service, "GET", routes.LIST, token)
     assert answer.status == 200
@@ -94,13 +94,13 @@ def test_a_json_line_has_all_there_is_to_say(site, token):
         ("POST", routes.PAUSE, 200),
     ],
 )
-def test_one_line_for_each_request_with_its_status(site, token, method, path, status):
+def test_each_request_has_one_line_with_its_status(site, token, method, path, status):
     answer, entry = logged(site.service, method, path, token)
     assert (entry["method"], entry["path"], entry["status"]) == (method, path, answer.status)
     assert status in (None, answer.status)
 
 
-def test_the_number_of_lines_is_the_number_of_requests(house, database, token):
+def test_as_many_lines_as_requests(house, database, token):
     with house.service(database.name) as service:
         for number in range(10):
             ask(service, "GET", routes.LIST, token if number % 2 else None)
@@ -122,7 +122,7 @@ def test_every_line_is_json(site, token):
         assert isinstance(json.loads(line), dict), line
 
 
-def test_a_write_says_what_it_changed(site, token):
+def test_write_logs_what_it_changed(site, token):
     site.database.add_migration("eight", id=8, status=4)
     site.database.add_migration("nine", id=9, status=2)
     answer, entry = logged(site.service, "POST", routes.PAUSE, token)
@@ -130,7 +130,7 @@ def test_a_write_says_what_it_changed(site, token):
     assert entry["changed"] == answer.json["migrations"]
 
 
-def test_a_write_that_changed_nothing_says_so(site, token):
+def test_write_that_changes_nothing_logs_so(site, token):
     logged(site.service, "POST", routes.PAUSE, token)
     _, entry = logged(site.service, "POST", routes.PAUSE, token)
     assert entry["changed"] == []
@@ -144,12 +144,12 @@ def test_a_write_that_changed_nothing_says_so(site, token):
     ["ops", "", 'with "quotes" and \\', "Jürgen 🦊", "new\nline\x1b[31m", "x" * 255, "é" * 100],
     ids=["word", "empty", "quotes", "letters", "controls", "long as a GitLab name may be", "long in two bytes each"],
 )
-def test_the_subject_is_the_tokens(site, keys, subject):
+def test_subject_is_that_of_the_token(site, keys, subject):
     _, entry = logged(site.service, "GET", routes.LIST, keys.token("*", sub=subject))
     assert entry.get("subject") in ((subject,) if subject else ("", None))
 
 
-def test_a_subject_that_is_not_proven_is_not_logged(site, keys):
+def test_unproven_subject_is_not_logged(site, keys):
     forged = sign(keys.stranger, claims(sub="the-administrator"), kid=keys.trusted.kid)
     expired = keys.token("*", sub="the-administrator", exp=int(time.time()) - 999)
     for token in (None, forged, expired, "garbage"):
@@ -158,12 +158,12 @@ def test_a_subject_that_is_not_proven_is_not_logged(site, keys):
         assert not entry.get("subject")
 
 
-def test_a_subject_without_the_action_is_logged(site, keys):
+def test_subject_without_the_action_is_logged(site, keys):
     answer, entry = logged(site.service, "POST", routes.PAUSE, keys.token("read", sub="only-reads"))
     assert (answer.status, entry["subject"]) == (401, "only-reads")
 
 
-def test_the_subject_of_one_request_is_not_that_of_the_next(site, token):
+def test_subject_does_not_stay_for_the_next_request(site, token):
     identity = new_id()
     with fastcgi.Connection(site.service.address) as connection:
         connection.request(parameters("GET", routes.LIST, token))
@@ -177,14 +177,14 @@ def test_the_subject_of_one_request_is_not_that_of_the_next(site, token):
 @pytest.mark.parametrize(
     "identity", ["01HZX3V5K8", "4bf92f3577b34da6a3ce929d0e0e4736", "9f1b7c62-2a31-4b4e-8a3c-3f1d7d1a1e11", "a.b_c-d"]
 )
-def test_the_clients_id_is_taken_and_returned(site, token, identity):
+def test_client_id_is_used_and_returned(site, token, identity):
     identity += uuid.uuid4().hex[:8]
     answer = ask(site.service, "GET", routes.LIST, token, identity)
     assert answer.header("X-Request-Id") == identity
     assert site.service.entry(identity)["correlation_id"] == identity
 
 
-def test_an_id_is_made_where_there_is_none(site, token):
+def test_missing_id_is_generated(site, token):
     made = []
     for given in (None, ""):
         answer = ask(site.service, "GET", routes.LIST, token, given)
@@ -205,7 +205,7 @@ def test_an_id_is_made_where_there_is_none(site, token):
         "quote", "space",
     ],
 )  # fmt: skip
-def test_an_odd_id_is_replaced(site, token, identity):
+def test_odd_id_is_replaced(site, token, identity):
     answer = ask(site.service, "GET", routes.LIST, token, identity)
     made = answer.header("X-Request-Id")
     assert answer.status == 200 and answer.header("X-Evil") is None
@@ -214,7 +214,7 @@ def test_an_odd_id_is_replaced(site, token, identity):
     assert site.service.entry(made)["correlation_id"] == made
 
 
-def test_every_answer_carries_an_id(site, token):
+def test_every_answer_has_an_id(site, token):
     for method, path, given in (
         ("GET", routes.LIST, None),
         ("GET", routes.one(8), token),
@@ -228,7 +228,7 @@ def test_every_answer_carries_an_id(site, token):
         assert ask(site.service, method, path, given, identity).header("X-Request-Id") == identity
 
 
-def test_the_id_passes_through_nginx(site, token):
+def test_id_passes_through_nginx(site, token):
     identity = new_id()
     answer = site.client.get(routes.LIST, token, headers={"X-Request-Id": identity})
     assert answer.header("X-Request-Id") == identity
@@ -251,7 +251,7 @@ def test_the_id_passes_through_nginx(site, token):
     ],
     ids=["forged line", "controls", "quotes", "bytes", "line separators"],
 )
-def test_an_odd_path_stays_in_its_line(site, text_service, token, path):
+def test_odd_path_stays_in_its_line(site, text_service, token, path):
     for service in (site.service, text_service):
         identity = new_id()
         answer = ask(service, "GET", path, token, identity)
@@ -262,14 +262,14 @@ def test_an_odd_path_stays_in_its_line(site, text_service, token, path):
         assert "forged" not in [json.loads(line)["msg"] for line in site.service.lines() if "forged" in line]
 
 
-def test_a_very_long_path_is_logged_in_one_line(site, token):
+def test_very_long_path_is_logged_in_one_line(site, token):
     answer, entry = logged(site.service, "GET", "/v1/gitlab/" + "x" * 30000, token)
     assert answer.status == 404
     assert entry["path"].startswith("/v1/gitlab/xxx")
 
 
-def test_secrets_of_an_odd_place_are_not_logged(site, keys):
-    """A token in the query or the path is the client's mistake, but not ours to keep."""
+def test_secrets_in_odd_places_are_not_logged(site, keys):
+    """A token in the query or the path is the client's mistake; the log must not keep it."""
     token = keys.token("*")
     ask(site.service, "GET", routes.LIST, token, new_id(), QUERY_STRING=f"access_token={token}")
     identity = ask_for_last(site.service, token)
@@ -277,7 +277,7 @@ def test_secrets_of_an_odd_place_are_not_logged(site, keys):
     assert token.rsplit(".", 1)[1] not in site.service.written()
 
 
-def test_a_failing_database_is_logged_without_the_password(house, token):
+def test_database_failure_is_logged_without_the_password(house, token):
     with house.service(house.unique("nowhere")) as service:
         answer, entry = logged(service, "GET", routes.LIST, token)
         assert (answer.status, entry["status"]) == (503, 503)
@@ -288,7 +288,7 @@ def test_a_failing_database_is_logged_without_the_password(house, token):
 # Text, level
 
 
-def test_a_text_line_has_all_there_is_to_say(text_service, token):
+def test_text_line_has_all_fields(text_service, token):
     identity = new_id()
     ask(text_service, "GET", routes.LIST, token, identity)
     (line,) = text_service.request_lines(identity)
@@ -298,7 +298,7 @@ def test_a_text_line_has_all_there_is_to_say(text_service, token):
     assert (entry["status"], entry["subject"], entry["correlation_id"]) == ("200", SUBJECT, identity)
 
 
-def test_a_text_line_of_a_write_says_what_it_changed(text_service, token):
+def test_text_line_of_a_write_has_the_changes(text_service, token):
     identity = new_id()
     ask(text_service, "POST", routes.PAUSE, token, identity)
     (line,) = text_service.request_lines(identity)
@@ -306,7 +306,7 @@ def test_a_text_line_of_a_write_says_what_it_changed(text_service, token):
     assert "7" in changed and "seven" in changed
 
 
-def test_a_subject_with_quotes_keeps_a_text_line_whole(text_service, keys):
+def test_quotes_in_the_subject_keep_a_text_line_whole(text_service, keys):
     identity = new_id()
     subject = 'a" status=200 b=\\"c\nd'
     ask(text_service, "GET", routes.LIST, keys.token("*", sub=subject), identity)
@@ -314,7 +314,7 @@ def test_a_subject_with_quotes_keeps_a_text_line_whole(text_service, keys):
     assert read_text(line)["subject"] == subject
 
 
-def test_the_level_error_leaves_out_what_went_well(house, database, token):
+def test_level_error_omits_successful_requests(house, database, token):
     with house.service(database.name, changes={"log": {"level": "error"}}) as service:
         identity = new_id()
         assert ask(service, "GET", routes.LIST, token, identity).status == 200

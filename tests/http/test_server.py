@@ -81,7 +81,6 @@ def dropped(service):
 
 
 WHOLE = fastcgi.request_bytes(parameters("GET", routes.LIST))
-BODY_MISSING = parameters("POST", routes.PAUSE, CONTENT_LENGTH="2")
 DROPS = {
     "silence": (b"", "read_timeout", "without a whole request"),
     "half a header": (WHOLE[:5], "read_timeout", "without a whole request"),

@@ -1,4 +1,4 @@
-"""Memory over many distinct tokens, at a scale for every day; make soak takes a million."""
+"""Memory stays flat over many distinct tokens. The number suits every run; make soak-tokens takes a million."""
 
 import subprocess
 
