@@ -3,7 +3,7 @@
 // question for the reason, then what has happened.
 
 import {explain, request} from "./client.js";
-import {clean, count, foreign, h, place} from "./text.js";
+import {clean, count, h, named, place} from "./text.js";
 
 const dialog = document.getElementById("dialog");
 let changedSomething = () => {}; // the page reads the migrations again
@@ -35,7 +35,7 @@ function rowsOf(title, items, className = "") {
   const rows = items.map((item) => {
     const m = typeof item === "object" && item ? item : {id: item};
     const why = m.why ?? m.reason ?? m.state;
-    return h("li", {}, h("span", {class: "id"}, `#${clean(m.id)}`), " ", foreign(m.name ?? ""),
+    return h("li", {}, h("span", {class: "id"}, `#${clean(m.id)}`), " ", named(m.name ?? ""),
       m.previous_status ? h("span", {class: "muted"}, ` ${clean(m.previous_status)} \u2192 ${clean(m.status)}`) : "",
       why ? h("span", {class: "muted"}, ` \u2013 ${clean(why)}`) : "");
   });

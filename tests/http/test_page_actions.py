@@ -341,7 +341,7 @@ def test_three_in_the_morning(page, site, token):
 
 
 def test_picture_for_the_readme(browser, house, keys):
-    """build/page/readme.png: fcgi/page/page.png is a copy of it, with fewer colours."""
+    """build/page/readme-*.png: fcgi/page/page.png is the two side by side, with fewer colours."""
     with house.database(sample=True, history=True) as database, house.site(database=database) as site:
         token = keys.token("*", sub="alice@example.com")
         for identity in (7, 12):
@@ -349,8 +349,12 @@ def test_picture_for_the_readme(browser, house, keys):
         for identity, reason in ((7, "INC-4711 replication lag"), (12, "after the release, ask Bob first")):
             body = json.dumps({"reason": reason}).encode()
             assert site.client.post(f"/v1/gitlab/background-migrations/{identity}/pause/", token, body=body).status == 200
-        browser.resize(1000, 860)
+        browser.resize(360, 780)
         browser.scheme("light")
         Page(browser, site.client).show(token)
-        browser.run("scrollTo(0, 0)")
-        browser.screenshot(os.path.join(PICTURES, "readme.png"))
+        browser.screenshot(os.path.join(PICTURES, "readme-list.png"))
+        browser.click("#list .toolbar button", "Pause all")
+        browser.find("#reason").send_keys("INC-4711 replication lag")
+        browser.run("document.activeElement.blur()")
+        browser.screenshot(os.path.join(PICTURES, "readme-pause.png"))
+        browser.click("dialog button", "Cancel")
