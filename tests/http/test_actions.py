@@ -20,9 +20,9 @@ LONG_AGO = datetime.datetime(2024, 1, 2, tzinfo=datetime.timezone.utc)
 SNAPSHOT = "SELECT *, ctid::text AS place, xmin::text AS writer FROM {} ORDER BY id"
 
 
-@pytest.fixture(scope="module")
-def site(house):
-    with house.site() as site:
+@pytest.fixture(scope="module", params=[False, True], ids=["without history", "with history"])
+def site(house, request):
+    with house.database(history=request.param) as database, house.site(database) as site:
         yield site
 
 

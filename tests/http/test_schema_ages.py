@@ -51,9 +51,9 @@ def age(request):
     return request.param
 
 
-@pytest.fixture
-def database(house, age):
-    with house.database(ages=age) as database:
+@pytest.fixture(params=[False, True], ids=["without history", "with history"])
+def database(house, age, request):
+    with house.database(ages=age, history=request.param) as database:
         set_up(database, age)
         yield database
 
