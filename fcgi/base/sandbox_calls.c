@@ -264,13 +264,13 @@ static bool allow_by_arguments(scmp_filter_ctx filter)
                                  SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD)) == 0 &&
                 seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0) == 0 &&
                 seccomp_rule_add(filter, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1,
-                                 SCMP_A0(SCMP_CMP_EQ, AF_NETLINK)) == 0 &&
+                                 SCMP_A0(SCMP_CMP_EQ, AF_NETLINK, 0)) == 0 &&
                 /* The limits of this process may be read. */
                 seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1,
-                                 SCMP_A2(SCMP_CMP_EQ, 0)) == 0;
+                                 SCMP_A2(SCMP_CMP_EQ, 0, 0)) == 0;
     for (size_t i = 0; good && i < COUNT(families); i++)
         good = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-                                SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i])) == 0;
+                                SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i], 0)) == 0;
     return good;
 }
 
