@@ -67,7 +67,7 @@ bool job_counters_look_up(struct job_counters *counters, const int64_t *migratio
     return good;
 }
 
-static struct job_counts counts_of(const struct migration_tally *row)
+static struct job_counts counts_of(struct migration_tally *row)
 {
     return row ? (struct job_counts){row->finished, row->failed, job_pace_micros(&row->pace)}
                : (struct job_counts){0};

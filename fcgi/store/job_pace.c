@@ -12,6 +12,7 @@ void job_pace_add(struct job_pace *pace, int64_t created_at)
         memmove(pace->created_at, pace->created_at + 1, pace->count * sizeof *pace->created_at);
     }
     pace->created_at[pace->count++] = created_at;
+    pace->is_known = false;
 }
 
 /* The time between two moments; where 64 bits cannot hold it, the nearest number that they can. */
@@ -40,7 +41,7 @@ static int64_t median_of(const int64_t *gaps, size_t count)
     return low / 2 + high / 2 + (low % 2 + high % 2) / 2;
 }
 
-int64_t job_pace_micros(const struct job_pace *pace)
+static int64_t compute(const struct job_pace *pace)
 {
     int64_t gaps[JOB_PACE_RECENT];
     if (pace->count < 3)
@@ -55,4 +56,13 @@ int64_t job_pace_micros(const struct job_pace *pace)
     int64_t mean = gap_between(pace->created_at[0], pace->created_at[count]) / (int64_t)count;
     int64_t micros = median > 0 ? median : mean;
     return micros > 0 ? micros : 0;
+}
+
+int64_t job_pace_micros(struct job_pace *pace)
+{
+    if (!pace->is_known) {
+        pace->micros = compute(pace);
+        pace->is_known = true;
+    }
+    return pace->micros;
 }

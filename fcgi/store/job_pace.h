@@ -9,6 +9,7 @@
 #ifndef BBM_JOB_PACE_H
 #define BBM_JOB_PACE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,13 +19,15 @@
 struct job_pace {
     int64_t created_at[JOB_PACE_RECENT]; /* microseconds, ascending by job id */
     size_t count;
+    bool is_known;  /* the next is up to date */
+    int64_t micros; /* what job_pace_micros returned last */
 };
 
 /* Adds a job that is newer than all others; the oldest one goes where there is no room. */
 void job_pace_add(struct job_pace *pace, int64_t created_at);
 
 /* Microseconds from one job to the next; 0 where it is not known: with fewer than three jobs,
- * or where most times do not ascend. Never negative. */
-int64_t job_pace_micros(const struct job_pace *pace);
+ * or where most times do not ascend. Never negative. Computed once after each job. */
+int64_t job_pace_micros(struct job_pace *pace);
 
 #endif

@@ -36,22 +36,17 @@ static size_t place_of(const struct job_tally *tally, int64_t migration_id)
     return low;
 }
 
-static struct migration_tally *find(const struct job_tally *tally, int64_t migration_id)
+struct migration_tally *job_tally_find(const struct job_tally *tally, int64_t migration_id)
 {
     size_t at = place_of(tally, migration_id);
     bool found = at < tally->count && tally->rows[at].migration_id == migration_id;
     return found ? &tally->rows[at] : NULL;
 }
 
-const struct migration_tally *job_tally_find(const struct job_tally *tally, int64_t migration_id)
-{
-    return find(tally, migration_id);
-}
-
 /* The migration's row, which is added where there is none. NULL when out of memory. */
 static struct migration_tally *find_or_add(struct job_tally *tally, int64_t migration_id)
 {
-    struct migration_tally *row = find(tally, migration_id);
+    struct migration_tally *row = job_tally_find(tally, migration_id);
     if (row)
         return row;
     if (tally->count == tally->room) {
@@ -81,7 +76,7 @@ static void tidy_unfinished(struct job_tally *tally)
         tally->rows[i].kept = 0;
     for (size_t i = 0; i < jobs->count; i++) {
         const struct unfinished_job job = jobs->rows[i];
-        struct migration_tally *row = find(tally, job.migration_id);
+        struct migration_tally *row = job_tally_find(tally, job.migration_id);
         bool failed = job.status == JOB_FAILED;
         if (job.status == JOB_FINISHED ||
             (!jobs->complete && (!failed || row->kept == UNFINISHED_KEPT)))
@@ -150,7 +145,7 @@ size_t job_tally_to_read(struct job_tally *tally, const int64_t *migration_id, i
         const struct unfinished_job *job = &jobs->rows[i];
         if (migration_id && job->migration_id != *migration_id)
             continue;
-        if (jobs->complete || find(tally, job->migration_id)->read++ < UNFINISHED_READ)
+        if (jobs->complete || job_tally_find(tally, job->migration_id)->read++ < UNFINISHED_READ)
             ids[count++] = job->id;
     }
     return count;
@@ -248,7 +243,7 @@ enum job_tally_verdict job_tally_follow_one(const struct job_tally *tally, int64
                                             const struct job_row *rows, size_t count,
                                             struct migration_tally *result)
 {
-    const struct migration_tally *row = find(tally, migration_id);
+    const struct migration_tally *row = job_tally_find(tally, migration_id);
     *result = row ? *row : (struct migration_tally){.migration_id = migration_id};
     prepare(result, tally->unfinished.complete);
     for (size_t i = 0; i < count; i++) {

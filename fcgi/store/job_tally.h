@@ -67,7 +67,7 @@ void job_tally_init(struct job_tally *tally);
 void job_tally_free(struct job_tally *tally);
 
 /* The counts of a migration; NULL: it has no job. */
-const struct migration_tally *job_tally_find(const struct job_tally *tally, int64_t migration_id);
+struct migration_tally *job_tally_find(const struct job_tally *tally, int64_t migration_id);
 
 /* ---- a full count: these three in any order, then job_tally_counted ---- */
 
