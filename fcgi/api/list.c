@@ -44,9 +44,21 @@ static void set_etag(struct call *call)
         call->etag = call->own_etag;
 }
 
+/* Keeps a body, with the version of the rows, which it takes from them. */
+static void keep_body(struct call *call, struct migrations *migrations,
+                      const unsigned char digest[DIGEST_SIZE], const char *text, size_t len,
+                      int64_t expires)
+{
+    struct cached_body *body =
+        list_cache_keep(call->list_cache, digest, text, len, expires, migrations->version);
+    migrations->version = NULL;
+    cached_body_drop(call->cached_body);
+    call->cached_body = body;
+}
+
 /* Makes the body of these rows, and keeps it in the cache. */
-static bool make_whole(struct call *call, struct migrations *migrations,
-                       const unsigned char digest[DIGEST_SIZE])
+static bool make_body(struct call *call, struct migrations *migrations,
+                      const unsigned char digest[DIGEST_SIZE])
 {
     size_t len;
     bool complete;
@@ -55,44 +67,71 @@ static bool make_whole(struct call *call, struct migrations *migrations,
     call->body = list_json(migrations, 0);
     const char *text = json_text(call->body, &len);
     if (text)
-        call->cached_body = list_cache_keep(call->list_cache, digest, text, len,
-                                            complete ? 0 : clock_ms() + HISTORY_CHECK_MS);
+        keep_body(call, migrations, digest, text, len,
+                  complete ? 0 : clock_ms() + HISTORY_CHECK_MS);
     return true;
 }
 
-/* Takes the body of these rows from the cache, or makes it. */
-static bool list_whole(struct call *call, struct migrations *migrations)
+/* Takes the body of these rows from the cache, or makes it. A body that is there is kept again
+ * where the version of its rows is new. */
+static bool find_body(struct call *call, struct migrations *migrations)
 {
     unsigned char digest[DIGEST_SIZE];
     if (!store_migrations_digest(migrations, list_cache_key(call->list_cache), digest))
         return error_unavailable(&call->error, "out of memory");
     call->cached_body = list_cache_find(call->list_cache, digest);
-    if (!call->cached_body && !make_whole(call, migrations, digest))
-        return false;
-    if (call->cached_body)
-        call->etag = cached_body_etag(call->cached_body);
+    if (!call->cached_body)
+        return make_body(call, migrations, digest);
+    if (migrations->version) {
+        size_t len;
+        struct cached_body *old = cached_body_hold(call->cached_body);
+        const char *text = cached_body_text(old, &len);
+        keep_body(call, migrations, digest, text, len, cached_body_expires(old));
+        if (!call->cached_body)
+            call->cached_body = cached_body_hold(old);
+        cached_body_drop(old);
+    }
     return true;
 }
 
-static bool list_some(struct call *call, struct migrations *migrations)
+/* The whole list: the last body, where nothing has changed since. */
+static bool list_whole(struct call *call)
 {
+    struct migrations migrations;
+    bool unchanged;
+    struct cached_body *last = list_cache_last(call->list_cache);
+    bool good = store_list(call->store, last ? cached_body_version(last) : NULL, call->deadline,
+                           &migrations, &unchanged, &call->error);
+    if (unchanged)
+        call->cached_body = cached_body_hold(last);
+    else
+        good = good && find_body(call, &migrations);
+    if (call->cached_body)
+        call->etag = cached_body_etag(call->cached_body);
+    cached_body_drop(last);
+    store_migrations_free(&migrations);
+    return good;
+}
+
+/* The migrations in the states that the client asked for. */
+static bool list_some(struct call *call)
+{
+    struct migrations migrations;
     bool complete;
-    if (!history_add_pauses(call->store, NULL, call->deadline, migrations, &complete, &call->error))
-        return false;
-    call->body = list_json(migrations, call->params.states);
-    set_etag(call);
-    return true;
+    bool good =
+        store_migrations(call->store, NULL, call->deadline, &migrations, &call->error) &&
+        history_add_pauses(call->store, NULL, call->deadline, &migrations, &complete, &call->error);
+    if (good) {
+        call->body = list_json(&migrations, call->params.states);
+        set_etag(call);
+    }
+    store_migrations_free(&migrations);
+    return good;
 }
 
 bool list_all(struct call *call)
 {
-    struct migrations migrations;
-    if (!store_migrations(call->store, NULL, call->deadline, &migrations, &call->error))
-        return false;
-    bool good =
-        call->params.states == 0 ? list_whole(call, &migrations) : list_some(call, &migrations);
-    store_migrations_free(&migrations);
-    return good;
+    return call->params.states == 0 ? list_whole(call) : list_some(call);
 }
 
 bool list_one(struct call *call)

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/etag.h"
+#include "store/store.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -15,6 +16,7 @@ struct cached_body {
     atomic_uint holders;
     unsigned char digest[DIGEST_SIZE];
     int64_t expires; /* 0: never */
+    struct list_version *version;
     char etag[ETAG_SIZE];
     size_t len;
     char text[];
@@ -34,6 +36,17 @@ const struct digest_key *list_cache_key(const struct list_cache *cache)
 static bool is_expired(const struct cached_body *body)
 {
     return body->expires > 0 && clock_ms() >= body->expires;
+}
+
+struct cached_body *list_cache_last(struct list_cache *cache)
+{
+    pthread_mutex_lock(&cache->lock);
+    struct cached_body *last = cache->last;
+    if (last && is_expired(last))
+        last = NULL;
+    cached_body_hold(last);
+    pthread_mutex_unlock(&cache->lock);
+    return last;
 }
 
 struct cached_body *list_cache_find(struct list_cache *cache,
@@ -58,11 +71,14 @@ size_t list_cache_len(struct list_cache *cache)
 
 struct cached_body *list_cache_keep(struct list_cache *cache,
                                     const unsigned char digest[DIGEST_SIZE], const char *text,
-                                    size_t len, int64_t expires)
+                                    size_t len, int64_t expires, struct list_version *version)
 {
     struct cached_body *body = malloc(sizeof *body + len);
-    if (!body)
+    if (!body) {
+        list_version_free(version);
         return NULL;
+    }
+    body->version = version;
     atomic_init(&body->holders, 2); /* the caller and `last` */
     memcpy(body->digest, digest, DIGEST_SIZE);
     body->expires = expires;
@@ -84,6 +100,16 @@ const char *cached_body_text(const struct cached_body *body, size_t *len)
     return body->text;
 }
 
+const struct list_version *cached_body_version(const struct cached_body *body)
+{
+    return body->version;
+}
+
+int64_t cached_body_expires(const struct cached_body *body)
+{
+    return body->expires;
+}
+
 const char *cached_body_etag(const struct cached_body *body)
 {
     return body->etag[0] ? body->etag : NULL;
@@ -98,8 +124,10 @@ struct cached_body *cached_body_hold(struct cached_body *body)
 
 void cached_body_drop(struct cached_body *body)
 {
-    if (body && atomic_fetch_sub(&body->holders, 1) == 1)
-        free(body);
+    if (!body || atomic_fetch_sub(&body->holders, 1) != 1)
+        return;
+    list_version_free(body->version);
+    free(body);
 }
 
 struct list_cache *list_cache_new(void)

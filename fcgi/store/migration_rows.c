@@ -144,7 +144,8 @@ static bool is_migration(const PGresult *result, const struct columns *c, int ro
     return !PQgetisnull(result, row, c->id);
 }
 
-bool listing_read(PGresult *result, int extra, struct listing *listing, struct error *error)
+bool listing_read(PGresult *result, int extra, bool with_jobs, struct listing *listing,
+                  struct error *error)
 {
     int rows = PQntuples(result);
     int own = PQnfields(result) - extra;
@@ -163,7 +164,7 @@ bool listing_read(PGresult *result, int extra, struct listing *listing, struct e
     for (int row = 0; row < rows; row++) {
         if (is_migration(result, &c, row))
             migrations->rows[migrations->count++] = migration_at(result, &c, row);
-        else
+        else if (with_jobs)
             listing->jobs[listing->job_count++] = job_at(result, own, row);
     }
     sort_jobs(listing);
@@ -234,6 +235,7 @@ void store_migrations_free(struct migrations *migrations)
 {
     PQclear(migrations->result);
     PQclear(migrations->pauses);
+    list_version_free(migrations->version);
     free(migrations->rows);
     *migrations = (struct migrations){0};
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * migration_rows: a result of sql/unchanged.sql or sql/migrations.sql, taken apart.
+ * migration_rows: a result of sql/unchanged.sql and its variants, or of sql/migrations.sql, taken
+ * apart.
  *
- * Each row is a migration or a job. The columns of the migrations' table come first, whichever this
+ * The columns of the migrations' table come first, whichever this
  * registry has; those that the statement adds come last and are found by their place, as the
  * registry may give its table a column of any name.
  */
@@ -23,9 +24,11 @@ struct listing {
     size_t job_count;
 };
 
-/* Reads a result, which has `extra` columns after the table's own, and takes it over. The listing
- * is the caller's to free in either case. False when out of memory. */
-bool listing_read(PGresult *result, int extra, struct listing *listing, struct error *error);
+/* Reads a result, which has `extra` columns after the table's own, and takes it over. A row without
+ * a migration is a job, or without `with_jobs` nothing. The listing is the caller's to free in
+ * either case. False when out of memory. */
+bool listing_read(PGresult *result, int extra, bool with_jobs, struct listing *listing,
+                  struct error *error);
 
 void listing_free(struct listing *listing);
 

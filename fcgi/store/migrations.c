@@ -6,6 +6,7 @@
 #include "store/db.h"
 #include "store/in_flight.h"
 #include "store/job_counters.h"
+#include "store/list_version.h"
 #include "store/migration_rows.h"
 #include "store/row.h"
 #include "store/sql.h"
@@ -19,10 +20,17 @@
 /* How many full counts one request may cause. */
 #define COUNTS_MAX 2
 
-/* How many columns the statements add to the table's own: jobs_unchanged, or the job's four; and
- * lock_is_held. */
+/* How many columns the statements add to the table's own: jobs_unchanged, or the job's four; of
+ * sql/unchanged_list.sql these; and the last is lock_is_held. */
 #define UNCHANGED_EXTRA  2
 #define MIGRATIONS_EXTRA 5
+enum {
+    LIST_ROW_VERSION,
+    LIST_JOBS_UNCHANGED,
+    LIST_ROWS_UNCHANGED,
+    LIST_LOCK_IS_HELD,
+    LIST_EXTRA,
+};
 
 /* ---- statements ---- */
 
@@ -31,7 +39,9 @@ struct search {
     struct store *store;
     const int64_t *id; /* NULL: all */
     int64_t deadline;
-    int counts; /* full counts so far */
+    const struct list_version *known; /* of all migrations, read before; NULL: nothing to compare */
+    bool unchanged;                   /* all is as it was then */
+    int counts;                       /* full counts so far */
 };
 
 /* The same as the array text that sql/unchanged.sql compares: when the job at the mark was created,
@@ -46,8 +56,72 @@ static bool newest_text(const struct job_lookup *lookup, char *text, size_t size
     return true;
 }
 
+/* Runs sql/unchanged_list.sql with these versions of the rows; with "{}" it returns all rows. */
+static PGresult *run_list(const struct search *search, const struct job_lookup *lookup,
+                          const char *newest, const char *unfinished, const char *versions,
+                          struct error *error)
+{
+    struct number mark;
+    struct number failed;
+    struct db *db = search->store->db;
+    const char *const all[SQL_UNCHANGED_LIST_PARAMS] = {
+        [SQL_UNCHANGED_LIST_MARK] = number(&mark, lookup->mark),
+        [SQL_UNCHANGED_LIST_NEWEST] = newest,
+        [SQL_UNCHANGED_LIST_UNFINISHED] = unfinished,
+        [SQL_UNCHANGED_LIST_FAILED] = number(&failed, (int64_t)lookup->unfinished_count),
+        [SQL_UNCHANGED_LIST_VERSIONS] = versions,
+    };
+    const char *const few[SQL_UNCHANGED_LIST_FINISHED_PARAMS] = {
+        [SQL_UNCHANGED_LIST_FINISHED_MARK] = mark.text,
+        [SQL_UNCHANGED_LIST_FINISHED_NEWEST] = newest,
+        [SQL_UNCHANGED_LIST_FINISHED_VERSIONS] = versions,
+    };
+    return lookup->unfinished_count > 0
+               ? db_read(db, &SQL_UNCHANGED_LIST, all, search->deadline, error)
+               : db_read(db, &SQL_UNCHANGED_LIST_FINISHED, few, search->deadline, error);
+}
+
+/* True where the result is the one row that says that nothing has changed. */
+static bool is_unchanged(const PGresult *result, int columns)
+{
+    return integer_at(result, 0, columns + LIST_JOBS_UNCHANGED) != 0 &&
+           integer_at(result, 0, columns + LIST_ROWS_UNCHANGED) != 0 &&
+           integer_at(result, 0, columns + LIST_LOCK_IS_HELD) == 0;
+}
+
+/* The same as check_unchanged for all migrations of a long list, which are read only where one of
+ * them, or a job, has changed. */
+static bool check_list(struct search *search, const struct job_lookup *lookup, const char *newest,
+                       const char *unfinished, struct listing *listing, bool *done,
+                       struct error *error)
+{
+    const struct list_version *known = search->known;
+    const char *versions = known->counters == lookup->generation ? known->rows : "{}";
+    PGresult *result = run_list(search, lookup, newest, unfinished, versions, error);
+    int columns = result ? PQnfields(result) - LIST_EXTRA : 0;
+    if (result && is_unchanged(result, columns)) {
+        *done = search->unchanged = list_version_has_columns(known, result, columns);
+        PQclear(result);
+        if (*done)
+            return true;
+        /* The rows are the same and the table's columns are not. */
+        result = run_list(search, lookup, newest, unfinished, "{}", error);
+        columns = result ? PQnfields(result) - LIST_EXTRA : 0;
+    }
+    if (!result || !listing_read(result, LIST_EXTRA, false, listing, error))
+        return false;
+    *done = integer_at(result, 0, columns + LIST_JOBS_UNCHANGED) != 0 &&
+            job_counters_unchanged(search->store->counters, lookup, listing->ids, listing->counts,
+                                   listing->migrations.count);
+    /* While a worker is in a run, each list looks at what it does. */
+    if (*done && listing->migrations.count >= LIST_VERSION_MIN && !listing->migrations.lock_is_held)
+        listing->migrations.version =
+            list_version_of(result, columns, columns + LIST_ROW_VERSION, lookup->generation);
+    return true;
+}
+
 /* The cheap statement: the migrations, and whether no job has changed. `*done` where none has. */
-static bool check_unchanged(const struct search *search, const struct job_lookup *lookup,
+static bool check_unchanged(struct search *search, const struct job_lookup *lookup,
                             const char *unfinished, struct listing *listing, bool *done,
                             struct error *error)
 {
@@ -59,6 +133,8 @@ static bool check_unchanged(const struct search *search, const struct job_lookup
     *done = false;
     if (!lookup->all_failed || !newest_text(lookup, newest, sizeof newest))
         return true;
+    if (search->known)
+        return check_list(search, lookup, newest, unfinished, listing, done, error);
     const char *id_text = search->id ? number(&id, *search->id) : NULL;
     const char *const all[SQL_UNCHANGED_PARAMS] = {
         [SQL_UNCHANGED_MARK] = number(&mark, lookup->mark),
@@ -75,7 +151,7 @@ static bool check_unchanged(const struct search *search, const struct job_lookup
     PGresult *result = lookup->unfinished_count > 0
                            ? db_read(db, &SQL_UNCHANGED, all, search->deadline, error)
                            : db_read(db, &SQL_UNCHANGED_FINISHED, few, search->deadline, error);
-    if (!result || !listing_read(result, UNCHANGED_EXTRA, listing, error))
+    if (!result || !listing_read(result, UNCHANGED_EXTRA, false, listing, error))
         return false;
     /* Where there is no migration, there is no job to look for. */
     bool unchanged =
@@ -99,7 +175,7 @@ static bool read_changes(const struct search *search, const struct job_lookup *l
     };
     listing_free(listing);
     PGresult *result = db_read(search->store->db, &SQL_MIGRATIONS, params, search->deadline, error);
-    if (!result || !listing_read(result, MIGRATIONS_EXTRA, listing, error))
+    if (!result || !listing_read(result, MIGRATIONS_EXTRA, true, listing, error))
         return false;
     *verdict = job_counters_follow(search->store->counters, lookup, search->id, listing->jobs,
                                    listing->job_count, listing->ids, listing->counts,
@@ -107,7 +183,7 @@ static bool read_changes(const struct search *search, const struct job_lookup *l
     return true;
 }
 
-static bool read_with(const struct search *search, const struct job_lookup *lookup,
+static bool read_with(struct search *search, const struct job_lookup *lookup,
                       struct listing *listing, enum job_counters_verdict *verdict,
                       struct error *error)
 {
@@ -161,13 +237,13 @@ static bool read_migrations(struct search *search, struct listing *listing, stru
     return true;
 }
 
-bool store_migrations(struct store *store, const int64_t *id, int64_t deadline,
-                      struct migrations *migrations, struct error *error)
+/* Runs the search, and gives the migrations their counts. */
+static bool find_migrations(struct search *search, struct migrations *migrations,
+                            struct error *error)
 {
-    struct search search = {store, id, deadline, 0};
     struct listing listing = {0};
     *migrations = (struct migrations){0};
-    if (!read_migrations(&search, &listing, error)) {
+    if (!read_migrations(search, &listing, error)) {
         listing_free(&listing);
         return false;
     }
@@ -178,7 +254,7 @@ bool store_migrations(struct store *store, const int64_t *id, int64_t deadline,
         m->pace = (struct opt_int64){listing.counts[i].pace > 0, listing.counts[i].pace};
     }
     if (listing.migrations.lock_is_held &&
-        !in_flight_read(store, deadline, &listing.migrations, error)) {
+        !in_flight_read(search->store, search->deadline, &listing.migrations, error)) {
         listing_free(&listing);
         return false;
     }
@@ -186,4 +262,23 @@ bool store_migrations(struct store *store, const int64_t *id, int64_t deadline,
     listing.migrations = (struct migrations){0};
     listing_free(&listing);
     return true;
+}
+
+bool store_migrations(struct store *store, const int64_t *id, int64_t deadline,
+                      struct migrations *migrations, struct error *error)
+{
+    struct search search = {.store = store, .id = id, .deadline = deadline};
+    return find_migrations(&search, migrations, error);
+}
+
+bool store_list(struct store *store, const struct list_version *known, int64_t deadline,
+                struct migrations *migrations, bool *unchanged, struct error *error)
+{
+    struct search search = {.store = store, .deadline = deadline, .known = known};
+    bool good = find_migrations(&search, migrations, error);
+    *unchanged = good && search.unchanged;
+    /* Without memory for a version, the next list is read whole. */
+    if (good && !search.unchanged && !migrations->version && migrations->count >= LIST_VERSION_MIN)
+        migrations->version = list_version_new();
+    return good;
 }

@@ -86,12 +86,14 @@ struct job {
 };
 
 struct pg_result;
+struct list_version;
 
 /* Rows, and the results that their texts point into. */
 struct migrations {
     struct migration *rows;
     size_t count;
-    int columns; /* of `result`: the table's own, which come first */
+    int columns;                  /* of `result`: the table's own, which come first */
+    struct list_version *version; /* of all migrations; NULL: of one, of few, or not known */
     struct pg_result *result;
     struct pg_result *pauses; /* NULL: none */
     bool lock_is_held;        /* the worker's, in this database or another */
@@ -126,6 +128,13 @@ bool store_check(const struct conf_database *conf, int64_t deadline, bool *has_h
 bool store_migrations(struct store *store, const int64_t *id, int64_t deadline,
                       struct migrations *migrations, struct error *error);
 void store_migrations_free(struct migrations *migrations);
+
+/* The same for all migrations, where the version of what was read last (NULL: nothing) is at hand.
+ * `*unchanged`: all is as it was then, the counts of jobs too, and `migrations` is empty. */
+bool store_list(struct store *store, const struct list_version *known, int64_t deadline,
+                struct migrations *migrations, bool *unchanged, struct error *error);
+
+void list_version_free(struct list_version *version); /* NULL does nothing */
 
 /* A digest of all that was read: the names of the table's columns, known to this program or not,
  * their values, and the counts of jobs. False when out of memory. */

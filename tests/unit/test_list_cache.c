@@ -23,7 +23,7 @@ static void assert_found(struct list_cache *cache, const unsigned char *digest, 
 static void keep(struct list_cache *cache, const unsigned char *digest, const char *text,
                  int64_t expires)
 {
-    struct cached_body *kept = list_cache_keep(cache, digest, text, strlen(text), expires);
+    struct cached_body *kept = list_cache_keep(cache, digest, text, strlen(text), expires, NULL);
     assert_non_null(kept);
     cached_body_drop(kept);
 }
@@ -61,7 +61,7 @@ static void test_held(void **state)
     struct list_cache *cache = list_cache_new();
     size_t len;
     (void)state;
-    struct cached_body *held = list_cache_keep(cache, first, "first", 5, 0);
+    struct cached_body *held = list_cache_keep(cache, first, "first", 5, 0, NULL);
     keep(cache, first, "second", 0);
     list_cache_free(cache);
     assert_memory_equal(cached_body_text(held, &len), "first", 5);
@@ -72,8 +72,8 @@ static void test_entity_tag(void **state)
 {
     struct list_cache *cache = list_cache_new();
     (void)state;
-    struct cached_body *one = list_cache_keep(cache, first, "one", 3, 0);
-    struct cached_body *other = list_cache_keep(cache, first, "other", 5, 0);
+    struct cached_body *one = list_cache_keep(cache, first, "one", 3, 0, NULL);
+    struct cached_body *other = list_cache_keep(cache, first, "other", 5, 0, NULL);
     assert_string_not_equal(cached_body_etag(one), cached_body_etag(other));
     cached_body_drop(one);
     cached_body_drop(other);

@@ -79,7 +79,7 @@ static struct listing read_rows(PGresult *result, int extra)
 {
     struct listing listing;
     struct error error = {0};
-    assert_true(listing_read(result, extra, &listing, &error));
+    assert_true(listing_read(result, extra, extra == 4, &listing, &error));
     return listing;
 }
 
