@@ -50,10 +50,14 @@ static enum db_pipeline_end flush(PGconn *conn, int64_t deadline)
     return left == 0 ? DB_PIPELINE_ANSWERED : DB_PIPELINE_LOST;
 }
 
-/* Waits until PQgetResult will not block. */
-static enum db_pipeline_end await(PGconn *conn, int64_t deadline)
+/* Waits until PQgetResult will not block. At the end of a pipeline in which no step has failed
+ * there is an error message only where libpq has no memory to report that end: it would wait
+ * forever. */
+static enum db_pipeline_end await(PGconn *conn, bool all_good, int64_t deadline)
 {
     while (PQisBusy(conn)) {
+        if (all_good && *PQerrorMessage(conn))
+            return DB_PIPELINE_LOST;
         if (!db_wait(conn, POLLIN, deadline))
             return DB_PIPELINE_LATE;
         if (!PQconsumeInput(conn))
@@ -68,12 +72,20 @@ static bool is_good(const PGresult *result)
     return status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK;
 }
 
+/* An error that is libpq's own, as where it has no memory. What follows in a pipeline may then
+ * never be reported. */
+static bool is_libpqs(const PGresult *result)
+{
+    return PQresultStatus(result) == PGRES_FATAL_ERROR &&
+           !PQresultErrorField(result, PG_DIAG_SQLSTATE);
+}
+
 /* Reads one step's result, and the NULL that follows it. */
 static enum db_pipeline_end receive_step(PGconn *conn, int64_t deadline, PGresult **result)
 {
     *result = NULL;
     for (;;) {
-        enum db_pipeline_end end = await(conn, deadline);
+        enum db_pipeline_end end = await(conn, false, deadline);
         PGresult *next = end == DB_PIPELINE_ANSWERED ? PQgetResult(conn) : NULL;
         if (next) {
             PQclear(*result);
@@ -96,6 +108,10 @@ static enum db_pipeline_end receive(PGconn *conn, int count, int wanted, int64_t
         enum db_pipeline_end end = receive_step(conn, deadline, &result);
         if (end != DB_PIPELINE_ANSWERED)
             return end;
+        if (is_libpqs(result) && count > 1) {
+            PQclear(result);
+            return DB_PIPELINE_LOST;
+        }
         bool fails_first = answer->failed < 0 && !is_good(result);
         if (fails_first || (answer->failed < 0 && i == wanted)) {
             PQclear(answer->result);
@@ -109,9 +125,10 @@ static enum db_pipeline_end receive(PGconn *conn, int count, int wanted, int64_t
     return DB_PIPELINE_ANSWERED;
 }
 
-static enum db_pipeline_end leave_pipeline(PGconn *conn, int64_t deadline)
+static enum db_pipeline_end leave_pipeline(PGconn *conn, const struct db_answer *answer,
+                                           int64_t deadline)
 {
-    enum db_pipeline_end end = await(conn, deadline);
+    enum db_pipeline_end end = await(conn, answer->failed < 0, deadline);
     if (end != DB_PIPELINE_ANSWERED)
         return end;
     PGresult *sync = PQgetResult(conn);
@@ -130,7 +147,7 @@ enum db_pipeline_end db_pipeline_run(PGconn *conn, const struct db_step *steps, 
     if (end == DB_PIPELINE_ANSWERED)
         end = receive(conn, count, wanted, deadline, answer);
     if (end == DB_PIPELINE_ANSWERED && count > 1)
-        end = leave_pipeline(conn, deadline);
+        end = leave_pipeline(conn, answer, deadline);
     if (end != DB_PIPELINE_ANSWERED) {
         PQclear(answer->result);
         answer->result = NULL;
