@@ -244,7 +244,7 @@ lint: $(GENERATED)/sql_statements.h ## clang-format, clang-tidy, shellcheck, the
 	clang-tidy --quiet $(SOURCES) tests/bench/*.c -- $(CSTD) -Ifcgi -I$(GENERATED) -DBBM_VERSION='"$(VERSION)"' $(PKG_CFLAGS)
 
 SHELL_FILES := $(COMMANDS) $(COMPLETE) $(wildcard deploy/spawn-fcgi/bbm-fcgi-spawn deploy/spawn-fcgi/*.init \
-    deploy/demo/packages deploy/demo/run deploy/debian/build tests/run tests/debian tests/deb tests/includes \
+    deploy/demo/packages deploy/demo/run deploy/debian/build fcgi/page/embed tests/run tests/debian tests/deb tests/includes \
     tests/coverage tests/threads tests/check-hardening tests/fuzz/run tests/bench/run)
 
 format: ## lays the sources out as .clang-format says

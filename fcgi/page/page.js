@@ -26,8 +26,8 @@ const state = {
 
 // ---- which view the address means ----
 
-function openedId() {
-  return /^#([1-9]\d*)$/.exec(location.hash)?.[1] ?? null;
+function openedId(hash = location.hash) {
+  return /^#([1-9]\d*)$/.exec(hash)?.[1] ?? null;
 }
 
 function pathOfView() {
@@ -100,9 +100,20 @@ async function refresh() {
   setClock(answer.date);
   if (answer.problem === "token" || answer.problem === "scope") askForToken(answer);
   else if (answer.problem && !isMissing(answer)) showFailure(answer);
-  else show(path, answer);
+  else tryToShow(path, answer);
   showAge();
   showToken();
+}
+
+// An answer that the page cannot show is no reason to stop asking, nor to look up to date.
+function tryToShow(path, answer) {
+  try {
+    show(path, answer);
+  } catch (failure) {
+    console.error(failure);
+    setBanner("This page cannot show the service\u2019s answer. Reload it: its version may be another one.");
+    later(every);
+  }
 }
 
 // The migration that the address names is not there: an answer, and no failure.
@@ -191,7 +202,7 @@ at("forget").addEventListener("click", () => {
 
 window.addEventListener("hashchange", (event) => {
   if (takeTokenFromAddress()) forgetShown();
-  else state.cameFrom = new URL(event.oldURL).hash.slice(1);
+  else state.cameFrom = openedId(new URL(event.oldURL).hash);
   refresh();
 });
 document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(state.timer) : refresh()));

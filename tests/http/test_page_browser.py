@@ -138,6 +138,30 @@ def test_failed_jobs_by_pages(page, site, token):
     browser.gone("#one button", "Show more")
 
 
+def test_answer_that_cannot_be_shown(page, token):
+    """As after an upgrade, when the page is an older one than the service."""
+    browser = page.show(token)
+    browser.run("window.fetched = window.fetch; window.fetch = async () => new Response('{\"migrations\": 7}')")
+    browser.click("#refresh")
+    browser.find("#banner", "cannot show the service")
+    browser.run("window.fetch = window.fetched")
+    browser.click("#refresh")
+    browser.gone("#banner")
+    browser.read_logs()
+    assert [line for line in browser.complaints if "TypeError" in line]
+    browser.complaints.clear()
+
+
+def test_odd_fragments_change_nothing(page, token):
+    browser = page.open(token)
+    browser.find(".card")
+    for fragment in ('"]', "-1", "07", "7x", "token=", "<b>"):
+        browser.run("location.hash = arguments[0]", fragment)
+        browser.find("#list .card")
+    browser.run("location.hash = '7'")
+    browser.find("#one-title", "#7")
+
+
 def test_one_that_is_not_there(page, token):
     browser = page.open(token)
     browser.find(".card")
