@@ -96,7 +96,10 @@ struct json_object *row_json_job(const struct job *job)
     json_add_int64(&object, "max_value", job->max_value);
     json_add_string(&object, "status", store_job_status_name(job->status));
     json_add_int64(&object, "attempts", job->attempts);
-    add_failure(&object, job->failure_error_code);
+    add_opt_int64(&object, "error_code", job->failure_error_code);
+    /* A job that finishes on a retry keeps the code of the try that failed. */
+    if (job->failure_error_code.given && job->status != JOB_FINISHED)
+        json_add_string(&object, "error", row_json_error_name(job->failure_error_code.value));
     row_json_add_time(&object, "created_at", job->created_at);
     row_json_add_time(&object, "updated_at", job->updated_at);
     row_json_add_time(&object, "started_at", job->started_at);

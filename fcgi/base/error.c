@@ -36,16 +36,29 @@ bool error_method(struct error *error)
 
 bool error_id_invalid(struct error *error)
 {
-    return fill(error, 400, "BBM_ID_INVALID", "provided BBM Id is invalid");
+    fill(error, 400, "BBM_ID_INVALID", "provided BBM Id is invalid");
+    error_set_detail(
+        error, json_object_new_string("the id must be an integer from 1 to 9223372036854775807"));
+    return false;
+}
+
+static bool fill_id_not_found(struct error *error, int64_t id, const char *is_absent)
+{
+    char detail[64];
+    fill(error, 404, "BBM_ID_NOT_FOUND", "provided BBM Id has not been found");
+    snprintf(detail, sizeof detail, "BBM with ID %" PRId64 " %s", id, is_absent);
+    error_set_detail(error, json_object_new_string(detail));
+    return false;
 }
 
 bool error_id_not_found(struct error *error, int64_t id)
 {
-    char detail[64];
-    fill(error, 404, "BBM_ID_NOT_FOUND", "provided BBM Id has not been found");
-    snprintf(detail, sizeof detail, "BBM with ID %" PRId64 " not found", id);
-    error_set_detail(error, json_object_new_string(detail));
-    return false;
+    return fill_id_not_found(error, id, "not found");
+}
+
+bool error_restart_id_not_found(struct error *error, int64_t id)
+{
+    return fill_id_not_found(error, id, "does not exist");
 }
 
 bool error_state_conflict(struct error *error, int64_t id, const char *state, const char *allowed)

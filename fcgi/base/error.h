@@ -33,6 +33,8 @@ bool error_not_found(struct error *error);
 bool error_method(struct error *error);
 bool error_id_invalid(struct error *error);
 bool error_id_not_found(struct error *error, int64_t id);
+/* The same on a restart, where the registry's detail has other words. */
+bool error_restart_id_not_found(struct error *error, int64_t id);
 /* The migration's state forbids the action; `state` is its name, and `allowed` what it allows. */
 bool error_state_conflict(struct error *error, int64_t id, const char *state, const char *allowed);
 /* A transaction of another holds the migration, as a worker's run does. */

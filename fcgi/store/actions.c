@@ -128,7 +128,8 @@ static bool read_pass(struct action *action, const PGresult *result, struct erro
     if (request->dry_run)
         change_list_clear(&action->changes->done);
     if (request->id && PQntuples(result) == 0)
-        return error_id_not_found(error, *request->id);
+        return request->kind == ACTION_RESTART ? error_restart_id_not_found(error, *request->id)
+                                               : error_id_not_found(error, *request->id);
     if (request->undoes && PQntuples(result) == 0)
         return error_parameter_value(error, "action_id", "the id of a pause in the history");
     for (int row = 0; row < PQntuples(result); row++) {

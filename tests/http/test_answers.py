@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 from harness import routes, rows
+from harness.answer import ID_INVALID
 from harness.rows import JOB_FAILED, JOB_FINISHED
 
 INT64_MAX = 2**63 - 1
@@ -341,6 +342,4 @@ def test_digits_that_are_no_int64_are_an_invalid_id(site, token, digits):
     answer = site.client.get(routes.one(digits), token)
     assert answer.status == 400
     assert answer.header("Content-Type") == "application/json"
-    error = answer.json["errors"][0]
-    assert len(answer.json["errors"]) == 1
-    assert (error["code"], error["message"]) == ("BBM_ID_INVALID", "provided BBM Id is invalid")
+    assert answer.json == ID_INVALID

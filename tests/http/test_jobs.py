@@ -5,7 +5,7 @@ import re
 
 import pytest
 from harness import routes, rows
-from harness.answer import error_body
+from harness.answer import ID_INVALID, error_body
 from harness.refusals import NO_TOKEN, assert_refused
 from harness.rows import JOB_FAILED, JOB_FINISHED
 
@@ -97,7 +97,7 @@ def expected_job(row):
         "status": JOB_STATUS.get(row["status"], "unknown"),
         "attempts": row["attempts"],
         "error_code": row["failure_error_code"],
-        "error": rows.ERROR.get(row["failure_error_code"]),
+        "error": None if row["status"] == JOB_FINISHED else rows.ERROR.get(row["failure_error_code"]),
         **{name: row[name] for name in rows.TIMES},
     }
     return {name: value for name, value in job.items() if value is not None}
@@ -151,6 +151,14 @@ def test_error(site, seven, ask, code):
     site.database.add_jobs(7, JOB_FAILED, 1, failure_error_code=code)
     [job] = ask().json["jobs"]
     assert (job["error_code"], job["error"]) == (code, rows.ERROR.get(code, "unknown"))
+
+
+def test_a_finished_job_has_no_error(site, seven, ask):
+    """The worker leaves the code of the failed try in the row (contract, section 7)."""
+    site.database.add_jobs(7, JOB_FINISHED, 1, attempts=2, failure_error_code=0)
+    answer = ask()
+    assert "error" not in answer.json["jobs"][0]
+    assert_as_in_database(answer, site.database)
 
 
 @pytest.mark.parametrize("value", [INT64_MAX, -INT64_MAX - 1, 2**53 + 1, 0])
@@ -337,7 +345,7 @@ def test_an_absent_migration(site, seven, ask):
 
 def test_an_id_that_is_no_int64(site, seven, ask):
     answer = ask("", 2**63)
-    assert (answer.status, answer.json) == (400, error_body("BBM_ID_INVALID", "provided BBM Id is invalid"))
+    assert (answer.status, answer.json) == (400, ID_INVALID)
 
 
 def test_access(site, seven, keys):

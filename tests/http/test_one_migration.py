@@ -4,7 +4,7 @@ import datetime
 
 import pytest
 from harness import routes
-from harness.answer import conflict_body, error_body
+from harness.answer import ID_INVALID, conflict_body, error_body
 from harness.refusals import NO_ACCESS, NO_TOKEN, assert_refused
 from harness.rows import STATUS
 
@@ -189,7 +189,8 @@ def test_methods_and_access(site, keys, scene, action, path):
 def test_an_absent_migration(site, token, scene, action, identity):
     scene(1)
     before = snapshot(site.database)
-    expected = error_body("BBM_ID_NOT_FOUND", "provided BBM Id has not been found", f"BBM with ID {identity} not found")
+    found = "does not exist" if action == "restart" else "not found"
+    expected = error_body("BBM_ID_NOT_FOUND", "provided BBM Id has not been found", f"BBM with ID {identity} {found}")
     for path in paths(action, identity):
         answer = site.client.post(path, token)
         assert (answer.status, answer.json) == (404, expected)
@@ -200,7 +201,7 @@ def test_an_absent_migration(site, token, scene, action, identity):
 def test_an_id_that_is_no_int64(site, token, action):
     for path in paths(action, 2**63):
         answer = site.client.post(path, token)
-        assert (answer.status, answer.json) == (400, error_body("BBM_ID_INVALID", "provided BBM Id is invalid"))
+        assert (answer.status, answer.json) == (400, ID_INVALID)
         assert_refused(site.client.post(path), "write", NO_TOKEN)
 
 

@@ -46,7 +46,8 @@ static void test_id_invalid(void **state)
     assert_false(error_id_invalid(&error));
     assert_error(&error, 400,
                  "{\"errors\":[{\"code\":\"BBM_ID_INVALID\","
-                 "\"message\":\"provided BBM Id is invalid\"}]}");
+                 "\"message\":\"provided BBM Id is invalid\","
+                 "\"detail\":\"the id must be an integer from 1 to 9223372036854775807\"}]}");
 }
 
 static void test_id_not_found(void **state)

@@ -58,6 +58,9 @@ def error_body(code, message, detail=None):
     return {"errors": [error]}
 
 
+ID_INVALID = error_body(
+    "BBM_ID_INVALID", "provided BBM Id is invalid", "the id must be an integer from 1 to 9223372036854775807"
+)
 ALLOWED = {"paused": "it can only be resumed", "failed": "it can only be restarted"}
 
 
