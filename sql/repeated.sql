@@ -1,5 +1,8 @@
 -- The action of the last ten minutes that a request repeats, with what it changed: the same caller
 -- asked for the same under the same correlation id. No row: there is none.
+--
+-- A caller may give all its requests one id. So a pause after a resume is a new request, not the
+-- repeat of the pause before: what the caller asked for last must be done.
 --   psql -v correlation_id="'x'" -v action="'pause'" -v actor=NULL -v token_id=NULL -v id=NULL \
 --        -v undoes=NULL -f sql/repeated.sql
 SELECT c.migration_id AS id,
@@ -8,7 +11,7 @@ SELECT c.migration_id AS id,
        a.id AS action_id,
        a.at
   FROM (SELECT id, at
-          FROM bbm_fcgi.actions
+          FROM bbm_fcgi.actions AS first
          WHERE correlation_id = :correlation_id::pg_catalog.text
            AND action = :action::pg_catalog.text
            AND actor IS NOT DISTINCT FROM :actor::pg_catalog.text
@@ -16,6 +19,12 @@ SELECT c.migration_id AS id,
            AND migration_id IS NOT DISTINCT FROM :id::bigint
            AND undoes IS NOT DISTINCT FROM :undoes::bigint
            AND at > pg_catalog.now() - '10 minutes'::pg_catalog.interval
+           AND NOT EXISTS (SELECT FROM bbm_fcgi.actions AS since
+                            WHERE since.correlation_id = first.correlation_id
+                              AND since.actor IS NOT DISTINCT FROM first.actor
+                              AND since.token_id IS NOT DISTINCT FROM first.token_id
+                              AND since.id > first.id
+                              AND since.action <> first.action)
          ORDER BY id DESC
          LIMIT 1) AS a
   JOIN bbm_fcgi.changes AS c ON c.action_id = a.id

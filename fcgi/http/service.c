@@ -281,6 +281,9 @@ static void log_request(const struct request_context *x)
     snprintf(action_id, sizeof action_id, "%" PRId64, x->call.action_id.value);
     const struct log_field fields[] = {
         {"correlation_id", LOG_STRING, x->request.id, 0},
+        /* The history's correlation_id, where there is one. */
+        {"idempotency_key", LOG_STRING, is_write(x) ? or_null(x->request.idempotency_key) : NULL,
+         0},
         {"method", LOG_STRING, x->request.method, 0},
         {"path", LOG_STRING, x->match.path, 0},
         {"status", LOG_INTEGER, NULL, reply->response.status},

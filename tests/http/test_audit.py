@@ -19,7 +19,7 @@ def database(house):
 
 @pytest.fixture(scope="module")
 def quiet(house, database):
-    """Told to log errors only."""
+    """Its log level is error."""
     with house.service(database.name, changes={"log": {"level": "error"}}) as service:
         yield service
 
@@ -49,6 +49,14 @@ def test_a_write_is_told_in_full(quiet, token):
     assert (entry["subject"], entry["token_id"], entry["remote_ip"]) == (SUBJECT, "the-token", "192.0.2.7")
     assert entry["changed"] == [{"id": 7, "name": "seven", "previous_status": "active", "status": "paused"}]
     assert "error" not in entry
+
+
+def test_an_idempotency_key_stands_beside_the_request_id(quiet, token):
+    """The history has the key as correlation_id, so that the log must have it too."""
+    _, entry = written(quiet, "POST", routes.PAUSE, token, HTTP_IDEMPOTENCY_KEY="the-key")
+    assert entry["idempotency_key"] == "the-key"
+    _, entry = written(quiet, "POST", routes.PAUSE, token)
+    assert "idempotency_key" not in entry
 
 
 @pytest.mark.parametrize("path", WRITES)

@@ -108,6 +108,17 @@ def test_another_action_under_the_same_id_is_no_repeat(desk, action, identity):
     assert answer.status == 200 and answer.json["migrations"] and "repeated" not in answer.json
 
 
+@pytest.mark.parametrize("between", [None, 1])
+def test_the_same_again_after_the_callers_own_opposite_is_a_new_request(desk, between):
+    """A bot or a shell may give all its requests one id: the second pause must pause."""
+    first = desk.act("pause", **KEY)
+    resumed = desk.act("resume", between, **KEY).json["migrations"]
+    answer = desk.act("pause", **KEY)
+    assert "repeated" not in answer.json and answer.json["action_id"] > first.json["action_id"]
+    assert [migration["id"] for migration in answer.json["migrations"]] == [migration["id"] for migration in resumed]
+    assert set(desk.states().values()) == {0, 3}
+
+
 def test_after_ten_minutes_it_is_another_request(desk, database):
     desk.act("pause", 1, **KEY)
     desk.done("resume", 1, who="bob")
