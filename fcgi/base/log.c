@@ -26,7 +26,7 @@ static const char *const level_names[] = {"debug", "info", "warning", "error", "
 /* sd-daemon(3): syslog's priorities debug, info, warning, error and notice. */
 static const char *const priorities[] = {"<7>", "<6>", "<4>", "<3>", "<5>", "<5>"};
 
-/* A line under construction; on the stack for the usual length. */
+/* A line under construction; of the usual length, it needs no allocation. */
 struct line {
     char *at;
     size_t len;
@@ -122,7 +122,7 @@ static size_t count_plain(const unsigned char *p, size_t len, bool quotes)
     return count;
 }
 
-/* Appends `s` with what deceives escaped; `quotes` too, where it is not JSON already. */
+/* Appends `s` with deceptive characters escaped, and quotes where it is not JSON. */
 static void line_clean(struct line *line, const char *s, bool quotes)
 {
     const unsigned char *p = (const unsigned char *)s;
@@ -222,7 +222,7 @@ void log_event(enum log_level level, const char *message, const struct log_field
     for (size_t i = 0; i < count; i++)
         line_field(&line, &fields[i]);
     line_string(&line, shared.format == LOG_JSON ? "}\n" : "\n");
-    line.at[line.len - 1] = '\n'; /* also where memory did not suffice for all of it */
+    line.at[line.len - 1] = '\n'; /* also where memory was not enough for all of it */
     log_queue_put(line.at, line.len, level == LOG_AUDIT);
     if (line.at != line.usual)
         free(line.at);

@@ -2,9 +2,9 @@
  *
  * log: one event, one line on stderr, written whole.
  *
- * Thread-safe, and after log_start nobody waits for who reads stderr (log_queue.h). Values may hold
- * anything: control characters, terminal escapes, bidirectional marks and invalid UTF-8 leave as
- * \uXXXX, so no client can forge a line. Secrets are the caller's to keep out.
+ * Thread-safe. After log_start no thread waits for the reader of stderr (log_queue.h). Values may
+ * hold anything: control characters, terminal escapes, bidirectional marks and invalid UTF-8 are
+ * written as \uXXXX, so no client can forge a line. Callers must keep secrets out.
  */
 #ifndef BBM_LOG_H
 #define BBM_LOG_H
@@ -18,8 +18,8 @@ enum log_level {
     LOG_INFO,
     LOG_WARN,
     LOG_ERROR,
-    /* Who changed what: written whatever level was asked for. Anyone can cause a line of a write
-     * that is refused, so such lines do not take the room that is kept for the others. */
+    /* The audit log, who changed what: written at every level. Anyone can cause the line of a
+     * refused write, so such lines do not use the part of the queue that is kept for the rest. */
     LOG_AUDIT_REFUSED,
     LOG_AUDIT,
 };
@@ -29,7 +29,7 @@ enum log_format {
     LOG_JSON,
 };
 
-/* What a field's value is; raw is JSON already made (by json-c), shown quoted in text. */
+/* The type of a field's value. A raw one is JSON, which the text format quotes. */
 enum log_type {
     LOG_STRING,
     LOG_INTEGER,
@@ -44,21 +44,20 @@ struct log_field {
     int64_t integer;
 };
 
-/* Set once before threads start. */
+/* To be called once, before threads start. */
 void log_setup(enum log_level level, enum log_format format);
 
-/* Starts the thread that writes; without it, each line is written at once. Returns 0 or an
- * errno. To be called once, with all signals that the server deals with blocked. */
+/* Starts the thread that writes; until then each line is written at once. Returns 0 or an errno.
+ * To be called once, with the server's signals blocked. */
 int log_start(void);
 
-/* Waits for up to `ms` until all is written, and ends that thread. False where that takes longer.
- */
+/* Ends the thread when all is written. False where that takes longer than `ms`. */
 bool log_stop(int64_t ms);
 
-/* True where a line of this level would be written: to spare making its fields. */
+/* True where a line of this level is written. Saves making its fields. */
 bool log_wanted(enum log_level level);
 
-/* Writes one line. One that cannot be written is counted and reported later. */
+/* Writes one line. A line that cannot be written is counted, and the loss is logged later. */
 void log_event(enum log_level level, const char *message, const struct log_field *fields,
                size_t count);
 

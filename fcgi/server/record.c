@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * FastCGI records, judged before they are believed. */
+ * FastCGI records, checked before they are used. */
 #include "server/record.h"
 
 #include <stdio.h>
@@ -30,8 +30,8 @@ struct header {
     size_t padding;
 };
 
-/* Where in the parameter stream we are: between pairs, in a pair's lengths, or in its
- * text. A pair may be spread over records, and even its lengths may. */
+/* The position in the parameter stream: between pairs, in a pair's lengths, or in its text.
+ * A pair may be spread over records, and so may its lengths. */
 struct pairs {
     unsigned char lengths[8];
     size_t have;   /* of lengths */
@@ -64,7 +64,7 @@ static uint64_t length_value(const unsigned char *p)
     return (uint64_t)(p[0] & 0x7Fu) << 24 | (uint64_t)p[1] << 16 | (uint64_t)p[2] << 8 | p[3];
 }
 
-/* Takes one byte of a pair's lengths; with the last one the pair's text begins. */
+/* Reads one byte of a pair's lengths; after the last one the pair's text begins. */
 static void pairs_length(struct pairs *pairs, unsigned char byte)
 {
     pairs->lengths[pairs->have++] = byte;
@@ -109,15 +109,15 @@ static enum record_verdict scan_begin(struct scan *scan, const struct header *he
 {
     if (header->type != BEGIN_REQUEST || header->id == 0 || header->content != 8)
         return RECORD_BAD;
-    /* A responder's role, the only one a web server asks of us. */
+    /* The role of a responder, the only one that this program has. */
     if (there >= 2 && (content[0] << 8 | content[1]) != RESPONDER)
         return RECORD_BAD;
     scan->request.id = header->id;
     return RECORD_PARTIAL;
 }
 
-/* True for what an application must answer whatever it knows of it (section 4.2). The
- * types up to DATA are a request's, and two are answers to such records. */
+/* True for the records that an application must always answer (section 4). The types up to
+ * DATA belong to a request, and two types are themselves answers to management records. */
 static bool is_management(const struct header *header)
 {
     return header->id == 0 && (header->type == 0 || header->type > DATA) &&

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * record: FastCGI records (FastCGI 1.0 specification, section 3), looked at before
- * libfcgi reads them.
+ * record: FastCGI records (FastCGI 1.0 specification, section 3), checked before libfcgi
+ * reads them.
  *
- * libfcgi blocks until a request is whole and trusts the lengths in it. This scanner
- * sees the bytes first, and lets pass only a request that is whole and sound. Pure and
- * thread-safe; it reads no byte beyond `len`.
+ * libfcgi blocks until a request is whole, and trusts the lengths in it. This scanner reads the
+ * bytes first and accepts only whole and valid parameters. Pure and thread-safe; it reads no byte
+ * beyond `len`.
  */
 #ifndef BBM_RECORD_H
 #define BBM_RECORD_H
@@ -14,21 +14,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The most that one request may take, records, parameters and body together. */
+/* The most bytes that one request may have: all its records with parameters and body. */
 #define RECORD_REQUEST_MOST ((size_t)128 * 1024)
 
-/* The most parameters, so that libfcgi's allocations stay bounded too. */
+/* The most parameters; it bounds libfcgi's allocations, too. */
 #define RECORD_PARAMS_MOST 1000
 
 enum record_verdict {
-    RECORD_PARTIAL,    /* sound so far; the parameters are not whole */
+    RECORD_PARTIAL,    /* valid so far; the parameters are not whole */
     RECORD_PARAMS,     /* the parameters are whole, the body is not */
     RECORD_WHOLE,      /* the body is whole, too */
     RECORD_BODY_LONG,  /* the parameters are whole, but the body passes the bound */
     RECORD_TOO_LARGE,  /* the parameters pass the bound */
     RECORD_MANAGEMENT, /* a management record has come, at any place among the others */
     RECORD_ABORTED,    /* the web server gives the request up */
-    RECORD_BAD,        /* not FastCGI as a responder is spoken to: nothing to answer */
+    RECORD_BAD,        /* no FastCGI request for a responder: there is nothing to answer */
 };
 
 struct record_request {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * Stands between the program and what it calls, and has the call fail that a test asks for.
+ * Fault injection: stands between the program and the functions it calls, and makes the call fail
+ * that a test chooses.
  *
- * build/tests/failing/bbm-fcgi is the program linked with ld's --wrap for each function below: only
- * the calls from fcgi/ come by here; those inside of a library, by inside.c. */
+ * build/tests/failing/bbm-fcgi is the program linked with ld's --wrap for each function below. Only
+ * calls from fcgi/ come here; allocations inside of libraries fail by inside.c. */
 #include "plan.h"
 
 #include <errno.h>
@@ -139,7 +140,7 @@ WRAP(PGresult *, PQgetResult, NULL, 0, (PGconn *conn), (conn))
 WRAP(PGcancel *, PQgetCancel, NULL, ENOMEM, (PGconn *conn), (conn))
 /* clang-format on */
 
-/* What was written is lost, as when the buffer cannot grow. */
+/* What was written is lost, as where a buffer cannot grow. */
 int __real_fclose(FILE *file);
 int __wrap_fclose(FILE *file);
 int __wrap_fclose(FILE *file)

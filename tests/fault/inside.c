@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * Has the allocation fail that a test asks for, inside of a library.
+ * Fault injection inside of libraries: makes the allocation fail that a test chooses.
  *
- * The program's own malloc takes the place of the C library's for everybody: json-c, libpq, libjwt,
- * libcrypto, libfcgi, and the C library itself, whose streams grow by it. Who has called is told by
- * the return address. Those of fcgi/ pass: fail.c sees to them.
+ * The program's own malloc replaces the C library's for all callers: json-c, libpq, libjwt,
+ * libcrypto, libfcgi, and the C library itself. The return address says which library calls. Calls
+ * from fcgi/ pass; they fail by fail.c.
  *
- * Not under ThreadSanitizer, which has to be everybody's malloc itself. */
+ * Not under ThreadSanitizer, which replaces malloc itself. */
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer)
 #define __SANITIZE_THREAD__ 1
@@ -24,7 +24,7 @@
 extern const char __executable_start[];
 extern const char etext[];
 
-/* All this may run before a sanitizer is ready to watch it. */
+/* This may run before a sanitizer is initialized. */
 #define UNWATCHED __attribute__((no_sanitize("address"), no_sanitize("undefined")))
 
 UNWATCHED static bool fails_inside(const void *caller)
@@ -33,7 +33,7 @@ UNWATCHED static bool fails_inside(const void *caller)
     if (!plan || !atomic_load(&plan->inside) || atomic_load(&plan->countdown) <= 0)
         return false;
     bool ours = (const char *)caller >= __executable_start && (const char *)caller < etext;
-    /* Where memory has run out, it has for all. */
+    /* Once memory has run out, all allocations fail. */
     if (ours && !(atomic_load(&plan->on) && atomic_load(&plan->fired)))
         return false;
     const char *file = dladdr(caller, &info) && info.dli_fname ? info.dli_fname : "?";
@@ -48,7 +48,7 @@ static __typeof__(malloc) *real_malloc;
 static __typeof__(calloc) *real_calloc;
 static __typeof__(realloc) *real_realloc;
 
-/* What comes next behind us: the C library's, or a sanitizer's. */
+/* The next definition: the C library's, or a sanitizer's. */
 UNWATCHED static void find(void *function, const char *name)
 {
     void *found = dlsym(RTLD_NEXT, name);
@@ -72,7 +72,7 @@ UNWATCHED void *realloc(void *old, size_t size)
     return fails_inside(__builtin_return_address(0)) ? NULL : NEXT(realloc)(old, size);
 }
 
-/* Not the C library's, in whose name it would call malloc. */
+/* Not by the C library's strdup, which would be the caller of malloc then. */
 UNWATCHED static char *copy(const char *s, size_t len, const void *caller)
 {
     char *to = fails_inside(caller) ? NULL : NEXT(malloc)(len + 1);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * plan: which call is to fail. Stands in the file that BBM_FAIL names, which the test and the
- * program share (harness/failing.py).
+ * plan: which call fails. It lies in the file that BBM_FAIL names, which the test and the program
+ * share (harness/failing.py).
  */
 #ifndef BBM_PLAN_H
 #define BBM_PLAN_H
@@ -10,18 +10,18 @@
 #include <stdbool.h>
 
 struct plan {
-    atomic_int countdown; /* calls until the one that fails; 0: none does */
-    atomic_int on;        /* memory has run out: all after it fail too, and nothing but that */
-    atomic_int inside;    /* the libraries' own allocations, instead of fcgi/'s calls */
-    atomic_int fired;     /* how many have failed */
-    char only[40];  /* of these functions, or libraries, alone; "": of all; "-…": of others */
+    atomic_int countdown; /* calls until the one that fails; 0: none fails */
+    atomic_int on; /* memory has run out: all later allocations fail too, and only allocations */
+    atomic_int inside; /* allocations inside of libraries fail, and no call of fcgi/ */
+    atomic_int fired;  /* how many have failed */
+    char only[40];  /* the functions or libraries with this prefix; "": all; "-…": all others */
     char which[40]; /* the first that has failed */
 };
 
-/* NULL until the program has found the file. */
+/* NULL until the program has opened the file. */
 extern struct plan *plan;
 
-/* Counts the call, or the library, of that name; true where it is to fail. */
+/* Counts a call of that function or library. True where it fails. */
 bool plan_hits(const char *name);
 
 #endif

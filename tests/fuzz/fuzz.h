@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * fuzz: what the fuzz targets share. A target gets any bytes and aborts where what must
- * hold does not; libFuzzer finds the bytes (`make fuzz`), replay.c repeats them.
+ * fuzz: what the fuzz targets share. A target gets any bytes and aborts where an invariant is
+ * violated. libFuzzer finds such bytes (`make fuzz`), replay.c repeats them.
  */
 #ifndef BBM_FUZZ_H
 #define BBM_FUZZ_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * The request's parameters to a route: NAME=value, a zero byte after each. */
+ * From a request's parameters to its route. The input is NAME=value, each with a zero byte. */
 #include "api/routes.h"
 #include "fuzz.h"
 #include "http/request.h"

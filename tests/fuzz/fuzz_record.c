@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * A connection's first bytes to a request's bounds, which libfcgi then relies on. */
+ * The first bytes of a connection: the bounds of a request, its body, management records. */
 #include "fuzz.h"
 #include "server/record.h"
 
@@ -35,7 +35,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
         FUZZ_MUST(whole.verdict != RECORD_PARTIAL && whole.verdict != RECORD_PARAMS);
     if (whole.verdict == RECORD_WHOLE) {
         FUZZ_MUST(whole.len > 0 && whole.len <= len && whole.params_len <= whole.len);
-        /* It ends there: with nothing after it it is the same, with a byte less not whole. */
+        /* It ends there: alone it is the same, and with one byte less it is not whole. */
         struct record_request alone = record_scan(bytes, whole.len);
         FUZZ_MUST(alone.verdict == RECORD_WHOLE && alone.len == whole.len &&
                   alone.params_len == whole.params_len);

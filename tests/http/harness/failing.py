@@ -1,4 +1,4 @@
-"""The program in which the call fails that a test asks for: tests/fault/fail.c, and what it shares with us."""
+"""Fault injection: the program of tests/fault, and the plan that it shares with the test."""
 
 import mmap
 import os
@@ -10,10 +10,10 @@ LAYOUT = struct.Struct("iiii40s40s")
 
 
 class Plan:
-    """Which call fails: the one at a number, counted from when it is armed; or all from there on that allocate.
+    """Which call fails: that with a number, counted from arm(); with `on`, all later allocations too.
 
-    Inside: no call from fcgi/, but an allocation in a library, by the name of whose file it goes. Only: of
-    functions, or libraries, that are so called; after a dash, of all others.
+    inside: allocations in libraries, named by the library's file, and no call from fcgi/. only: the
+    functions or libraries with this prefix; after a dash, all others.
     """
 
     def __init__(self, house):
@@ -29,7 +29,7 @@ class Plan:
         self._shared[:4] = struct.pack("i", number)
 
     def disarm(self):
-        """The function whose call has failed; None: none had the number."""
+        """Returns the function whose call has failed; None: there was no call with the number."""
         self._shared[:4] = struct.pack("i", 0)
         return self.fired()
 
@@ -38,7 +38,7 @@ class Plan:
         return which.partition(b"\0")[0].decode() if fired else None
 
     def walk(self, first=1, step=lambda number: 1, most=20000, **how):
-        """Arms for each number in turn, until no call had it. Within a step, disarm() ends the failing."""
+        """Arms for one number after the other, until there is no call with it. Within a step, disarm() ends the failing."""
         number = first
         while number < most:
             self.arm(number, **how)

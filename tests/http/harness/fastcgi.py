@@ -1,4 +1,4 @@
-"""FastCGI spoken by hand, to reach what no web server would send.
+"""FastCGI by hand, to send what no web server sends.
 
 https://fastcgi-archives.github.io/FastCGI_Specification.html, sections 3 and 8.
 """
@@ -22,7 +22,7 @@ def record(kind, content=b"", request_id=1, padding=0):
 
 
 def stream(kind, content, size=65535, **more):
-    """Content in records of at most size bytes, and the empty one that ends the stream."""
+    """Content in records of at most size bytes, and the empty record that ends the stream."""
     parts = [content[start : start + size] for start in range(0, len(content), size)]
     return b"".join(record(kind, part, **more) for part in parts) + record(kind)
 
@@ -52,7 +52,7 @@ def request_bytes(params, body=b"", keep=True):
 
 
 def parameters(method, path, token=None, **more):
-    """The whole path in PATH_INFO, as nginx has it; a change to None takes one away."""
+    """The whole path in PATH_INFO, as nginx sends it. A parameter of None is left out."""
     params = {
         "GATEWAY_INTERFACE": "CGI/1.1",
         "SERVER_PROTOCOL": "HTTP/1.1",
@@ -114,7 +114,7 @@ class Connection:
                 assert kind == STDERR and not content, f"record of type {kind}: {content!r}"
 
     def closed_by_service(self):
-        """Whether the service closes the connection, without a further byte, in time."""
+        """Whether the service closes the connection in time, without a further byte."""
         try:
             return self.socket.recv(1) == b""
         except ConnectionResetError:

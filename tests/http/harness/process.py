@@ -24,11 +24,11 @@ SANITIZER_REPORTS = (
 
 
 class DidNotStart(Exception):
-    """The server ended, or did not become ready in time; carries what it wrote."""
+    """The server ended, or was not ready in time; has what it wrote."""
 
 
 def clean_environment(extra=None):
-    """No REGISTRY_* of the caller's, no PG* settings: only what a server needs."""
+    """Only what a server needs: no REGISTRY_* and PG* variables of the caller."""
     environment = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
     for name, value in SANITIZER_OPTIONS.items():
         environment[name] = os.environ.get(name, value)
@@ -41,7 +41,7 @@ def clean_environment(extra=None):
 
 
 def wait_until(condition, seconds=10, pause=0.01):
-    """The first true value of condition(), or the last false one when time is up."""
+    """Returns the first true value of condition(), or its last false one when the time is up."""
     end = time.monotonic() + longer(seconds)
     while True:
         value = condition()
@@ -88,7 +88,7 @@ class Server:
             self.child.send_signal(number)
 
     def stop(self, number=signal.SIGTERM, seconds=10):
-        """The exit code; killed, and an error, if it does not end in time."""
+        """Returns the exit code. A server that does not end in time is killed, and that is an error."""
         self.send(number)
         try:
             return self.child.wait(longer(seconds))

@@ -1,4 +1,4 @@
-"""The program as tests start it: behind what BBM_TEST_WRAPPER says, such as valgrind (tests/memcheck)."""
+"""The program as tests start it: with BBM_TEST_WRAPPER before it, such as valgrind (tests/memcheck)."""
 
 import contextlib
 import os
@@ -15,18 +15,18 @@ def build_folder():
 
 
 def built(*path):
-    """One of the test programs, which end by themselves, as what to start."""
+    """The command for one of the test programs, which end by themselves."""
     return [*WRAPPER, os.path.join(build_folder(), *path)]
 
 
 def install_program(folder, source=None, wrapped=True):
-    """A copy of the program in this folder, or what starts it there; the servers' user may."""
+    """A copy of the program in this folder, or a script that starts it there, for the servers' user."""
     source = source or os.path.join(build_folder(), "bbm-fcgi")
     program = os.path.join(folder, "bbm-fcgi")
     if not (WRAPPER and wrapped):
         _copy(source, program)
         return program
-    # By whatever the program is started then: the init script and mod_fcgid know but its name.
+    # The init script and mod_fcgid know only the program's name, so the wrapper hides behind it.
     os.mkdir(behind := os.path.join(folder, "behind"))
     os.chmod(behind, 0o755)
     _copy(source, os.path.join(behind, "bbm-fcgi"))
@@ -47,7 +47,7 @@ def _behind(program):
 
 
 def processes_of(program):
-    """The ids of all processes that run this program; zombies have none."""
+    """The ids of all processes that run this program. Zombies do not."""
     return [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and _runs(entry, program)]
 
 

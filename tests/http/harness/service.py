@@ -1,4 +1,4 @@
-"""The program under test: its configuration, its life, what it writes to stderr."""
+"""The program under test: configuration, start, stop, log."""
 
 import copy
 import json
@@ -22,7 +22,7 @@ WAITS = {"queuetimeout": milliseconds(longer(1))} if SLOWNESS != 1 else {}
 
 
 def base_configuration(cluster, dbname, bundle, listen):
-    """What a registry's configuration has, and where to listen."""
+    """A registry's configuration, and the listening address."""
     return {
         "version": "0.1",
         "log": {"level": "info", "formatter": "json"},
@@ -49,7 +49,7 @@ def base_configuration(cluster, dbname, bundle, listen):
 
 
 def changed(configuration, changes):
-    """A copy with the changes merged in; REMOVED takes a key away."""
+    """A copy with the changes merged in; REMOVED removes a key."""
     result = copy.deepcopy(configuration)
     _merge(result, changes or {})
     return result
@@ -77,7 +77,7 @@ def to_yaml(configuration, depth=0):
 
 
 def run_program(program, *arguments, environment=None, stdin=subprocess.DEVNULL):
-    """The program run to its end, for what ends by itself."""
+    """Runs the program to its end, for options with which it ends by itself."""
     return subprocess.run(
         as_servers_user([program, *arguments]),
         stdin=stdin,
@@ -91,7 +91,7 @@ def run_program(program, *arguments, environment=None, stdin=subprocess.DEVNULL)
 
 
 class Service:
-    """A running bbm-fcgi. Its stderr is looked through when it is stopped."""
+    """A running bbm-fcgi. Its log is checked when it is stopped."""
 
     def __init__(self, name, program, configuration_file, listen, log, environment=None, stdin=None):
         self.address = listen
@@ -107,7 +107,7 @@ class Service:
         self.server.send(signal.SIGTERM)
 
     def stop(self):
-        """SIGTERM has to end it, in order and soon, with nothing bad said and no secret told."""
+        """SIGTERM must stop it soon, with exit code 0, no sanitizer's report and no secret in the log."""
         code = self.server.stop(seconds=STOP_SECONDS)
         text = self.written()
         report = sanitizer_report(text)
@@ -120,7 +120,7 @@ class Service:
         return self.written().splitlines()
 
     def request_lines(self, correlation_id):
-        """The log lines with this id, waited for: they are written after the answer."""
+        """Waits for the log lines with this id, which are written after the answer."""
         wait_until(lambda: correlation_id in self.written(), seconds=5)
         return [line for line in self.lines() if correlation_id in line]
 
@@ -132,7 +132,7 @@ class Service:
 
 
 def assert_keeps_secrets(text):
-    """No token, not even its signature or its claims, no password, no SQL."""
+    """No token, no part of one, no password, no SQL."""
     for token in tokens.minted:
         for part in token.split(".")[1:]:
             assert len(part) < 8 or part not in text, f"a token stands in the log: {part}"
@@ -142,7 +142,7 @@ def assert_keeps_secrets(text):
 
 
 def listening_socket(address):
-    """A socket as spawn-fcgi or systemd hands it over: bound, listening, to be descriptor 0."""
+    """A socket as spawn-fcgi and systemd hand it over: bound and listening, for descriptor 0."""
     family = socket.AF_INET if isinstance(address, tuple) else socket.AF_UNIX
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.bind(address)
