@@ -9,7 +9,7 @@
 #include "base/text.h"
 #include "server/listener.h"
 #include "store/db_thread.h"
-#include "store/store.h"
+#include "store/readiness.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/metrics.h"
+#include "store/readiness.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -4,6 +4,7 @@
 
 #include "api/row_json.h"
 #include "base/json.h"
+#include "store/jobs.h"
 
 #include <inttypes.h>
 #include <stdio.h>

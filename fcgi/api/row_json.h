@@ -7,6 +7,7 @@
 #ifndef BBM_ROW_JSON_H
 #define BBM_ROW_JSON_H
 
+#include "store/jobs.h"
 #include "store/store.h"
 
 #include <json-c/json.h>

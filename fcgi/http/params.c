@@ -4,6 +4,7 @@
 
 #include "base/json_input.h"
 #include "base/text.h"
+#include "store/jobs.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -11,7 +12,6 @@
 #include <string.h>
 
 #define PAGE_USUAL  100
-#define PAGE_MOST   1000
 #define REASON_MOST 500
 
 enum verdict {
@@ -39,7 +39,7 @@ static enum verdict read_number(const char *text, int64_t most, int64_t *number)
 
 static enum verdict read_n(struct params *params, const char *text)
 {
-    return read_number(text, PAGE_MOST, &params->n);
+    return read_number(text, JOBS_PAGE_MAX, &params->n);
 }
 
 static enum verdict read_id(struct opt_int64 *id, const char *text)

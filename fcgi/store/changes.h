@@ -8,7 +8,7 @@
 #define BBM_CHANGES_H
 
 #include "base/error.h"
-#include "store/store.h"
+#include "store/value.h"
 
 #include <stdbool.h>
 #include <stddef.h>

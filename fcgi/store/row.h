@@ -9,7 +9,7 @@
 #ifndef BBM_ROW_H
 #define BBM_ROW_H
 
-#include "store/store.h"
+#include "store/value.h"
 
 #include <libpq-fe.h>
 #include <stdbool.h>

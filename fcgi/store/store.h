@@ -12,6 +12,7 @@
 #include "base/digest.h"
 #include "base/error.h"
 #include "store/job_status.h"
+#include "store/value.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -31,18 +32,6 @@ const char *store_status_name(int64_t status);
 
 /* Likewise for enum job_status. */
 const char *store_job_status_name(int64_t status);
-
-/* A column that may be NULL, or absent on an older registry. */
-struct opt_int64 {
-    bool given;
-    int64_t value; /* of times: microseconds since the Unix epoch */
-};
-
-/* A text column; not terminated by zero, and perhaps not valid UTF-8. */
-struct str_view {
-    const char *at; /* NULL where the column is NULL or absent */
-    size_t len;
-};
 
 struct migration {
     int64_t id;
@@ -72,19 +61,6 @@ struct migration {
         pace; /* microseconds from one job to the next, lately; if it may be worked on */
 };
 
-struct job {
-    int64_t id;
-    int64_t min_value;
-    int64_t max_value;
-    int64_t status; /* enum job_status, or a number unknown to us */
-    int64_t attempts;
-    struct opt_int64 failure_error_code;
-    struct opt_int64 created_at;
-    struct opt_int64 updated_at;
-    struct opt_int64 started_at;
-    struct opt_int64 finished_at;
-};
-
 struct pg_result;
 struct list_version;
 
@@ -100,29 +76,12 @@ struct migrations {
     bool job_in_flight;       /* a worker is in a run */
 };
 
-/* A page of jobs, newest first. */
-struct jobs {
-    struct job *rows;
-    size_t count;
-    bool more;    /* there may be more beyond `last` */
-    int64_t last; /* the id after which the next page starts */
-};
-
 struct job_counters;
 struct store;
 
 /* `counters` is shared by all stores of the process, and outlives them. */
 struct store *store_new(const struct conf_database *conf, struct job_counters *counters);
 void store_free(struct store *store);
-
-/* True where the database answers, has the registry's tables, and gives the role all rights
- * that requests need. Else the error's reason says what is wrong, in PostgreSQL's words, and
- * its remedy, where there is one, what an operator can do. */
-bool store_ready(struct store *store, int64_t deadline, bool *has_history, struct error *error);
-
-/* The same on a connection of its own, closed afterwards: for the program's start. */
-bool store_check(const struct conf_database *conf, int64_t deadline, bool *has_history,
-                 struct error *error);
 
 /* All migrations by id ascending; or, with `id`, that one, or none. */
 bool store_migrations(struct store *store, const int64_t *id, int64_t deadline,
@@ -144,11 +103,5 @@ bool store_migrations_digest(const struct migrations *migrations, const struct d
 /* True in `*in_flight` where a worker is in a run at this moment (contract, section 7). */
 bool store_job_in_flight(struct store *store, int64_t deadline, bool *in_flight,
                          struct error *error);
-
-/* A page of at most `n` jobs of a migration, below the job id `last` (NULL: the newest),
- * with one status (NULL: any). An unknown migration is a 404. */
-bool store_jobs(struct store *store, int64_t id, const int64_t *last, const int64_t *status,
-                int64_t n, int64_t deadline, struct jobs *jobs, struct error *error);
-void store_jobs_free(struct jobs *jobs);
 
 #endif
