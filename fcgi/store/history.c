@@ -3,6 +3,7 @@
 #include "store/history.h"
 
 #include "store/db.h"
+#include "store/jobs.h"
 #include "store/row.h"
 #include "store/sql.h"
 #include "store/store_private.h"
