@@ -5,6 +5,7 @@
 #include "store/db.h"
 #include "store/row.h"
 #include "store/sql.h"
+#include "store/store.h"
 #include "store/store_private.h"
 
 #include <libpq-fe.h>
