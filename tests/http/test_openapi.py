@@ -83,7 +83,16 @@ def test_schemas_are_schemas():
         for method in METHODS & set(item):
             operation = item[method]
             assert all(int(status) for status in operation["responses"])
-            assert all("description" in response and response["headers"] for response in operation["responses"].values())
+            assert all("description" in response and "headers" in response for response in operation["responses"].values())
+
+
+def test_same_error_codes_as_in_the_program():
+    with open(os.path.join(REPOSITORY, "fcgi", "base", "error.c"), encoding="utf-8") as file:
+        codes = set(re.findall(r'"([A-Z][A-Z_]{4,})"', file.read()))
+    item = openapi.load()["components"]["schemas"]["Errors"]["properties"]["errors"]["items"]
+    assert len(codes) > 12 and set(item["properties"]["code"]["enum"]) == codes
+    named = set(re.findall(r'"([A-Z][A-Z_]{4,})"', json.dumps(openapi.load()["components"]["responses"])))
+    assert named <= codes
 
 
 def test_operations_have_names_of_their_own():
