@@ -4,9 +4,13 @@
 
 #include "base/json.h"
 
+#include <errno.h>
+#include <fastcgi.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
 
 const char response_params_too_large[] =
     "Status: 431 Request Header Fields Too Large\r\n"
@@ -74,8 +78,75 @@ static const char *body_of(const struct response *response, size_t *len)
     return response->text;
 }
 
-bool response_send(struct response *response, FCGX_Stream *out, bool head)
+/* ---- long bodies ---- */
+
+/* libfcgi writes 8 KiB at a time, each with a system call and a wake-up of the web server. A body
+ * of more than that is written here, in records as long as FastCGI allows (FastCGI 1.0, 3.3; a
+ * multiple of 8 needs no padding). */
+#define STREAM_SIZE 8192
+#define RECORD_MAX  65528
+
+/* Writes all of it. False on an error, which errno names. */
+static bool write_all(int fd, struct iovec *parts, size_t count)
 {
+    while (count > 0) {
+        const struct msghdr message = {.msg_iov = parts, .msg_iovlen = count};
+        ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL);
+        if (sent < 0 && errno != EINTR)
+            return false;
+        for (size_t left = sent > 0 ? (size_t)sent : 0; count > 0;) {
+            if (left < parts->iov_len) {
+                parts->iov_base = (char *)parts->iov_base + left;
+                parts->iov_len -= left;
+                break;
+            }
+            left -= parts->iov_len;
+            parts++;
+            count--;
+        }
+    }
+    return true;
+}
+
+/* Writes one record of STDOUT. */
+static bool write_record(const FCGX_Request *fcgx, const char *bytes, size_t len)
+{
+    static char padding[8];
+    size_t padding_len = (8 - len % 8) % 8;
+    unsigned char header[8] = {FCGI_VERSION_1,
+                               FCGI_STDOUT,
+                               (unsigned char)(fcgx->requestId >> 8),
+                               (unsigned char)fcgx->requestId,
+                               (unsigned char)(len >> 8),
+                               (unsigned char)len,
+                               (unsigned char)padding_len,
+                               0};
+    struct iovec parts[] = {{header, sizeof header}, {(void *)bytes, len}, {padding, padding_len}};
+    return write_all(fcgx->ipcFd, parts, padding_len > 0 ? 3 : 2);
+}
+
+/* Writes the body after all that the stream holds. An error is left in the stream, as its own are:
+ * whoever closes it finds it there. */
+static void write_body(FCGX_Request *fcgx, const char *body, size_t len)
+{
+    FCGX_Stream *out = fcgx->out;
+    if (len <= STREAM_SIZE) {
+        FCGX_PutStr(body, (int)len, out);
+        return;
+    }
+    bool good = FCGX_FFlush(out) == 0 && FCGX_GetError(out) == 0;
+    for (size_t at = 0; good && at < len; at += RECORD_MAX) {
+        good = write_record(fcgx, body + at, len - at < RECORD_MAX ? len - at : RECORD_MAX);
+        if (!good)
+            out->FCGI_errno = errno;
+    }
+    if (!good)
+        out->isClosed = 1;
+}
+
+bool response_send(struct response *response, FCGX_Request *fcgx, bool head)
+{
+    FCGX_Stream *out = fcgx->out;
     static const char last_resort[] =
         "{\"errors\":[{\"code\":\"UNAVAILABLE\",\"message\":\"service unavailable\","
         "\"detail\":\"out of memory; whether a change took effect is not known\"}]}";
@@ -104,7 +175,7 @@ bool response_send(struct response *response, FCGX_Stream *out, bool head)
               : snprintf(start, sizeof start, "\r\n");
     FCGX_PutStr(start, len, out);
     if (!head)
-        FCGX_PutStr(body, (int)body_len, out);
+        write_body(fcgx, body, body_len);
     return FCGX_GetError(out) == 0;
 }
 

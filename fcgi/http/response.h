@@ -33,7 +33,7 @@ void response_header(struct response *response, const char *name, const char *va
 /* Writes all; a HEAD request gets the headers alone. An answer other than a 204 needs a body:
  * one that is not there, or cannot be written down, ran out of memory, and the answer becomes
  * a 503 that needs none. False when the peer is gone. */
-bool response_send(struct response *response, FCGX_Stream *out, bool head);
+bool response_send(struct response *response, FCGX_Request *fcgx, bool head);
 
 void response_free(struct response *response);
 

@@ -313,7 +313,7 @@ static void conclude(struct request_context *x, bool good)
 {
     struct response *response = &x->reply->response;
     respond(x, good);
-    response_send(response, x->fcgi->fcgx.out, strcmp(x->request.method, "HEAD") == 0);
+    response_send(response, &x->fcgi->fcgx, strcmp(x->request.method, "HEAD") == 0);
     note_unsaid(x);
     if (x->accepted)
         metrics_token(METRICS_TOKEN_ACCEPTED);

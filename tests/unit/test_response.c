@@ -32,10 +32,12 @@ static void accept_request(FCGX_Request *request, int ends[2])
 static char *sent(struct response *response, bool head)
 {
     int ends[2];
-    unsigned char bytes[8192];
+    int size = 1024 * 1024;
+    static unsigned char bytes[1024 * 1024];
     FCGX_Request request;
     accept_request(&request, ends);
-    assert_true(response_send(response, request.out, head));
+    assert_int_equal(setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof size), 0);
+    assert_true(response_send(response, &request, head));
     FCGX_Finish_r(&request);
     close(ends[0]);
     ssize_t len = recv(ends[1], bytes, sizeof bytes, MSG_WAITALL);
@@ -195,6 +197,28 @@ static void test_too_many_headers(void **state)
     free(text);
 }
 
+/* A body of any length comes whole, in records that a reader can tell apart. */
+static void test_long_bodies(void **state)
+{
+    static const size_t lengths[] = {8191, 8192, 8193, 65527, 65528, 65529, 131056, 131057};
+    (void)state;
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        size_t len = lengths[i];
+        char *body = malloc(len + 1);
+        assert_non_null(body);
+        for (size_t at = 0; at < len; at++)
+            body[at] = (char)('a' + at % 23);
+        body[len] = '\0';
+        struct response response = {.status = 200, .json = body, .json_len = len};
+        char *text = sent(&response, false);
+        const char *got = strstr(text, "\r\n\r\n");
+        assert_non_null(got);
+        assert_string_equal(got + 4, body);
+        free(text);
+        free(body);
+    }
+}
+
 /* A peer that is gone is told, and does not end the program. */
 static void test_peer_gone(void **state)
 {
@@ -209,7 +233,7 @@ static void test_peer_gone(void **state)
     json_object_set_string(response.body, text);
     accept_request(&request, ends);
     close(ends[1]);
-    assert_false(response_send(&response, request.out, false));
+    assert_false(response_send(&response, &request, false));
     FCGX_Finish_r(&request);
     close(ends[0]);
     response_free(&response);
@@ -228,6 +252,7 @@ int main(void)
         cmocka_unit_test(test_phrases),
         cmocka_unit_test(test_no_header_within_a_header),
         cmocka_unit_test(test_too_many_headers),
+        cmocka_unit_test(test_long_bodies),
         cmocka_unit_test(test_peer_gone),
     };
     FCGX_Init();
