@@ -111,3 +111,16 @@ def test_a_byte_that_is_no_character_of_the_databases_encoding(house, token):
         with house.service(database.name) as fresh:
             paused = fastcgi.ask(fresh.address, fastcgi.parameters("POST", routes.PAUSE, token))
             assert (paused.status, [m["id"] for m in paused.json["migrations"]]) == (200, [1, 2])
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1", "UTF8"])
+def test_a_reason_in_any_letters(house, token, encoding):
+    """Also in letters that the database's encoding does not have: they are kept as bytes, and the pause counts."""
+    with house.database(encoding=encoding, history=True) as database, house.service(database.name) as service:
+        database.add_migration("m1", id=1, status=1)
+        query = "reason=%C3%A9+%E9%8D%B5+%F0%9F%90%98"
+        answer = fastcgi.ask(service.address, fastcgi.parameters("POST", routes.PAUSE, token, QUERY_STRING=query))
+        assert answer.status == 200 and answer.json["action_id"] == 1
+        assert database.migrations()[0]["status"] == 0
+        answer = fastcgi.ask(service.address, fastcgi.parameters("GET", routes.actions(), token))
+        assert answer.json["actions"][0]["reason"] == "\u00e9 \u9375 \U0001f418"

@@ -215,3 +215,22 @@ def test_a_worker_goes_on_afterwards(desk, database):
         assert played.run() == "nothing to do"
         assert resumed(desk.undo(number)) == [1, 2, 3]
         assert played.run() == "job finished"
+
+
+def test_beside_a_process_that_writes_no_history(house, desk, database, keys):
+    """As during an upgrade, one of an older version: what it has done is nobody's to take back."""
+    old_role = house.unique("old")
+    database.execute(f"CREATE ROLE {old_role} LOGIN")
+    tables = "batched_background_migrations, batched_background_migration_jobs"
+    database.execute(f"GRANT SELECT, UPDATE ON {tables} TO {old_role}")
+    with house.service(database.name, changes={"database": {"user": old_role}}) as service:
+        old = Desk(database, service, keys)
+        number = desk.done("pause")
+        assert old.one(1)["status"] == "paused" and "paused_by" not in old.one(1)
+        assert old.act("resume", 1).json["migrations"] and "action_id" not in old.act("pause", 1).json
+        assert "paused_by" not in desk.one(1) and desk.one(2)["paused_by"] == "alice"
+        assert old.undo(number).status == 404
+        answer = desk.undo(number)
+    assert resumed(answer) == [2, 3]
+    assert left(answer) == {1: ("paused", ELSEWHERE)}
+    assert desk.states()[1] == 0
