@@ -107,7 +107,7 @@ static void on_started(void *shared)
 /* Tells the supervisor what has changed since the last time. */
 static void report_state(bool progress)
 {
-    static int64_t watchdog; /* when it was last told */
+    static int64_t watchdog; /* when the last report went to it */
     static int reachable = -1;
     int64_t every = notify_watchdog_ms();
     int now = metrics_database_reachable();
@@ -194,7 +194,7 @@ static int read_options(int argc, char **argv, struct options *options)
     return -1;
 }
 
-/* Serves on the open listener until told to stop. */
+/* Serves on the open listener until a signal stops it. */
 static int serve(struct service *service, struct listener *listener)
 {
     char why[512];

@@ -1,5 +1,5 @@
--- One pass of a pause over all migrations, or one: pauses those that a worker could take
--- up, active (1) or running (4), and tells of those whose row another transaction holds.
+-- One pass of a pause over all migrations, or one: pauses those that a worker could choose, active (1)
+-- or running (4), and reports those whose row another transaction holds.
 --   psql -v id=NULL -v worker=NULL -v at=NULL -v dry_run=false -f sql/pause.sql
 --
 -- It waits for no row: one that a worker holds for the three minutes of its job must not

@@ -1,5 +1,5 @@
--- One pass of a resume over all migrations, or one: makes the paused (0) active (1), and
--- tells of those whose row another transaction holds. It waits for no row.
+-- One pass of a resume over all migrations, or one: makes the paused (0) active (1), and reports those
+-- whose row another transaction holds. It waits for no row.
 --   psql -v id=NULL -v at=NULL -v dry_run=false -f sql/resume.sql
 --
 -- The variables, the statement that is sent where there is a history, changed and held: as in pause.sql

@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-/* What an unfinished migration shows at the most; the registry's own number. */
+/* The highest progress of an unfinished migration; the registry's own number. */
 #define CAP 99.9
 
 struct progress progress_of(const struct migration *migration)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * challenge: what a refused client is told to bring: the value of WWW-Authenticate (contract,
+ * challenge: the value of WWW-Authenticate, which names the token that a client needs (contract,
  * section 4; distribution's token specification; RFC 6750, 3). Pure and thread-safe.
  */
 #ifndef BBM_CHALLENGE_H
@@ -19,7 +19,7 @@ enum challenge_error {
     CHALLENGE_INSUFFICIENT_SCOPE,
 };
 
-/* The action that a client is told to ask for; static. */
+/* The action that the challenge's scope names; static. */
 const char *challenge_action(const struct conf *conf, enum access access);
 
 /* Writes the value; "" where it does not fit whole, since half of it would mislead clients. `host`

@@ -2,8 +2,8 @@
  *
  * stream: text written with stdio into memory, whole or not at all.
  *
- * glibc's open_memstream is not to be relied on: what it has no memory for it leaves out, and
- * goes on. Only the one fprintf is told; ferror and fclose know of nothing.
+ * glibc's open_memstream alone is not reliable: it leaves out what it has no memory for, and goes
+ * on. Only that one fprintf fails; ferror and fclose report nothing.
  *
  * A stream belongs to one thread.
  */

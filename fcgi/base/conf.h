@@ -55,7 +55,7 @@ struct conf_fcgi {
     int64_t read_timeout_ms;  /* for a request to arrive whole */
     int64_t idle_timeout_ms;  /* for a kept-alive connection without a request */
     int64_t drain_timeout_ms; /* for requests under way at a stop */
-    int64_t recount_ms;       /* after which jobs are counted anew */
+    int64_t recount_ms;       /* after which jobs are counted again */
     int64_t challenge_all;    /* the challenge's scope asks for `*` */
     int64_t sandbox;          /* enum conf_sandbox */
 };

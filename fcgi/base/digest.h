@@ -5,8 +5,8 @@
  *
  * It is SipHash with 128 bits under a random key of this process, in the variant of one round for
  * each block and three at the end, which is half the work of the usual two and four. That is
- * enough where whoever chooses the bytes sees neither the key nor any digest. It must not leave the
- * process.
+ * enough where the one who chooses the bytes sees neither the key nor any digest. A digest must not
+ * leave the process.
  *
  * A key is immutable: all threads may use it at once.
  */

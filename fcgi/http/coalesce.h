@@ -5,8 +5,8 @@
  *
  * A request that comes while enough batches run waits for the next one. The next batch starts after
  * all its requests have come, so none gets an older answer than a run of its own would give. When
- * the running batches take long, the next request starts another one, for all that wait; and
- * coalesce_age says when somebody has waited for too long.
+ * the running batches take long, the next request starts another one for all waiting requests;
+ * coalesce_age says when a request has waited for too long.
  *
  * One object for all threads of a process, behind its own lock. No I/O; `now` is clock_ms().
  */
@@ -36,7 +36,7 @@ struct coalesce *coalesce_new(void);
 void coalesce_free(struct coalesce *coalesce);
 
 /* Adds a request. NULL: it waits, and another thread may already be at it. Else the caller has
- * started a batch for all that are returned: those that waited and, last, this one. */
+ * started a batch for the returned requests: those that waited and, last, this one. */
 struct coalesce_waiter *coalesce_join(struct coalesce *coalesce, struct coalesce_waiter *waiter,
                                       int64_t now);
 

@@ -216,7 +216,7 @@ static void respond(struct request_context *x, bool good)
     }
 }
 
-/* A change was asked for, by a path that exists: that is told whatever came of it. */
+/* A request for a change on a path that exists. The audit log has each, whatever its outcome. */
 static bool is_write(const struct request_context *x)
 {
     return x->match.route && x->match.route->access == ACCESS_WRITE;

@@ -23,7 +23,7 @@ struct worker_state {
     char *xids; /* owned: its transactions as an array's text; NULL where it has none yet */
 };
 
-/* Reads the state anew; the old one is released. False with an error. */
+/* Reads the state again and releases the old one. False with an error. */
 bool worker_state_read(struct store *store, int64_t deadline, struct worker_state *worker,
                        struct error *error);
 

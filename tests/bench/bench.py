@@ -49,7 +49,7 @@ def options():
     parser = argparse.ArgumentParser(prog="tests/bench/run", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="of all that is compared (5)")
     parser.add_argument("--seconds", type=int, default=3, help="for each measurement in a round (3)")
-    parser.add_argument("--jobs", type=int, default=max(GROWN_JOBS), help="at the most (10 million)")
+    parser.add_argument("--jobs", type=int, default=max(GROWN_JOBS), help="highest number (10 million)")
     asked = parser.parse_args()
     if asked.rounds < 1 or asked.seconds < 1 or asked.jobs < min(GROWN_JOBS):
         parser.error(f"a round, a second and {min(GROWN_JOBS):,} jobs are the least")

@@ -5,8 +5,8 @@
  *
  *   floor SOCKET THREADS ANSWER
  *
- * ANSWER is a file with a CGI answer, headers and body. A thread is taken up for as long
- * as a connection is kept, so there must be one for each that the web server may keep. */
+ * ANSWER is a file with a CGI answer, headers and body. A kept connection occupies a thread, so
+ * THREADS must be at least the number of connections that the web server may keep. */
 #include <fcgiapp.h>
 
 #include <pthread.h>

@@ -149,7 +149,7 @@ def test_other_methods_change_nothing(site, token, two_of_each_state, action):
     ],
     ids=["a worker", "one of another database", "other number", "pair", "other pair", "other high half"],
 )
-def test_a_worker_in_a_run_is_told_of(house, site, token, two_of_each_state, action, lock, elsewhere, in_flight):
+def test_the_answer_says_whether_a_worker_is_in_a_run(house, site, token, two_of_each_state, action, lock, elsewhere, in_flight):
     dbname = "postgres" if elsewhere else site.database.name
     with contextlib.closing(house.cluster.connect(dbname)) as worker:
         worker.autocommit = False
@@ -159,7 +159,7 @@ def test_a_worker_in_a_run_is_told_of(house, site, token, two_of_each_state, act
         assert site.client.post(action[0], token).json["job_in_flight"] is False
 
 
-def test_several_hundred_are_changed_and_told(site, token):
+def test_several_hundred_are_changed_and_reported(site, token):
     site.database.clear()
     site.database.execute(
         "INSERT INTO batched_background_migrations (name, status, max_value, batch_size, job_signature_name,"
@@ -179,5 +179,5 @@ def test_two_at_the_same_moment_report_each_change_once(site, token):
         with ThreadPoolExecutor(4) as pool:
             answers = list(pool.map(lambda _: site.client.post(routes.PAUSE, token), range(4)))
         assert [answer.status for answer in answers] == [200] * 4
-        told = sorted(migration["id"] for answer in answers for migration in answer.json["migrations"])
-        assert told == list(range(1, 21))
+        reported = sorted(migration["id"] for answer in answers for migration in answer.json["migrations"])
+        assert reported == list(range(1, 21))

@@ -41,7 +41,7 @@ def written(service, method, path, token=None, **more):
     return answer, service.entry(identity)
 
 
-def test_a_write_is_told_in_full(quiet, token):
+def test_a_write_is_logged_in_full(quiet, token):
     answer, entry = written(quiet, "POST", routes.PAUSE, token)
     assert answer.status == 200
     assert (entry["level"], entry["msg"], entry["outcome"]) == ("audit", "write", "done")

@@ -529,7 +529,7 @@ def test_a_full_disk(house, keys, small_disk):
 
 @pytest.mark.slow
 def test_term_during_an_outage(scene):
-    """Told to stop while all threads wait, it stops within its time."""
+    """SIGTERM comes while all threads wait: the service stops within its time."""
     with silence(scene), Load(scene.service, scene.keys, clients=6) as load:
         time.sleep(0.5)
         began = time.monotonic()

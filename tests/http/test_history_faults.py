@@ -122,13 +122,13 @@ def test_a_session_that_ends_between_the_change_and_its_commit(database, desk):
 
 
 class Client(threading.Thread):
-    """Pauses, resumes and undoes all the time; what it is told is kept."""
+    """Pauses, resumes and undoes all the time, and keeps the answers."""
 
     def __init__(self, service, token, ending, number):
         super().__init__()
         self.service, self.token, self.ending = service, token, ending
         self.choose = random.Random(number)
-        self.told = []
+        self.answers = []
 
     def run(self):
         pauses = []
@@ -137,7 +137,7 @@ class Client(threading.Thread):
             query = f"action_id={self.choose.choice(pauses)}" if action == "undo" and pauses else ""
             path = routes.PAUSE if action == "pause" else routes.RESUME
             answer = fastcgi.ask(self.service.address, parameters("POST", path, self.token, QUERY_STRING=query))
-            self.told.append(answer)
+            self.answers.append(answer)
             if action == "pause" and answer.status == 200 and "action_id" in answer.json:
                 pauses.append(answer.json["action_id"])
 
@@ -177,7 +177,7 @@ def test_sessions_that_end_at_any_moment(house, database, token):
             time.sleep(SECONDS)
         for client in clients:
             client.join()
-    statuses = [answer.status for client in clients for answer in client.told]
+    statuses = [answer.status for client in clients for answer in client.answers]
     assert {200, 503} <= set(statuses) <= {200, 400, 503}, set(statuses)
     noted = {}
     for change in Changes(database).all:
@@ -188,5 +188,10 @@ def test_sessions_that_end_at_any_moment(house, database, token):
         for action in database.history()
     }
     assert noted == recorded and len(recorded) > 10
-    told = {answer.json["action_id"] for client in clients for answer in client.told if answer.status == 200 and "action_id" in answer.json}
-    assert told <= {action["id"] for action in database.history()}
+    answered = {
+        answer.json["action_id"]
+        for client in clients
+        for answer in client.answers
+        if answer.status == 200 and "action_id" in answer.json
+    }
+    assert answered <= {action["id"] for action in database.history()}

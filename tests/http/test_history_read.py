@@ -258,7 +258,7 @@ def test_the_tag_changes_with_it(desk):
     assert desk.ask("GET", routes.one(1), HTTP_IF_NONE_MATCH=tag).status == 200
 
 
-# What an operator is told
+# What an operator sees
 
 
 def test_readiness_and_start_say_whether_there_is_one(house, desk):

@@ -282,7 +282,7 @@ def test_database_failure_is_logged_without_the_password(house, token):
         answer, entry = logged(service, "GET", routes.LIST, token)
         assert (answer.status, entry["status"]) == (503, 503)
         assert PASSWORD not in service.written()
-        assert "does not exist" in service.written(), "the operator is not told why"
+        assert "does not exist" in service.written(), "the log does not say why"
 
 
 # Text, level

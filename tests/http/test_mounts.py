@@ -1,5 +1,5 @@
 """One conformance run, through every mount of deploy/: what the service promises has to come out at
-the other end of each web server. What a web server itself says is told apart: see WEB_SERVERS_OWN."""
+the other end of each web server. WEB_SERVERS_OWN lists what a web server answers by itself."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -24,9 +24,9 @@ AFTER = {"pause": 0, "resume": 1, "restart": 1}
 
 # What a web server may answer by itself, before the service is asked.
 WEB_SERVERS_OWN = {
-    # A body whose length is not told: HAProxy cannot tell it to a FastCGI application either.
+    # A body without its length: HAProxy cannot give the length to a FastCGI application either.
     "chunked": (411,),
-    # A GET with a body: lighttpd takes none, unless told to.
+    # A GET with a body: lighttpd takes none, unless configured to.
     "GET with a body": (400,),
 }
 
@@ -158,7 +158,7 @@ def test_a_next_page_is_linked_to(client, database, token):
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
-def test_another_method_is_told_which_are_allowed(client, token, method):
+def test_another_method_is_answered_with_the_allowed_ones(client, token, method):
     for given in (None, token):
         answer = client.request(method, routes.LIST, given)
         assert (answer.status, answer.json["errors"][0]["code"]) == (405, "UNSUPPORTED")

@@ -231,7 +231,7 @@ def test_the_largest_id(site, token, scene):
         assert answer.json["migrations"][0]["id"] == largest
 
 
-def test_a_worker_in_a_run_is_told_of(house, site, token, scene):
+def test_the_answer_says_whether_a_worker_is_in_a_run(house, site, token, scene):
     scene(1)
     connection = house.cluster.connect(site.database.name)
     connection.autocommit = False

@@ -200,7 +200,7 @@ def test_a_scan_is_seen(database, words):
 
 
 def test_a_thousand_pages(house, database, words, keys, record_property):
-    """Every job of a hundred thousand once, newest first; the times are told, not judged."""
+    """Every job of a hundred thousand once, newest first; the times are reported, not judged."""
     token = keys.token("read")
     with house.service(database.name) as service, Connection(service.address) as connection:
 

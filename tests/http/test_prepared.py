@@ -51,7 +51,7 @@ def every_request(service, token):
 
 
 class Sessions:
-    """What the service's sessions have prepared, told by PostgreSQL's log of statements."""
+    """What the service's sessions have prepared, read from PostgreSQL's log of statements."""
 
     def __init__(self, database):
         self.database = database

@@ -194,7 +194,7 @@ def test_twins(desk, database):
 
 
 def test_the_answer_was_lost(house, database, keys):
-    """Committed, but nobody was told: asked again, it is."""
+    """The change is committed, but its answer is lost: the same request again has the answer."""
     relay = Relay(free_port(), ("127.0.0.1", house.cluster.port))
     relay.open()
     changes = {"database": {"port": relay.port}, "fcgi": {"timeout": milliseconds(longer(2))}}

@@ -8,7 +8,7 @@ fault. The rounds after that are judged, and the last lines say by what rule. It
 where an answer was wrong or late, or where the process held more and more.
 
 glibc's malloc keeps for each thread up to seven freed pieces of each of 64 sizes, 230 kB in all, and
-comes by the last of them after hours. Here it is told not to, so that nothing is left that may grow.
+fills the last of them after hours. Here that cache is off, so that nothing is left that may grow.
 """
 
 import itertools

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * What a refused client is told to bring. */
+ * The value of WWW-Authenticate. */
 #include "unit.h"
 
 #include "auth/challenge.h"

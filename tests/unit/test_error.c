@@ -151,7 +151,7 @@ static void test_too_large(void **state)
     error_free(&error);
 }
 
-/* What the log is told stays out of the answer. */
+/* The reason goes to the log and stays out of the answer. */
 static void test_unavailable(void **state)
 {
     struct error error;
@@ -211,7 +211,7 @@ static void test_long_reason_is_cut(void **state)
     error_free(&error);
 }
 
-/* Without the detail that it has, an error is not told at all. */
+/* An error whose detail is lost has no body. */
 static void test_lost_detail(void **state)
 {
     struct error error;

@@ -153,7 +153,7 @@ static void test_phrases(void **state)
     }
 }
 
-/* Whoever can put a line's end into a header could add another, or a body. */
+/* A client that can put a line's end into a header could add another one, or a body. */
 static void test_no_header_within_a_header(void **state)
 {
     static const char *const values[] = {
@@ -219,7 +219,7 @@ static void test_long_bodies(void **state)
     }
 }
 
-/* A peer that is gone is told, and does not end the program. */
+/* A peer that is gone makes response_send return false, and does not end the program. */
 static void test_peer_gone(void **state)
 {
     int ends[2];

@@ -398,7 +398,7 @@ static void test_operational_under_another_prefix(void **state)
     assert_string_equal(found.path, "/gitlab/v1/-/liveness");
 }
 
-/* Whoever mounts the service at a path that is no base's end has not taken one off. */
+/* A mount at a path that is no base's end has taken no base off. */
 static void test_mount_beside_the_api(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-"""An HTTP client that sends what it is told and follows nothing."""
+"""An HTTP client that sends exactly what a test gives it and follows nothing."""
 
 import contextlib
 import http.client

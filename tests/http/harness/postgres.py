@@ -221,7 +221,7 @@ class Database:
 
     @contextlib.contextmanager
     def locked(self):
-        """Whoever asks for migrations waits meanwhile."""
+        """Every statement that reads migrations waits meanwhile."""
         with contextlib.closing(self.cluster.connect(self.name)) as holder, holder.cursor() as cursor:
             cursor.execute("BEGIN; LOCK TABLE batched_background_migrations IN ACCESS EXCLUSIVE MODE")
             yield
