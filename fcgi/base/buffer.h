@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * stream: text written with stdio into memory, whole or not at all.
+ * buffer: text written with stdio into memory, whole or not at all.
  *
  * glibc's open_memstream alone is not reliable: it leaves out what it has no memory for, and goes
  * on. Only that one fprintf fails; ferror and fclose report nothing.
  *
- * A stream belongs to one thread.
+ * A buffer belongs to one thread.
  */
 #ifndef BBM_BUFFER_H
 #define BBM_BUFFER_H
