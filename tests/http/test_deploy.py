@@ -1,10 +1,11 @@
 """What an operator copies onto a host: the init script, the units, make install."""
 
-import grp
 import glob
+import grp
 import os
 import pwd
 import re
+import shutil
 import signal
 import subprocess
 
@@ -295,6 +296,22 @@ def test_the_package_is_built_with_what_the_program_is_built_with():
         (named,) = re.findall(r"^Build-Depends:\n((?: .*\n)+)", file.read(), re.MULTILINE)
     essential = {"gcc", "libc6-dev", "make"}
     assert set(needed.split()) - essential <= {line.split()[0].rstrip(",") for line in named.splitlines()}
+
+
+def test_a_tag_that_is_not_the_version_is_refused(tmp_path):
+    """Before anything is built: a release whose tag and program disagree."""
+    tree = tmp_path / "tree"  # git refuses one of another owner
+    build = tree / "deploy" / "debian" / "build"
+    build.parent.mkdir(parents=True)
+    for path in ("Makefile", "deploy/debian/build"):
+        shutil.copy(os.path.join(REPOSITORY, path), tree / path)
+    git = ["git", "-C", tree, "-c", "user.name=test", "-c", "user.email=test@localhost"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "a release"], ["tag", "v9.9.9"]):
+        subprocess.run([*git, *command], check=True, timeout=60)
+    done = subprocess.run([build], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr == f"deb: the tag v9.9.9 is not v{make('-s', 'version').stdout.strip()}, the Makefile's version\n"
+    assert not (tree / "build").exists()
 
 
 def test_everything_names_one_version(house):
