@@ -24,23 +24,25 @@ PROT_WRITE, PROT_EXEC, SHM_EXEC = 2, 4, 0o100000
 EQUAL, MASKED = 4, 7
 
 # Done by namespaces, where the kernel lets this user have them.
-IN_NAMESPACES = {"ProtectSystem", "PrivateUsers", "PrivateIPC", "ProtectHostname"}
+IN_NAMESPACES = {"ProtectSystem", "PrivateUsers", "PrivateIPC", "PrivateMounts", "ProtectHostname"}
 # Done by the seccomp filter, limits and prctl.
 APPLIED = {
     "CapabilityBoundingSet", "NoNewPrivileges", "RestrictAddressFamilies", "RestrictNamespaces",
     "RestrictRealtime", "MemoryDenyWriteExecute", "SystemCallArchitectures", "SystemCallFilter",
-    "SystemCallErrorNumber", "UMask", "LimitNOFILE",
+    "SystemCallErrorNumber", "UMask", "LimitNOFILE", "LimitCORE",
 }  # fmt: skip
 # Takes a manager, or hides what the test itself lies in.
 NOT_HERE = {
     "ProtectHome", "PrivateTmp", "PrivateDevices", "DevicePolicy", "ProtectClock", "ProtectKernelTunables",
     "ProtectKernelModules", "ProtectKernelLogs", "ProtectControlGroups", "ProtectProc", "ProcSubset",
-    "RestrictSUIDSGID", "LockPersonality", "RemoveIPC", "KeyringMode", "AmbientCapabilities",
+    "RestrictSUIDSGID", "LockPersonality", "RemoveIPC", "KeyringMode", "AmbientCapabilities", "NoExecPaths",
+    "ExecPaths", "IPAddressDeny", "IPAddressAllow", "TasksMax", "MemoryMax",
 }  # fmt: skip
 # No restriction.
 OTHER = {
     "Type", "ExecStart", "ExecReload", "StandardInput", "StandardOutput", "StandardError", "User", "Group",
-    "EnvironmentFile", "Restart", "RestartPreventExitStatus", "TimeoutStopSec",
+    "EnvironmentFile", "Restart", "RestartSec", "WatchdogSec", "TimeoutStartSec", "TimeoutStopSec",
+    "LogRateLimitIntervalSec", "LogRateLimitBurst",
 }  # fmt: skip
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -153,8 +155,9 @@ def confine(unit):
     unknown = set(unit) - IN_NAMESPACES - APPLIED - NOT_HERE - OTHER
     assert not unknown, f"this test does not know of {unknown}"
     os.umask(int(unit["UMask"][0], 8))
-    limit = int(unit["LimitNOFILE"][0])
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    for name, number in (("LimitNOFILE", resource.RLIMIT_NOFILE), ("LimitCORE", resource.RLIMIT_CORE)):
+        limit = int(unit[name][0])
+        resource.setrlimit(number, (limit, limit))
     if not enter_namespaces():
         print("confined: no namespaces for this user", file=sys.stderr)
     for capability in range(64):
