@@ -216,6 +216,7 @@ static int serve(struct service *service, struct listener *listener)
         .on_idle = on_idle,
     };
     log_setup((enum log_level)conf->log_level, (enum log_format)conf->log_format);
+    log_hold(); /* the thread that writes starts behind the sandbox */
     log_message(LOG_INFO, "bbm-fcgi " BBM_VERSION " serving %s with %d threads",
                 listener->inherited ? "the inherited socket" : conf->fcgi.listen,
                 (int)conf->fcgi.threads);
@@ -223,11 +224,13 @@ static int serve(struct service *service, struct listener *listener)
         log_message(LOG_INFO, "fcgi.listen is ignored: a supervisor handed a socket over");
     memory_drop_code();
     if (!sandbox_enter(conf, listener->path, why, sizeof why)) {
+        log_stop(SERVER_LOG_STOP_MS);
         fprintf(stderr, "bbm-fcgi: %s: %s\n", conf->file, why);
         return EXIT_START;
     }
     int error = log_start();
     if (error != 0) {
+        log_stop(SERVER_LOG_STOP_MS);
         fprintf(stderr, "bbm-fcgi: cannot start the log's thread: %s\n", strerror(error));
         return EXIT_START;
     }

@@ -244,6 +244,11 @@ static void report_lost(uint64_t lost)
                 "%" PRIu64 " lines of this log were lost: stderr did not take them in time", lost);
 }
 
+void log_hold(void)
+{
+    log_queue_hold();
+}
+
 int log_start(void)
 {
     return log_queue_start(report_lost);

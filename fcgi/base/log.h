@@ -47,11 +47,14 @@ struct log_field {
 /* To be called once, before threads start. */
 void log_setup(enum log_level level, enum log_format format);
 
-/* Starts the thread that writes; until then each line is written at once. Returns 0 or an errno.
- * To be called once, with the server's signals blocked. */
+/* From here on lines wait for log_start or log_stop; until then each is written at once. */
+void log_hold(void);
+
+/* Starts the thread that writes. Returns 0 or an errno. To be called once, with the server's
+ * signals blocked. */
 int log_start(void);
 
-/* Ends the thread when all is written. False where that takes longer than `ms`. */
+/* Writes all, and ends the thread. False where that takes longer than `ms`. */
 bool log_stop(int64_t ms);
 
 /* True where a line of this level is written. Saves making its fields. */

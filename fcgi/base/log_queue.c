@@ -16,7 +16,8 @@
 #define STACK_SIZE ((size_t)64 * 1024)
 
 enum state {
-    DIRECT,  /* there is no thread */
+    DIRECT,  /* there is no thread, and lines are written at once */
+    HOLDING, /* there is no thread yet */
     RUNNING, /* lines go to the thread */
     ENDING,  /* it shall end when all lines are written */
     ENDED,
@@ -162,10 +163,17 @@ static void *work(void *unused)
     return unused;
 }
 
+void log_queue_hold(void)
+{
+    queue.filling = queue.buffers[0];
+    queue.state = HOLDING;
+}
+
 int log_queue_start(void (*report)(uint64_t lost))
 {
     pthread_attr_t attributes;
-    queue.filling = queue.buffers[0];
+    if (queue.state != HOLDING)
+        log_queue_hold();
     queue.report = report;
     queue.state = RUNNING;
     pthread_attr_init(&attributes);
@@ -173,7 +181,7 @@ int log_queue_start(void (*report)(uint64_t lost))
     int error = pthread_create(&queue.thread, &attributes, work, NULL);
     pthread_attr_destroy(&attributes);
     if (error != 0)
-        queue.state = DIRECT;
+        queue.state = HOLDING;
     return error;
 }
 
@@ -189,6 +197,11 @@ bool log_queue_stop(int64_t ms)
         end.tv_nsec -= 1000000000;
     }
     pthread_mutex_lock(&queue.lock);
+    if (queue.state == HOLDING) {
+        lose(write_lines(queue.filling, queue.used), false);
+        queue.used = 0;
+        queue.state = DIRECT;
+    }
     if (queue.state == RUNNING)
         queue.state = ENDING;
     pthread_cond_broadcast(&queue.changed);

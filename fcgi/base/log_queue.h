@@ -17,15 +17,19 @@
 #define LOG_QUEUE_SIZE  ((size_t)512 * 1024)
 #define LOG_QUEUE_AUDIT ((size_t)128 * 1024)
 
+/* From here on lines wait for the thread. Until then, and after log_queue_stop, lines are written
+ * at once. */
+void log_queue_hold(void);
+
 /* Starts the thread, once. `report` is called on it when lines were lost and stderr takes lines
- * again. Returns 0 or an errno. Until then, and after log_queue_stop, lines are written at once. */
+ * again. Returns 0 or an errno. */
 int log_queue_start(void (*report)(uint64_t lost));
 
 /* Takes over whole lines, each of which ends in a newline. */
 void log_queue_put(const char *lines, size_t len, bool audit);
 
-/* Ends the thread when all lines are written. False where that takes longer than `ms`; the
- * thread then stays, and further lines are lost. */
+/* Ends the thread when all lines are written; without a thread, writes those that wait. False where
+ * the thread takes longer than `ms`: it then stays, and further lines are lost. */
 bool log_queue_stop(int64_t ms);
 
 #endif

@@ -179,6 +179,29 @@ static void test_long_line(void **state)
     assert_line("line", 2);
 }
 
+/* Lines from before the thread starts come first; and without a thread the end writes them. */
+static void test_lines_wait_for_the_start(void **state)
+{
+    struct pollfd readable = {.fd = pipes.reader, .events = POLLIN};
+    (void)state;
+    assert_true(log_queue_stop(10000));
+    log_queue_hold();
+    put("line", 1, false);
+    assert_int_equal(poll(&readable, 1, 0), 0);
+    assert_int_equal(log_queue_start(report), 0);
+    put("line", 2, false);
+    assert_line("line", 1);
+    assert_line("line", 2);
+    assert_true(log_queue_stop(10000));
+    log_queue_hold();
+    put("line", 3, false);
+    assert_int_equal(poll(&readable, 1, 0), 0);
+    assert_true(log_queue_stop(10000));
+    assert_line("line", 3);
+    put("line", 4, false);
+    assert_line("line", 4);
+}
+
 /* The end does not wait for a reader that does not come; and what is put then is counted. */
 static void test_stop_with_a_reader_that_does_not_read(void **state)
 {
@@ -212,6 +235,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_pipe_that_does_not_block, pipe_begin, pipe_end),
         cmocka_unit_test_setup_teardown(test_reader_that_is_gone, pipe_begin, pipe_end),
         cmocka_unit_test_setup_teardown(test_long_line, pipe_begin, pipe_end),
+        cmocka_unit_test_setup_teardown(test_lines_wait_for_the_start, pipe_begin, pipe_end),
         cmocka_unit_test_setup_teardown(test_stop_with_a_reader_that_does_not_read, pipe_begin,
                                         leave),
     };
