@@ -9,7 +9,7 @@
 
 /* Cancel requests under way at once, of all threads. With so many, the server answers none
  * of them, and a connection is closed without one. */
-#define CANCELS_MOST 16
+#define CANCELS_MAX 16
 
 /* No name is resolved, no TLS spoken. */
 #define STACK_SIZE ((size_t)256 * 1024)
@@ -33,6 +33,6 @@ static void cancel_and_close(void *argument)
 
 void db_cancel(PGconn *conn)
 {
-    if (!db_thread_start(&cancels, CANCELS_MOST, STACK_SIZE, cancel_and_close, conn))
+    if (!db_thread_start(&cancels, CANCELS_MAX, STACK_SIZE, cancel_and_close, conn))
         PQfinish(conn);
 }

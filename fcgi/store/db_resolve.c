@@ -13,7 +13,7 @@
 #include <time.h>
 
 /* Look-ups under way at once, of all threads. With so many, no name server answers. */
-#define LOOKUPS_MOST 16
+#define LOOKUPS_MAX 16
 
 /* The name service's modules are other people's code. */
 #define STACK_SIZE ((size_t)1024 * 1024)
@@ -68,7 +68,7 @@ static void look_up(void *argument)
     struct db_addresses found = {0};
     struct addrinfo *list = NULL;
     int failure = getaddrinfo(lookup->host, NULL, &hints, &list);
-    for (struct addrinfo *info = list; info && found.count < DB_ADDRESSES_MOST;
+    for (struct addrinfo *info = list; info && found.count < DB_ADDRESSES_MAX;
          info = info->ai_next)
         add(&found, info);
     if (list)
@@ -119,7 +119,7 @@ bool db_resolve(const char *host, int64_t deadline, struct db_addresses *address
     struct lookup *lookup = lookup_new(host);
     if (!lookup)
         return error_unavailable(error, "out of memory");
-    if (!db_thread_start(&lookups, LOOKUPS_MOST, STACK_SIZE, look_up, lookup)) {
+    if (!db_thread_start(&lookups, LOOKUPS_MAX, STACK_SIZE, look_up, lookup)) {
         lookup_free(lookup);
         return error_unavailable(error, "cannot look up \"%s\": too many look-ups under way", host);
     }

@@ -16,13 +16,13 @@
 #include <stdint.h>
 
 /* More than this of a name's addresses are not tried. */
-#define DB_ADDRESSES_MOST 16
+#define DB_ADDRESSES_MAX 16
 
 /* Numeric, of both families, in the order in which getaddrinfo(3) has them; with the
  * interface of a link-local one. */
 struct db_addresses {
     size_t count;
-    char at[DB_ADDRESSES_MOST][INET6_ADDRSTRLEN + 1 + IF_NAMESIZE];
+    char at[DB_ADDRESSES_MAX][INET6_ADDRSTRLEN + 1 + IF_NAMESIZE];
 };
 
 /* Looks `host` up until the deadline, a moment of clock_ms(). A socket's folder, and an

@@ -39,12 +39,12 @@ static bool start(struct task *task, size_t stack_size)
     return started;
 }
 
-bool db_thread_start(atomic_int *count, int most, size_t stack_size, void (*body)(void *),
+bool db_thread_start(atomic_int *count, int max, size_t stack_size, void (*body)(void *),
                      void *argument)
 {
     struct task *task = malloc(sizeof *task);
     atomic_fetch_add(&under_way, 1);
-    bool fits = atomic_fetch_add(count, 1) < most;
+    bool fits = atomic_fetch_add(count, 1) < max;
     if (task)
         *task = (struct task){body, argument, count};
     if (task && fits && start(task, stack_size))

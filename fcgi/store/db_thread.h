@@ -12,9 +12,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Runs `body(argument)` in a detached thread. False, and nothing has run, where `most`
+/* Runs `body(argument)` in a detached thread. False, and nothing has run, where `max`
  * threads that share this count run already, or the system has no more threads. */
-bool db_thread_start(atomic_int *count, int most, size_t stack_size, void (*body)(void *),
+bool db_thread_start(atomic_int *count, int max, size_t stack_size, void (*body)(void *),
                      void *argument);
 
 /* Waits for the threads under way, all of them. False where some still run at the deadline,
