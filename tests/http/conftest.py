@@ -6,7 +6,7 @@ import signal
 
 import pytest
 from harness import fastcgi
-from harness.faults import Relay
+from harness.relay import Relay
 from harness.house import House
 from harness.ports import free_port
 from harness.signers import Judge, Signers

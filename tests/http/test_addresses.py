@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import pytest
-from harness import fastcgi, routes, ways
+from harness import database_proxies, fastcgi, routes
 from harness.fastcgi import parameters
 from harness.ports import free_port
 from harness.proxy import Proxy
@@ -152,7 +152,7 @@ def test_a_name_without_an_address(house, database, token):
 
 
 def test_a_certificate_is_verified_for_the_name_and_not_the_address(house, token):
-    cluster, place = ways.tls(house.workspace, house.unique("encrypted"))
+    cluster, place = database_proxies.tls(house.workspace, house.unique("encrypted"))
     try:
         with contextlib.closing(cluster.create_database(house.unique("registry"))) as database:
             changes = {"database": {**place, "port": cluster.port}}

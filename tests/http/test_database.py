@@ -1,4 +1,4 @@
-"""A database that is not there, comes back, or refuses: 503, 500, and no word of its own text."""
+"""A database that is missing, comes back, or refuses: 503, 500, and nothing of its messages in an answer."""
 
 import contextlib
 import json
@@ -60,7 +60,7 @@ def test_head_without_a_database(behind_proxy, token):
     assert answer.header("Retry-After")
 
 
-def test_it_is_served_once_the_database_is_there(behind_proxy, proxy, token):
+def test_requests_succeed_as_soon_as_the_database_is_there(behind_proxy, proxy, token):
     with Connection(behind_proxy.address) as connection:
         for _ in range(3):
             assert_unavailable(connection.request(parameters("GET", routes.LIST, token)))
@@ -73,8 +73,8 @@ def test_it_is_served_once_the_database_is_there(behind_proxy, proxy, token):
         assert recovers(behind_proxy, token)
 
 
-def test_cut_connections_are_made_again(behind_proxy, proxy, token):
-    """A read may be asked once more; that a lost connection is noticed must not be the client's task."""
+def test_lost_connections_are_made_again(behind_proxy, proxy, token):
+    """A read is sent again once, so no client sees the loss."""
     proxy.open()
     assert recovers(behind_proxy, token)
     for _ in range(8):
@@ -83,7 +83,7 @@ def test_cut_connections_are_made_again(behind_proxy, proxy, token):
         assert ask(behind_proxy, token).status == 200
 
 
-def test_sessions_ended_by_the_administrator_are_made_again(house, database, token):
+def test_the_service_reconnects_after_an_administrator_ends_its_sessions(house, database, token):
     with house.service(database.name) as service:
         for _ in range(8):
             assert ask(service, token).status == 200
@@ -220,7 +220,7 @@ def test_what_the_database_says_stays_inside(house, token):
         assert "42703" in service.entry(answer.header("X-Request-Id"))["reason"]
 
 
-def test_a_refused_action_leaves_nothing_half_done(house, token):
+def test_a_refused_action_changes_nothing(house, token):
     """A trigger lets the first rows pass and stops the last one."""
     with house.database() as database, house.service(database.name) as service:
         for number in range(5):
@@ -250,14 +250,14 @@ def test_no_transaction_is_left_open(house, database, token):
         assert states and {row["state"] for row in states} == {"idle"}
 
 
-# What the database says beside its answers
+# Notices, and the reasons of errors
 
 
 FORGED = 'x\n{"time":"2026-01-01T00:00:00Z","level":"info","msg":"forged"}\ttab \x1b[31mred'
 
 
 def notices(service):
-    """Each line of the log is JSON, whatever was said."""
+    """Also checks that each line of the log is JSON."""
     return [entry for entry in map(json.loads, service.lines()) if entry["msg"] == "database notice"]
 
 

@@ -1,4 +1,4 @@
-"""Databases that are not in UTF-8, contract section 2: the answer is valid UTF-8 all the same."""
+"""Databases in other encodings than UTF-8, contract section 2: an answer is always valid UTF-8."""
 
 import re
 
@@ -27,7 +27,7 @@ def empty_tables(ascii_site, latin_site):
 
 
 def add_bytes(database, raw):
-    """A migration with these very bytes in all its text: SQL_ASCII takes them as they come."""
+    """A migration with these bytes in all its texts. A database in SQL_ASCII stores any bytes."""
     literal = "E'" + "".join(f"\\x{byte:02x}" for byte in raw) + "'"
     identity = database.add_migration("m")
     names = ("name", "job_signature_name", "table_name", "column_name", "batching_strategy")
@@ -101,7 +101,7 @@ def test_a_latin1_database_is_converted(latin_site, token):
 
 
 def test_a_byte_that_is_no_character_of_the_databases_encoding(house, token):
-    """PostgreSQL stores 0x81 as WIN1252 and cannot make UTF-8 of it: one odd name hides no other."""
+    """PostgreSQL stores 0x81 as WIN1252 and cannot convert it. The other names are shown all the same."""
     with house.database(encoding="WIN1252") as database, house.site(database) as site:
         database.add_migration("plain", status=1)
         database.execute(r"UPDATE batched_background_migrations SET name = E'a\x81b'")

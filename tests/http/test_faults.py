@@ -1,6 +1,6 @@
-"""Each way in which a database goes away, brought about for real, under a load, and what is left afterwards.
+"""Each way in which a database can fail: caused for real, under load. What the service holds afterwards is checked.
 
-A fault is a context: the database is away inside, and back after it.
+A fault is a context manager: the database is unavailable inside, and available after it.
 """
 
 import contextlib
@@ -14,7 +14,8 @@ import psycopg2
 import pytest
 from harness import fastcgi, routes
 from harness.answer import error_body
-from harness.faults import Load, Relay, frozen, signal_all
+from harness.faults import Load, frozen, signal_all
+from harness.relay import Relay
 from harness.fastcgi import parameters
 from harness.ports import free_port
 from harness.postgres import PASSWORD, SERVICE_ROLE, Cluster
@@ -50,7 +51,7 @@ class Scene:
         return answer, time.monotonic() - began
 
     def served(self, method="GET", path=routes.LIST):
-        """It must be; and where it is not, the log says why."""
+        """Fails with the log's reason where the answer is not 200."""
         answer, seconds = self.ask(method, path)
         assert answer.status == 200, self.service.entry(answer.header("X-Request-Id")).get("reason")
         return answer, seconds
@@ -60,13 +61,13 @@ class Scene:
             return list(clients.map(lambda _: self.ask(method, path), range(number)))
 
     def warm(self):
-        """Has each thread make its connection. (Lists share a statement, so that few would.)"""
+        """Makes each thread connect. (Lists share a statement, so few threads would.)"""
         while self.sessions() < THREADS:
             answers = self.ask_at_once(2 * THREADS, path=routes.one(1))
             assert {answer.status for answer, _ in answers} == {200}
 
     def sessions(self):
-        """Of the service in the database; -1 where the database cannot be asked."""
+        """The number of the service's sessions; -1 where the database does not answer."""
         try:
             with contextlib.closing(self.cluster.connect()) as connection, connection.cursor() as cursor:
                 cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = %s", (SERVICE_ROLE,))
@@ -133,7 +134,7 @@ def freeze(scene):
 
 @contextlib.contextmanager
 def unreachable(scene):
-    """Nobody listens, and what was connected is cut."""
+    """Nobody listens, and open connections are cut."""
     scene.relay.close()
     yield
     scene.relay.open()
@@ -141,7 +142,7 @@ def unreachable(scene):
 
 @contextlib.contextmanager
 def silence(scene):
-    """Nothing passes and nobody says so; what was connected then is dead for ever."""
+    """Packets are lost without an error. Connections of that time never work again."""
     scene.relay.go_silent()
     yield
     scene.relay.speak_again()
@@ -149,7 +150,7 @@ def silence(scene):
 
 @contextlib.contextmanager
 def locked(scene):
-    """An administrator's ALTER TABLE, waiting to be committed."""
+    """An administrator's ALTER TABLE that is not committed yet."""
     with contextlib.closing(scene.cluster.connect(scene.database.name)) as connection:
         with connection.cursor() as cursor:
             cursor.execute("BEGIN; ALTER TABLE batched_background_migrations ADD COLUMN later integer")
@@ -158,8 +159,8 @@ def locked(scene):
 
 
 @contextlib.contextmanager
-def crowded(scene):
-    """Others have taken every connection that there is, while the service was cut off for a moment."""
+def no_connection_left(scene):
+    """The service is cut off for a moment, and other clients take all connections."""
     scene.relay.close()
     assert wait_until(lambda: scene.sessions() == 0)
     place = {"host": scene.cluster.folder, "port": scene.cluster.port, "dbname": "postgres", "user": SERVICE_ROLE}
@@ -179,7 +180,7 @@ def another_password(scene):
     scene.cluster.execute(f"ALTER ROLE {SERVICE_ROLE} PASSWORD '{PASSWORD}'")
 
 
-FAULTS = (crash, restart, freeze, unreachable, silence, locked, crowded, another_password)
+FAULTS = (crash, restart, freeze, unreachable, silence, locked, no_connection_left, another_password)
 SLOW = (freeze, silence, locked)  # a timeout has to pass
 
 
@@ -235,8 +236,8 @@ def test_a_fault_under_load(house, keys, cluster, fault):
 
 
 @pytest.mark.parametrize("fault", FAULTS[:-1], ids=lambda fault: fault.__name__)  # a password is asked for above
-def test_first_requests_after_a_quiet_outage(scene, fault):
-    """Nobody asked meanwhile, so each thread finds out with the first request that is served again."""
+def test_first_requests_after_an_outage_without_requests(scene, fault):
+    """Each thread finds out with its first request afterwards, and answers it."""
     scene.warm()
     before = ResourceUsage(scene.service)
     with fault(scene):
@@ -249,8 +250,8 @@ def test_first_requests_after_a_quiet_outage(scene, fault):
     assert_nothing_leaked(scene, before)
 
 
-def test_sessions_ended_again_and_again(scene, keys):
-    """Reads are asked once more, so that nobody notices where no second end meets them."""
+def test_reads_survive_sessions_that_are_ended_again_and_again(scene, keys):
+    """A read is sent again once, so it succeeds unless its session is ended twice."""
     with Load(scene.service, keys) as load:
         for _ in range(10):
             load.go_on()
@@ -261,22 +262,22 @@ def test_sessions_ended_again_and_again(scene, keys):
     scene.served("POST", routes.PAUSE)
 
 
-# Given up
+# Timeouts
 
 
 def working(scene):
-    """Statements of the service that the server is at."""
+    """The number of the service's statements that the server executes."""
     with contextlib.closing(scene.cluster.connect()) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = %s AND state = 'active'", (SERVICE_ROLE,))
         return cursor.fetchone()[0]
 
 
 @pytest.mark.parametrize("method, path", [("GET", routes.LIST), ("POST", routes.PAUSE)])
-def test_a_statement_given_up_is_cancelled_on_the_server(scene, method, path):
+def test_a_statement_that_times_out_is_cancelled_on_the_server(scene, method, path):
     with locked(scene):
         with ThreadPoolExecutor(1) as client:
             waiting = client.submit(scene.ask, method, path)
-            assert wait_until(lambda: working(scene) == 1)
+            assert wait_until(lambda: working(scene) >= 1)
             answer, seconds = waiting.result()
         assert answer.status == 503 and TIMEOUT * 0.8 < seconds < TIMEOUT + SLACK
         assert wait_until(lambda: working(scene) == 0, seconds=3), "the server still works on it"
@@ -284,10 +285,10 @@ def test_a_statement_given_up_is_cancelled_on_the_server(scene, method, path):
 
 
 @pytest.mark.parametrize("method, path", [("GET", routes.LIST), ("POST", routes.PAUSE)])
-def test_a_session_ended_while_it_waits_is_no_reason_to_log_the_statement(scene, method, path):
+def test_the_log_has_no_statement_when_a_session_ends_while_it_waits(scene, method, path):
     with locked(scene), ThreadPoolExecutor(1) as client:
         waiting = client.submit(scene.ask, method, path)
-        assert wait_until(lambda: working(scene) == 1)
+        assert wait_until(lambda: working(scene) >= 1)
         while not waiting.done():  # a read is sent once more
             scene.end_sessions()
             time.sleep(0.1)
@@ -297,11 +298,11 @@ def test_a_session_ended_while_it_waits_is_no_reason_to_log_the_statement(scene,
 
 
 @pytest.mark.parametrize("answered", [True, False])
-def test_the_end_waits_for_a_cancel_request(scene, answered):
-    """Its thread uses what exit() takes away. One that nobody answers is not waited for any longer."""
+def test_the_program_waits_for_cancel_requests_before_it_exits(scene, answered):
+    """The request's thread uses what exit() frees. One that gets no answer is waited for in bounded time."""
     with locked(scene), ThreadPoolExecutor(1) as client:
         waiting = client.submit(scene.ask)
-        assert wait_until(lambda: working(scene) == 1)
+        assert wait_until(lambda: working(scene) >= 1)
         scene.service.terminate()
         with frozen(scene.cluster.server):
             assert waiting.result()[0].status == 503
@@ -314,10 +315,10 @@ def test_the_end_waits_for_a_cancel_request(scene, answered):
     assert ("cancel requests still under way" in scene.service.written()) is not answered
 
 
-# Writes whose end nobody sees
+# Writes without an answer
 
 
-def test_a_write_is_sent_once_and_its_outcome_said_to_be_unknown(scene):
+def test_a_write_without_an_answer_is_sent_once_and_its_outcome_is_unknown(scene):
     scene.cluster.psql(
         scene.database.name,
         "-c", "CREATE TABLE seen (id bigint)",
@@ -342,8 +343,8 @@ def test_a_write_is_sent_once_and_its_outcome_said_to_be_unknown(scene):
     assert scene.ask("POST", routes.PAUSE)[0].json["migrations"] == []
 
 
-def test_a_restart_lost_on_the_way(scene):
-    """It is one statement, with the jobs: whether it took effect nobody knows, and it is sent once."""
+def test_a_restart_without_an_answer(scene):
+    """It is one statement for the migration and its jobs. It is sent once, and its outcome is unknown."""
     with contextlib.closing(scene.cluster.connect(scene.database.name)) as connection, connection.cursor() as cursor:
         cursor.execute("UPDATE batched_background_migrations SET status = 3, failure_error_code = 4")
     scene.served()
@@ -375,7 +376,7 @@ def status_in(scene):
 )
 @pytest.mark.parametrize("lost", ["before it is sent", "before it is committed", "on the way back"])
 def test_a_change_is_never_sent_twice(scene, lost, path, before, after):
-    """The connection is cut, and a new one could be made."""
+    """The connection is cut, and a new one is possible."""
     set_status(scene, before)
     scene.served()
     scene.relay.cut_before = {"before it is sent": b"pg_locks", "before it is committed": b"SKIP LOCKED"}.get(lost)
@@ -392,7 +393,7 @@ def test_a_change_is_never_sent_twice(scene, lost, path, before, after):
     assert len(scene.served("POST", path)[0].json["migrations"]) == (0 if lost == "on the way back" else 1)
 
 
-def test_a_write_that_cannot_have_run_is_not_said_to_be_unknown(scene):
+def test_the_outcome_of_a_write_that_was_never_sent_is_known(scene):
     with unreachable(scene):
         answer, _ = scene.ask("POST", routes.PAUSE)
         assert (answer.status, answer.json) == (503, UNAVAILABLE)
@@ -433,7 +434,7 @@ def status_of(cluster, name):
 
 @pytest.mark.parametrize("silently", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["killed", "frozen"])
 def test_failover(house, keys, pair, silently):
-    """Frozen, it still takes connections, as a host does that hangs: the other one gets its turn all the same."""
+    """A frozen server still accepts connections, as a host does that hangs. The other one is tried all the same."""
     primary, standby, database = pair
     with two_hosts(house, keys, pair) as scene, contextlib.ExitStack() as stack:
         scene.warm()
@@ -460,8 +461,8 @@ def test_failover(house, keys, pair, silently):
         assert_nothing_leaked(scene, before)
 
 
-def test_a_primary_that_becomes_read_only_is_left_at_once(house, keys, pair):
-    """The connections stay, so only the server's own word tells; nobody gets a 503 for it."""
+def test_a_primary_that_becomes_read_only_is_left_immediately(house, keys, pair):
+    """The connections stay open; the server reports its new state, and no client gets a 503."""
     primary, standby, database = pair
     with two_hosts(house, keys, pair) as scene:
         scene.warm()
@@ -478,7 +479,7 @@ def test_a_primary_that_becomes_read_only_is_left_at_once(house, keys, pair):
 
 
 @pytest.mark.slow
-def test_only_standbys_is_no_database(house, keys, pair):
+def test_standbys_alone_are_no_database(house, keys, pair):
     with two_hosts(house, keys, pair, "127.0.0.2") as scene:
         assert_unavailable([scene.ask(), scene.ask("POST", routes.PAUSE)])
 
@@ -528,8 +529,8 @@ def test_a_full_disk(house, keys, small_disk):
 
 
 @pytest.mark.slow
-def test_term_during_an_outage(scene):
-    """SIGTERM comes while all threads wait: the service stops within its time."""
+def test_sigterm_during_an_outage(scene):
+    """All threads wait, and the program still stops in time."""
     with silence(scene), Load(scene.service, scene.keys, clients=6) as load:
         time.sleep(0.5)
         began = time.monotonic()

@@ -8,7 +8,7 @@ import time
 import psycopg2
 import pytest
 from harness import fastcgi, routes
-from harness.faults import Relay
+from harness.relay import Relay
 from harness.fastcgi import parameters
 from harness.history import Desk
 from harness.play import TRIGGERS, Changes

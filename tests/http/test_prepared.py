@@ -6,8 +6,8 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from harness import fastcgi, routes, ways
-from harness.faults import Relay
+from harness import database_proxies, fastcgi, routes
+from harness.relay import Relay
 from harness.fastcgi import parameters
 from harness.ports import free_port
 from harness.postgres import SERVICE_ROLE, schema_files
@@ -132,7 +132,7 @@ def every_request_but_jobs(service, token):
 
 @contextlib.contextmanager
 def pooled(house, database, **settings):
-    bouncer = ways.PgBouncer(house.workspace, house.unique("pgbouncer"), database.cluster.port, **settings)
+    bouncer = database_proxies.PgBouncer(house.workspace, house.unique("pgbouncer"), database.cluster.port, **settings)
     try:
         yield {"host": "127.0.0.1", "port": bouncer.port, "sslmode": "disable"}
     finally:
@@ -140,7 +140,7 @@ def pooled(house, database, **settings):
 
 
 def has_prepared_statements():
-    return ways.pgbouncer_version() >= (1, 21)
+    return database_proxies.pgbouncer_version() >= (1, 21)
 
 
 def test_a_pooler_that_mixes_sessions_is_noticed_and_nobody_gets_a_wrong_answer(house, database, token):
@@ -173,7 +173,7 @@ def test_one_discard_all_costs_nobody_anything(house, database, token):
     """The session is shared with another client, who discards what it holds."""
     with pooled(house, database, pool_size=1, prepared=0) as place, service_on(house, database, place) as service:
         every_request(service, token)
-        with contextlib.closing(ways.connect(place, database.name, SERVICE_ROLE)) as other, other.cursor() as cursor:
+        with contextlib.closing(database_proxies.connect(place, database.name, SERVICE_ROLE)) as other, other.cursor() as cursor:
             cursor.execute("DISCARD ALL")
         every_request(service, token)
         every_request(service, token)
@@ -184,7 +184,7 @@ def test_a_write_whose_prepared_statement_is_gone_is_done_once(house, database, 
     with pooled(house, database, pool_size=1, prepared=0) as place, service_on(house, database, place) as service:
         served(service, token, "POST", routes.PAUSE)
         served(service, token, "POST", routes.RESUME)
-        with contextlib.closing(ways.connect(place, database.name, SERVICE_ROLE)) as other, other.cursor() as cursor:
+        with contextlib.closing(database_proxies.connect(place, database.name, SERVICE_ROLE)) as other, other.cursor() as cursor:
             cursor.execute("DISCARD ALL")
         assert len(served(service, token, "POST", routes.PAUSE).json["migrations"]) == 1
         assert served(service, token, "POST", routes.PAUSE).json["migrations"] == []
@@ -198,7 +198,7 @@ def test_a_statement_of_another_client_is_not_taken_for_ours(house, database, to
     names = set(re.findall(r"execute (bbm_fcgi_\S+): ", "\n".join(lines)))
     assert len(names) > 4
     with pooled(house, database, pool_size=1, prepared=0) as place, service_on(house, database, place) as service:
-        with contextlib.closing(ways.connect(place, database.name, SERVICE_ROLE)) as other, other.cursor() as cursor:
+        with contextlib.closing(database_proxies.connect(place, database.name, SERVICE_ROLE)) as other, other.cursor() as cursor:
             for name in names:
                 cursor.execute(f"PREPARE {name} AS SELECT 1")
         every_request(service, token)

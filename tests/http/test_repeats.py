@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from harness import routes
-from harness.faults import Relay
+from harness.relay import Relay
 from harness.history import Desk
 from harness.ports import free_port
 from harness.slowness import longer, milliseconds

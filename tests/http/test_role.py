@@ -1,4 +1,4 @@
-"""The role of sql/role.sql: what the service needs, shown by every other test, and here that it is all."""
+"""The role of sql/role.sql has the rights that the service needs, and no others."""
 
 import contextlib
 import os
@@ -114,13 +114,13 @@ def test_it_does_not_see_others_statements(role):
     assert role.fetchone() == (0,)
 
 
-def test_it_looks_for_nothing_in_public(role):
+def test_its_search_path_has_no_schema_public(role):
     role.execute("SHOW search_path")
     assert role.fetchone() == ("pg_catalog, pg_temp",)
 
 
-def test_its_time_limits_hold_without_being_asked_for(role):
-    """Set on the role: behind PgBouncer no client's SET would do."""
+def test_its_time_limits_apply_to_each_session(role):
+    """They are set on the role, because a client's SET has no effect behind PgBouncer."""
     for name, expected in (
         ("statement_timeout", "30s"), ("lock_timeout", "30s"), ("idle_in_transaction_session_timeout", "1min"),
     ):  # fmt: skip
@@ -150,7 +150,7 @@ def test_a_second_run_changes_nothing(house, database):
     assert privileges(database) == before
 
 
-def test_what_it_was_given_beyond_is_taken_back(house, database):
+def test_additional_rights_are_taken_back(house, database):
     before = privileges(database)
     database.execute(f"GRANT INSERT, DELETE, TRUNCATE, UPDATE ON batched_background_migrations TO {SERVICE_ROLE}")
     assert privileges(database) != before
@@ -158,7 +158,7 @@ def test_what_it_was_given_beyond_is_taken_back(house, database):
     assert privileges(database) == before
 
 
-def test_its_limits_can_be_chosen(house, database):
+def test_its_time_limits_are_parameters(house, database):
     other = "bbm_fcgi_with_limits"
     house.cluster.psql(database.name, "-v", f"role={other}", "-v", "statement_timeout=7s", "-f", SCRIPT)
     with contextlib.closing(house.cluster.connect(database.name, other)) as connection:

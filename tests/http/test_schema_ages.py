@@ -1,6 +1,6 @@
 """Every age of the registry's schema, contract section 6, and an upgrade from each to the next.
 
-The service finds out by itself which age it has before it; what is absent is left out.
+The service detects the age by itself, and leaves out of its answers what is absent.
 """
 
 import threading
@@ -131,7 +131,7 @@ def changed(answer):
 
 
 def assert_actions(database, asker, age):
-    """Each cell of section 3 that changes something, and a conflict in between; ends as it began."""
+    """Each transition of section 3, and a conflict. The rows are in the end as they were."""
     before = states(database)
     assert changed(asker.post(routes.action("pause"))) == {ACTIVE, RUNNING}
     assert changed(asker.post(routes.action("pause"))) == set()
@@ -163,7 +163,7 @@ def assert_actions(database, asker, age):
 
 
 def assert_a_pause_holds(database, asker):
-    """Against a worker that had chosen, on this age."""
+    """Against a worker that has chosen its migration."""
     with worker(database) as played:
         played.until(WORK)
         assert asker.post(routes.action("pause")).json["job_in_flight"] is True
@@ -197,7 +197,7 @@ def test_actions(database, asker, age):
 
 
 def test_the_role_has_these_rights_and_no_others(database, age):
-    """What role.sql gives on this age is all that the rest of this file needed."""
+    """The other tests of this file pass with exactly these."""
     tables = ("batched_background_migrations", "batched_background_migration_jobs")
     may = {}
     for table in tables:
@@ -218,7 +218,7 @@ def test_the_role_has_these_rights_and_no_others(database, age):
 
 
 class Clients:
-    """Asks all the time, and keeps what was not answered as it should be."""
+    """Sends requests without a pause, and keeps the wrong answers."""
 
     def __init__(self, service, token):
         self.asker = Asker(service, token)
@@ -254,7 +254,7 @@ class Clients:
 
 
 def test_the_registry_is_upgraded_under_it(house, keys):
-    """From the first age to the last; role.sql is run again only at the end, as operators do."""
+    """From the first age to the last. As operators do, role.sql is run again only at the end."""
     with house.database(ages=1) as database, house.service(database.name) as service:
         set_up(database, 1)
         database.add_migration("the clients'", id=9, status=0)

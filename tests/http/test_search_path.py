@@ -12,7 +12,7 @@ import re
 
 import psycopg2
 import pytest
-from harness import fastcgi, routes, ways
+from harness import database_proxies, fastcgi, routes
 from harness.fastcgi import parameters
 from harness.postgres import REPOSITORY, SERVICE_ROLE
 from harness.slowness import longer, milliseconds
@@ -107,7 +107,7 @@ def test_what_another_client_leaves_in_a_pooled_session(house, token, left):
     with filled(house) as database, one_session(house, database) as place:
         database.execute(f"GRANT TEMP ON DATABASE {database.name} TO {SERVICE_ROLE}")
         with house.service(database.name, changes={"database": place}) as service:
-            with contextlib.closing(ways.connect(place, database.name, SERVICE_ROLE)) as other, other.cursor() as cursor:
+            with contextlib.closing(database_proxies.connect(place, database.name, SERVICE_ROLE)) as other, other.cursor() as cursor:
                 cursor.execute(left)
             assert_all_answered(service, database, token)
 
@@ -115,7 +115,7 @@ def test_what_another_client_leaves_in_a_pooled_session(house, token, left):
 @contextlib.contextmanager
 def one_session(house, database):
     """A pooler whose clients share one session, so that each finds what the others leave."""
-    bouncer = ways.PgBouncer(house.workspace, house.unique("pgbouncer"), database.cluster.port, pool_size=1)
+    bouncer = database_proxies.PgBouncer(house.workspace, house.unique("pgbouncer"), database.cluster.port, pool_size=1)
     try:
         yield {"host": "127.0.0.1", "port": bouncer.port, "sslmode": "disable"}
     finally:

@@ -23,7 +23,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 from harness import fastcgi, routes, tokens  # noqa: E402
 from harness.fastcgi import parameters  # noqa: E402
-from harness.faults import Load, Relay, frozen  # noqa: E402
+from harness.faults import Load, frozen  # noqa: E402
+from harness.relay import Relay  # noqa: E402
 from harness.house import House  # noqa: E402
 from harness.ports import free_port  # noqa: E402
 from harness.postgres import REPOSITORY, SERVICE_ROLE, Cluster  # noqa: E402

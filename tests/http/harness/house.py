@@ -6,7 +6,7 @@ import os
 import stat
 
 from . import service as services
-from . import ways
+from . import database_proxies
 from .client import Client
 from .nginx import Nginx
 from .postgres import REPOSITORY
@@ -35,7 +35,7 @@ class House:
             self.workspace = Workspace()
             stack.callback(self.workspace.remove)
             way = os.environ.get("BBM_TEST_DATABASE")
-            self.cluster, self.way, stop = ways.cluster_by(way, self.workspace)
+            self.cluster, self.way, stop = database_proxies.cluster_behind(way, self.workspace)
             stack.callback(self.cluster.stop)
             stack.callback(stop)
             self.program = install_program(self.workspace.path)

@@ -1,4 +1,4 @@
-"""A TCP relay in front of PostgreSQL, to take it away from a service and give it back."""
+"""A TCP relay in front of PostgreSQL, which can be closed and opened again."""
 
 import contextlib
 import select

@@ -1,4 +1,4 @@
-"""Ways from a service to the database other than straight: BBM_TEST_DATABASE names one for a whole run."""
+"""TLS and PgBouncer between a service and its database. BBM_TEST_DATABASE selects one for a whole run."""
 
 import datetime
 import os
@@ -15,7 +15,7 @@ from .ports import PortTaken, accepts, on_free_port
 from .postgres import SERVICE_ROLE, Cluster
 from .process import DidNotStart, Server
 
-# Fewer connections to the server than clients have: what one leaves behind, another one finds.
+# Fewer connections to the server than clients have, so clients share sessions.
 PGBOUNCER = """
 [databases]
 * = host=127.0.0.1 port={server}
@@ -37,15 +37,15 @@ hostssl all all ::1/128 trust
 """
 
 
-def cluster_by(way, workspace):
-    """The run's cluster, and how a service's configuration says where it is; an end to what else was started."""
-    if way == "tls":
+def cluster_behind(proxy, workspace):
+    """The run's cluster, the settings by which a service reaches it, and a function that stops the proxy."""
+    if proxy == "tls":
         return *tls(workspace, "postgres"), lambda: None
     cluster = Cluster(workspace)
-    if way == "pgbouncer":
+    if proxy == "pgbouncer":
         bouncer = PgBouncer(workspace, "pgbouncer", cluster.port)
         return cluster, {"port": bouncer.port}, bouncer.stop
-    assert not way, f"BBM_TEST_DATABASE is {way}; it can be pgbouncer or tls"
+    assert not proxy, f"BBM_TEST_DATABASE is {proxy}; it can be pgbouncer or tls"
     return cluster, {}, lambda: None
 
 
@@ -93,7 +93,7 @@ def connect(place, dbname, user):
 
 
 def tls(workspace, name):
-    """A cluster that takes nothing but TLS, and knows itself as localhost; and where it is."""
+    """A cluster that accepts TLS only, with a certificate for localhost, and the settings to reach it."""
     key, certificate = self_signed("localhost")
     files = {
         "listen_addresses": "localhost",  # all that the name stands for, in whatever order

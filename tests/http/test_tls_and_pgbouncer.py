@@ -1,10 +1,10 @@
-"""What TLS and PgBouncer have of their own; that all the rest works through them, tests/run sees to."""
+"""Tests that only TLS or PgBouncer needs. tests/run runs all others through them, too."""
 
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from harness import fastcgi, routes, ways
+from harness import database_proxies, fastcgi, routes
 from harness.fastcgi import parameters
 from harness.postgres import SERVICE_ROLE
 from harness.process import wait_until
@@ -21,7 +21,7 @@ def ask(service, token, method="GET", path=routes.LIST):
 @pytest.fixture(scope="module")
 def encrypted(house):
     """A cluster with TLS, a database in it, and the way there."""
-    cluster, place = ways.tls(house.workspace, house.unique("encrypted"))
+    cluster, place = database_proxies.tls(house.workspace, house.unique("encrypted"))
     with contextlib.closing(cluster.create_database(house.unique("registry"))) as database:
         yield database, {**place, "port": cluster.port}
     cluster.stop()
@@ -42,7 +42,7 @@ def test_the_connection_is_encrypted(house, encrypted, token):
 )
 def test_verify_full_verifies(house, encrypted, token, wrong):
     database, place = encrypted
-    _, other = ways.self_signed("localhost")
+    _, other = database_proxies.self_signed("localhost")
     changes = {"host": "127.0.0.1"} if wrong == "name" else {}
     if wrong == "authority":
         changes["sslrootcert"] = house.workspace.file(house.unique("authority"), other)
@@ -58,15 +58,15 @@ def test_verify_full_verifies(house, encrypted, token, wrong):
 
 @pytest.fixture(scope="module")
 def pooled(house):
-    bouncer = ways.PgBouncer(house.workspace, house.unique("pgbouncer"), house.cluster.port)
+    bouncer = database_proxies.PgBouncer(house.workspace, house.unique("pgbouncer"), house.cluster.port)
     with house.database() as database:
         database.add_migration("one", status=1)
         yield database, {"host": "127.0.0.1", "port": bouncer.port, "sslmode": "disable"}
     bouncer.stop()
 
 
-def test_a_statement_given_up_is_cancelled_behind_the_pooler(house, pooled, token):
-    """The pooler knows a cancel request by the client's connection, which has to be there still."""
+def test_a_statement_that_times_out_is_cancelled_behind_pgbouncer(house, pooled, token):
+    """PgBouncer finds the statement by the client's connection, which must still be open."""
     database, place = pooled
     working = "SELECT 1 FROM pg_stat_activity WHERE usename = %s AND datname = %s AND state = 'active'"
     changes = {"database": place, "fcgi": {"timeout": milliseconds(longer(1))}}
