@@ -73,8 +73,7 @@ struct server {
     const struct conf_fcgi *conf;
     const struct server_calls *calls;
     struct listener *listener;
-    char *why; /* where it could not start */
-    size_t why_size;
+    char why[256]; /* one line, where it could not start */
     atomic_bool stopping;
 
     int epoll;

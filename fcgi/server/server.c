@@ -34,7 +34,7 @@ bool event_signal(int event)
 
 bool server_fail(struct server *server, const char *what, int error, const char *remedy)
 {
-    snprintf(server->why, server->why_size, "%s: %s%s", what, strerror(error), remedy);
+    snprintf(server->why, sizeof server->why, "%s: %s%s", what, strerror(error), remedy);
     return false;
 }
 
@@ -272,12 +272,13 @@ static bool run(struct server *server, const sigset_t *signals)
 bool server_run(const struct conf_fcgi *conf, struct listener *listener,
                 const struct server_calls *calls, char *why, size_t why_size)
 {
-    struct server server = {
-        .why = why, .why_size = why_size, .conf = conf, .calls = calls, .listener = listener};
+    struct server server = {.conf = conf, .calls = calls, .listener = listener};
     sigset_t signals;
     signals_of_server(&signals);
     init_libfcgi();
     bool good = server_init(&server) && run(&server, &signals);
+    if (!good)
+        snprintf(why, why_size, "%s", server.why);
     server_destroy(&server);
     return good;
 }
