@@ -66,7 +66,7 @@ static void explain_left(const struct change *change, char *out, size_t size)
     else if (change->status.value != MIGRATION_PAUSED)
         snprintf(out, size, "it is %s now", store_status_name(change->status.value));
     else
-        snprintf(out, size, "it was changed since, and the history does not know by whom");
+        snprintf(out, size, "it was changed since, without a record");
 }
 
 static struct json_object *left_json(const struct change_list *left)

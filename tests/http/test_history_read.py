@@ -206,7 +206,7 @@ def test_a_pause_is_shown_on_the_migration(desk, database):
     assert at == desk.one(1)["updated_at"]
     for identity in (1, 2, 4):
         assert both(desk, identity) == ("bob", at, "why")
-    for identity in (3, 5):  # failed, and paused by nobody knows whom
+    for identity in (3, 5):  # failed, and paused without a record
         assert both(desk, identity) == (None, None, None)
 
 

@@ -80,8 +80,8 @@ def test_pause_with_a_worker_that_moves(database, background, patient, played, s
         return
     assert answer.status == 200, answer
     assert set(answer.json) >= {"success", "message", "migrations", "job_in_flight"}
-    told = [migration["id"] for migration in answer.json["migrations"]]
-    assert told == [identity for identity in meant(target) if not (too_late and identity == OURS)]
+    reported = [migration["id"] for migration in answer.json["migrations"]]
+    assert reported == [identity for identity in meant(target) if not (too_late and identity == OURS)]
     assert patient.act("pause", target).json.get("job_in_flight", False) is False
 
 

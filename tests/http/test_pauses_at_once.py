@@ -24,8 +24,8 @@ def test_two_pauses_at_once(database, background, patient, second, played, scene
         played.finish()
         answers = [future.result(LONG + 3) for future in futures]
         assert [answer.status for answer in answers] == [200] * 4
-        told = [migration["id"] for answer in answers for migration in answer.json["migrations"]]
-        assert set(told) == set(meant(None))
+        reported = [migration["id"] for answer in answers for migration in answer.json["migrations"]]
+        assert set(reported) == set(meant(None))
         assert_kept(database, played, ACTIVE, None)
 
 
@@ -82,7 +82,7 @@ def test_a_pause_and_a_resume_at_once(database, background, patient, second, pla
 
 
 def test_a_row_held_by_no_worker(database, background, hasty, patient, scene):
-    """Somebody in psql: nothing is known of what he will do, so it is waited for and then told."""
+    """Somebody in psql: what comes of it is not known, so the service waits, and then reports it."""
     scene(RUNNING)
     with contextlib.closing(database.cluster.connect(database.name)) as somebody:
         somebody.autocommit = False

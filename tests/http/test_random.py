@@ -118,34 +118,34 @@ def test_a_503_names_what_was_not_done(played):
             assert chosen or states & wanted[ask.action], why(played, ask, left["id"])
 
 
-def told(ask):
+def reported(ask):
     if ask.status == 200:
         return ask.json["migrations"]
     return detail(ask).get("migrations", []) if ask.status == 503 else []
 
 
-def test_each_change_told_was_made_and_each_made_was_told(played):
+def test_each_reported_change_was_made_and_each_change_was_reported(played):
     for ask in writes(played):
-        for migration in told(ask):
+        for migration in reported(ask):
             step = (NUMBER[migration["previous_status"]], NUMBER[migration["status"]])
             made = [
                 change
                 for change in played.changes.of[migration["id"]]
-                if change.who == "service" and (change.old, change.new) == step and not change.told and ask.saw(change)
+                if change.who == "service" and (change.old, change.new) == step and not change.reported and ask.saw(change)
             ]
             assert made, why(played, ask, migration["id"])
-            made[0].told = True
+            made[0].reported = True
     for change in played.changes.all:
-        if change.who == "service" and not change.told:
+        if change.who == "service" and not change.reported:
             # A pause that had to pause a row twice tells it once; one that was late, as not done.
             assert any(named(ask, change.id) and ask.saw(change) for ask in writes(played)), change
 
 
 def named(ask, identity):
-    return identity in [migration["id"] for migration in [*told(ask), *left_by(ask)]]
+    return identity in [migration["id"] for migration in [*reported(ask), *left_by(ask)]]
 
 
-def test_a_job_in_flight_was_told_truly(played):
+def test_a_job_in_flight_was_reported_truly(played):
     runs = sorted(run[:4] for runner in played.workers for run in runner.runs)
     for ask in actions(played):
         said = (ask.json if ask.status == 200 else detail(ask) if ask.status == 503 else {}).get("job_in_flight")
@@ -224,7 +224,7 @@ def test_the_history_is_in_order(played, recorded):
         assert numbers == sorted(numbers), f"BBM_TEST_SEED={SEED}: {identity}"
 
 
-def test_each_recorded_action_was_told(played, recorded):
+def test_each_recorded_action_was_reported(played, recorded):
     told_ids = {ask.json["action_id"] for ask in played.asked if ask.status == 200 and "action_id" in ask.json}
     told_ids |= {detail(ask)["action_id"] for ask in played.asked if ask.status == 503 and "action_id" in detail(ask)}
     assert {action["id"] for action in recorded} == told_ids

@@ -12,7 +12,7 @@ from harness.process import wait_until
 from harness.slowness import longer, milliseconds
 from harness.worker import WORK, worker
 
-ELSEWHERE = "it was changed since, and the history does not know by whom"
+ELSEWHERE = "it was changed since, without a record"
 
 
 @pytest.fixture(scope="module")

@@ -59,7 +59,7 @@ class Change:
         )
         self.at = row["at"].timestamp()  # for those who read a failure
         self.moment = row["moment"]  # updated_at, which is the action's own moment
-        self.told = False
+        self.reported = False
 
     def __repr__(self):
         return f"{self.at % 1000:.4f} {self.id}: {self.old} to {self.new} by the {self.who}"
