@@ -70,7 +70,7 @@ SCRIPTS  := $(wildcard sql/role.sql sql/history.sql)
 DEPLOYED := $(filter-out deploy/demo/% deploy/man/% deploy/debian/% $(COMMANDS) $(COMPLETE),$(wildcard deploy/*.md deploy/*/*))
 
 .PHONY: all help check deps deps-test deps-bench deps-debian deps-deb unit units fuzzers fuzz race run test test-debian test-slow \
-        test-threads soak soak-tokens cost memcheck coverage bench lint format clean install uninstall deb test-deb version
+        test-threads soak soak-tokens cost memcheck coverage bench lint format clean install uninstall deb test-deb test-systemd version
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := all
 
@@ -244,7 +244,7 @@ lint: $(GENERATED)/sql_statements.h ## clang-format, clang-tidy, shellcheck, the
 	clang-tidy --quiet $(SOURCES) tests/bench/*.c -- $(CSTD) -Ifcgi -I$(GENERATED) -DBBM_VERSION='"$(VERSION)"' $(PKG_CFLAGS)
 
 SHELL_FILES := $(COMMANDS) $(COMPLETE) $(wildcard deploy/spawn-fcgi/bbm-fcgi-spawn deploy/spawn-fcgi/*.init \
-    deploy/demo/packages deploy/demo/run deploy/debian/build fcgi/page/embed tests/run tests/debian tests/deb tests/includes \
+    deploy/demo/packages deploy/demo/run deploy/debian/build fcgi/page/embed tests/run tests/debian tests/deb tests/systemd tests/includes \
     tests/coverage tests/threads tests/check-hardening tests/fuzz/run tests/bench/run)
 
 format: ## lays the sources out as .clang-format says
@@ -295,6 +295,9 @@ endif
 
 deb: deps-deb ## build/deb/bbm-fcgi_*.deb for this Debian release
 	deploy/debian/build
+
+test-systemd: deps-debian ## the units under a real systemd, in a virtual machine; needs qemu-system-x86; SUITES
+	SUITES="$(SUITES)" tests/systemd
 
 test-deb: deps-debian ## builds, lints, installs, upgrades and purges the package in a bare Debian 12 and 13; SUITES
 	SUITES="$(SUITES)" tests/deb
