@@ -7,9 +7,9 @@
 #include "base/json.h"
 #include "store/history.h"
 
-/* Without a history it is looked for again after so many milliseconds, where there are paused
- * migrations. */
-#define HISTORY_CHECK_MS 5000
+/* A cached body is served for up to this time, in ms. No row of the migrations changes when the
+ * owner makes, prunes or drops the history, which says who paused them. */
+#define CACHED_BODY_MS 5000
 
 /* True where the client asked for this state, or for none. */
 static bool is_wanted(unsigned states, int64_t status)
@@ -61,14 +61,12 @@ static bool make_body(struct call *call, struct migrations *migrations,
                       const unsigned char digest[DIGEST_SIZE])
 {
     size_t len;
-    bool complete;
-    if (!history_add_pauses(call->store, NULL, call->deadline, migrations, &complete, &call->error))
+    if (!history_add_pauses(call->store, NULL, call->deadline, migrations, &call->error))
         return false;
     call->body = list_json(migrations, 0);
     const char *text = json_text(call->body, &len);
     if (text)
-        keep_body(call, migrations, digest, text, len,
-                  complete ? 0 : clock_ms() + HISTORY_CHECK_MS);
+        keep_body(call, migrations, digest, text, len, clock_ms() + CACHED_BODY_MS);
     return true;
 }
 
@@ -117,10 +115,8 @@ static bool list_whole(struct call *call)
 static bool list_some(struct call *call)
 {
     struct migrations migrations;
-    bool complete;
-    bool good =
-        store_migrations(call->store, NULL, call->deadline, &migrations, &call->error) &&
-        history_add_pauses(call->store, NULL, call->deadline, &migrations, &complete, &call->error);
+    bool good = store_migrations(call->store, NULL, call->deadline, &migrations, &call->error) &&
+                history_add_pauses(call->store, NULL, call->deadline, &migrations, &call->error);
     if (good) {
         call->body = list_json(&migrations, call->params.states);
         set_etag(call);
@@ -137,12 +133,11 @@ bool list_all(struct call *call)
 bool list_one(struct call *call)
 {
     struct migrations migrations;
-    bool complete;
     bool good = store_migrations(call->store, &call->id, call->deadline, &migrations, &call->error);
     if (good && migrations.count == 0)
         good = error_id_not_found(&call->error, call->id);
-    good = good && history_add_pauses(call->store, &call->id, call->deadline, &migrations,
-                                      &complete, &call->error);
+    good = good &&
+           history_add_pauses(call->store, &call->id, call->deadline, &migrations, &call->error);
     if (good) {
         call->body = json_object_new_object();
         json_add(&call->body, "migration", row_json_migration(&migrations.rows[0]));

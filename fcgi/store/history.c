@@ -96,25 +96,23 @@ static void merge_pauses(const PGresult *pauses, struct migrations *migrations)
 }
 
 bool history_add_pauses(struct store *store, const int64_t *id, int64_t deadline,
-                        struct migrations *migrations, bool *complete, struct error *error)
+                        struct migrations *migrations, struct error *error)
 {
+    bool has_history;
     struct number number_of_id;
     const char *const params[SQL_PAUSES_PARAMS] = {[SQL_PAUSES_ID] =
                                                        id ? number(&number_of_id, *id) : NULL};
-    *complete = true;
     if (!has_paused(migrations))
         return true;
-    if (!store_has_history(store, deadline, complete, error))
+    if (!store_has_history(store, deadline, &has_history, error))
         return false;
-    if (!*complete)
+    if (!has_history)
         return true;
     migrations->pauses = db_read(store->db, &SQL_PAUSES, params, deadline, error);
-    if (migrations->pauses) {
+    if (migrations->pauses)
         merge_pauses(migrations->pauses, migrations);
-    } else if (error->is_setup) { /* it has gone since */
+    else if (error->is_setup) /* it has gone since */
         error_free(error);
-        *complete = false;
-    }
     return !error->status;
 }
 

@@ -33,9 +33,9 @@ bool history_find_repeated(struct store *store, const struct action_request *req
                            struct changes *changes, struct opt_int64 *at, struct error *error);
 
 /* Adds to the migrations, all or the one `id`, who paused those that are paused, where the history
- * knows. `*complete` is false where there are paused ones, and no history to ask. */
+ * knows. Without a history it adds nothing. */
 bool history_add_pauses(struct store *store, const int64_t *id, int64_t deadline,
-                        struct migrations *migrations, bool *complete, struct error *error);
+                        struct migrations *migrations, struct error *error);
 
 /* One recorded action, with what it changed. Texts point into the page's result. */
 struct recorded_change {

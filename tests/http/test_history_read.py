@@ -252,6 +252,19 @@ def test_a_history_that_comes_back_is_asked_again(house, keys):
         assert paused(desk.one(1))[0] == "alice"
 
 
+@pytest.mark.parametrize("statement", ["DELETE FROM bbm_fcgi.actions", "ALTER SCHEMA bbm_fcgi RENAME TO hidden"])
+def test_the_list_forgets_what_the_history_forgets(house, keys, statement):
+    """No row of the registry changes, so that only a body made again shows it."""
+    with house.database(history=True) as database, house.service(database.name) as service:
+        desk = Desk(database, service, keys)
+        database.add_migration("m1", id=1, status=1)
+        desk.done("pause", 1)
+        assert both(desk, 1)[0] == "alice"
+        database.execute(statement)
+        assert paused(desk.one(1)) == (None, None, None)
+        assert wait_until(lambda: paused(desk.listed()[1]) == (None, None, None), pause=0.1)
+
+
 def test_the_tag_changes_with_it(desk):
     tag = desk.ask("GET", routes.one(1)).header("ETag")
     desk.done("pause", 1)
