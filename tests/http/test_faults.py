@@ -12,73 +12,22 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg2
 import pytest
-from harness import fastcgi, routes
-from harness.answer import error_body
-from harness.faults import Load, frozen, signal_all
-from harness.relay import Relay
-from harness.fastcgi import parameters
-from harness.ports import free_port
+from harness import routes
+from harness.faults import Load, frozen
 from harness.postgres import PASSWORD, SERVICE_ROLE, Cluster
 from harness.process import wait_until
-from harness.resource import ResourceUsage, settled_usage
-from harness.slowness import longer, milliseconds
-
-UNAVAILABLE = error_body("UNAVAILABLE", "service unavailable")
-THREADS, TIMEOUT, QUEUE = 4, longer(2), longer(0.5)
-SLACK = longer(2)  # for a busy machine, and sanitizers
-LIMITS = {"threads": THREADS, "timeout": milliseconds(TIMEOUT), "queuetimeout": milliseconds(QUEUE)}
-MEMORY = 8 * 1024  # kB that a fault may add: arenas, buffers, once for each thread
-
-
-# What was committed before a crash is there after it.
-KEPT = {"synchronous_commit": "on"}
-
-
-class Scene:
-    """A cluster of its own, a network before it, a service that has been in use."""
-
-    def __init__(self, cluster, database, relay, service, keys):
-        self.cluster = cluster
-        self.database = database
-        self.relay = relay
-        self.service = service
-        self.keys = keys
-        self.token = keys.token("*")
-
-    def ask(self, method="GET", path=routes.LIST):
-        began = time.monotonic()
-        answer = fastcgi.ask(self.service.address, parameters(method, path, self.token))
-        return answer, time.monotonic() - began
-
-    def served(self, method="GET", path=routes.LIST):
-        """Fails with the log's reason where the answer is not 200."""
-        answer, seconds = self.ask(method, path)
-        assert answer.status == 200, self.service.entry(answer.header("X-Request-Id")).get("reason")
-        return answer, seconds
-
-    def ask_at_once(self, number=THREADS, method="GET", path=routes.LIST):
-        with ThreadPoolExecutor(number) as clients:
-            return list(clients.map(lambda _: self.ask(method, path), range(number)))
-
-    def warm(self):
-        """Makes each thread connect. (Lists share a statement, so few threads would.)"""
-        while self.sessions() < THREADS:
-            answers = self.ask_at_once(2 * THREADS, path=routes.one(1))
-            assert {answer.status for answer, _ in answers} == {200}
-
-    def sessions(self):
-        """The number of the service's sessions; -1 where the database does not answer."""
-        try:
-            with contextlib.closing(self.cluster.connect()) as connection, connection.cursor() as cursor:
-                cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = %s", (SERVICE_ROLE,))
-                return cursor.fetchone()[0]
-        except psycopg2.OperationalError:
-            return -1
-
-    def end_sessions(self):
-        self.cluster.execute(
-            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{SERVICE_ROLE}'"
-        )
+from harness.resource import ResourceUsage
+from harness.scene import (
+    KEPT,
+    QUEUE,
+    SLACK,
+    THREADS,
+    TIMEOUT,
+    UNAVAILABLE,
+    assert_nothing_leaked,
+    assert_unavailable,
+    scene_on,
+)
 
 
 @pytest.fixture(scope="module")
@@ -86,21 +35,6 @@ def cluster(house):
     cluster = Cluster(house.workspace, house.unique("postgres"), {"max_connections": "20", **KEPT})
     yield cluster
     cluster.stop()
-
-
-@contextlib.contextmanager
-def scene_on(house, keys, cluster, name=None, changes=None):
-    database = cluster.create_database(name or house.unique("registry"))
-    database.add_migration("one", status=1)
-    database.close()
-    relay = Relay(free_port(), ("127.0.0.1", cluster.port))
-    relay.open()
-    places = {"port": relay.port, "connecttimeout": milliseconds(longer(2))}
-    try:
-        with house.service(database.name, changes={"fcgi": LIMITS, "database": places, **(changes or {})}) as service:
-            yield Scene(cluster, database, relay, service, keys)
-    finally:
-        relay.close()
 
 
 @pytest.fixture
@@ -182,26 +116,6 @@ def another_password(scene):
 
 FAULTS = (crash, restart, freeze, unreachable, silence, locked, no_connection_left, another_password)
 SLOW = (freeze, silence, locked)  # a timeout has to pass
-
-
-def assert_unavailable(answers):
-    for answer, seconds in answers:
-        assert (answer.status, answer.json) == (503, UNAVAILABLE)
-        assert answer.header("Retry-After")
-        assert seconds < TIMEOUT + QUEUE + SLACK
-
-
-def assert_nothing_leaked(scene, before):
-    after = settled_usage(scene.service, before.descriptors)
-    assert after.descriptors <= before.descriptors, f"{before}, then {after}"
-    # The threads that send cancel requests are gone.
-    assert wait_until(lambda: ResourceUsage(scene.service).threads == before.threads), f"{before}, then {after}"
-    # (A server behind a network that went silent keeps the sessions, until its own keepalives tell it.)
-    if scene.relay is None or not scene.relay.went_silent:
-        assert wait_until(lambda: 0 <= scene.sessions() <= THREADS), f"{scene.sessions()} sessions"
-    if not after.sanitized:
-        assert after.kilobytes < before.kilobytes + MEMORY, f"{before}, then {after}"
-    assert scene.service.server.child.poll() is None
 
 
 @pytest.mark.parametrize(
@@ -398,90 +312,6 @@ def test_the_outcome_of_a_write_that_was_never_sent_is_known(scene):
         answer, _ = scene.ask("POST", routes.PAUSE)
         assert (answer.status, answer.json) == (503, UNAVAILABLE)
         assert scene.service.entry(answer.header("X-Request-Id"))["outcome"] == "failed"
-
-
-# Another host
-
-
-@pytest.fixture
-def pair(house):
-    """A primary on one address and its standby on another, on one port."""
-    primary = Cluster(house.workspace, house.unique("primary"), {"wal_level": "replica"})
-    name = house.unique("registry")
-    database = primary.create_database(name)
-    database.add_migration("one", id=1, status=1)
-    database.close()
-    standby = Cluster(house.workspace, house.unique("standby"), {"listen_addresses": "127.0.0.2"}, copy_of=primary)
-    yield primary, standby, database
-    for cluster in (primary, standby):
-        if cluster.server.child.poll() is None:
-            cluster.stop()
-
-
-@contextlib.contextmanager
-def two_hosts(house, keys, pair, hosts="127.0.0.1,127.0.0.2"):
-    primary, _, database = pair
-    changes = {"fcgi": LIMITS, "database": {"host": hosts, "port": primary.port, "connecttimeout": milliseconds(longer(1))}}
-    with house.service(database.name, changes=changes) as service:
-        yield Scene(primary, database, None, service, keys)
-
-
-def status_of(cluster, name):
-    with contextlib.closing(cluster.connect(name)) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT status FROM batched_background_migrations WHERE id = 1")
-        return cursor.fetchone()[0]
-
-
-@pytest.mark.parametrize("silently", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["killed", "frozen"])
-def test_failover(house, keys, pair, silently):
-    """A frozen server still accepts connections, as a host does that hangs. The other one is tried all the same."""
-    primary, standby, database = pair
-    with two_hosts(house, keys, pair) as scene, contextlib.ExitStack() as stack:
-        scene.warm()
-        before = ResourceUsage(scene.service)
-        with Load(scene.service, keys, clients=2) as load:
-            if silently:
-                stack.enter_context(frozen(primary.server))
-            else:
-                primary.crash()
-            assert_unavailable([scene.ask(), scene.ask("POST", routes.PAUSE)])
-            standby.promote()
-            time.sleep(TIMEOUT)  # for those that were on their way
-            for _ in range(THREADS):
-                scene.served()
-            scene.served("POST", routes.PAUSE)
-        load.assert_right(TIMEOUT + QUEUE + SLACK)
-        scene.cluster = standby
-        scene.served("POST", routes.PAUSE)
-        assert status_of(standby, database.name) == 0
-        if silently:
-            # Cancel requests that it has taken and not answered hold a thread each, a few at most.
-            assert ResourceUsage(scene.service).threads <= before.threads + 16
-            signal_all(primary.server, signal.SIGKILL)
-        assert_nothing_leaked(scene, before)
-
-
-def test_a_primary_that_becomes_read_only_is_left_immediately(house, keys, pair):
-    """The connections stay open; the server reports its new state, and no client gets a 503."""
-    primary, standby, database = pair
-    with two_hosts(house, keys, pair) as scene:
-        scene.warm()
-        standby.promote()
-        primary.execute("ALTER SYSTEM SET default_transaction_read_only TO on")
-        primary.execute("SELECT pg_reload_conf()")
-        time.sleep(0.2)
-        for _ in range(2 * THREADS):
-            scene.served("POST", routes.PAUSE)
-        assert (status_of(primary, database.name), status_of(standby, database.name)) == (1, 0)
-    with two_hosts(house, keys, pair) as fresh:
-        fresh.served("POST", routes.RESUME)
-        assert status_of(standby, database.name) == 1
-
-
-@pytest.mark.slow
-def test_standbys_alone_are_no_database(house, keys, pair):
-    with two_hosts(house, keys, pair, "127.0.0.2") as scene:
-        assert_unavailable([scene.ask(), scene.ask("POST", routes.PAUSE)])
 
 
 # A full disk
