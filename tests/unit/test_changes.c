@@ -9,7 +9,7 @@
 static void set(PGresult *result, int row, int column, const char *value, int len)
 {
     char copy[32];
-    if (len > 0)
+    if (value && len > 0)
         memcpy(copy, value, (size_t)len);
     assert_true(PQsetvalue(result, row, column, value ? copy : NULL, value ? len : -1));
 }
