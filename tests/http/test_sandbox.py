@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import signal
 import tempfile
 
 import pytest
@@ -92,8 +93,10 @@ def test_misdeed_ends_the_process(house, database, token, misled, deed):
             with fastcgi.Connection(service.address) as connection:
                 connection.send(fastcgi.request_bytes(misdeed(token, deed)))
                 assert wait_until(lambda: service.server.child.poll() is not None, seconds=10)
-            assert service.server.child.returncode == SANDBOX_EXIT
-            assert re.search(r"sandbox: the system call \w+ .* is denied; the process ends", service.written())
+            # glibc 2.41 blocks all signals around fork's call: the kernel ends the process, without our words.
+            if deed != "fork" or service.server.child.returncode != -signal.SIGSYS:
+                assert service.server.child.returncode == SANDBOX_EXIT
+                assert re.search(r"sandbox: the system call \w+ .* is denied; the process ends", service.written())
         assert asks(neighbour, token).status == 200
     assert not os.path.exists("/tmp/bbm-fcgi-misdeed")
 
