@@ -380,7 +380,7 @@ def test_start(house, plan, keys, database, inside):
     refused = 0
     # libcrypto alone allocates 19,000 times, of which all but a few are to set up what is not needed.
     sample = lambda number: 53 if ALL or number < 300 else 1499
-    for _ in plan.walk(step=sample if inside else lambda number: 1, inside=inside):
+    for _ in plan.walk(step=sample if inside else lambda number: 1, most=40000, inside=inside):
         try:
             with house.service_with_file(file, listen, leaking(plan, inside), program=plan.program) as service:
                 failed = plan.disarm()
