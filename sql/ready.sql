@@ -2,7 +2,7 @@
 -- columns, or this fails; and what else may be missing. No row of the tables is read.
 --   psql -f sql/ready.sql
 --
--- Never prepared: it is asked seldom, and by a connection that lives for it alone.
+-- Never prepared: it is asked seldom.
 SELECT pg_catalog.has_column_privilege('public.batched_background_migrations', 'status', 'UPDATE')
        AND pg_catalog.has_column_privilege('public.batched_background_migrations', 'updated_at', 'UPDATE')
        AND pg_catalog.has_column_privilege('public.batched_background_migration_jobs', 'attempts', 'UPDATE')

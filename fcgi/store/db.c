@@ -33,8 +33,11 @@ static const struct sql begin_change = {.text = "BEGIN ISOLATION LEVEL READ COMM
 static const struct sql commit = {.text = "COMMIT"};
 static const struct sql nothing = {.text = "SELECT"};
 
-/* Shared by all threads: no statement is to be prepared, or what is prepared gets lost. */
-static atomic_bool never_prepared;
+/* Shared by all threads: what is prepared gets lost on the way. */
+static atomic_bool gets_lost;
+
+/* Where the configuration says that nothing is to be prepared. */
+static atomic_bool is_off = true;
 
 struct db {
     struct db_servers servers;
@@ -317,9 +320,7 @@ struct db *db_new(const struct conf_database *conf)
     if (!db)
         return NULL;
     db->servers.conf = conf;
-    if (!conf->prepared_statements)
-        atomic_store(&never_prepared, true);
-    db->prepared.unusable = &never_prepared;
+    db->prepared.unusable = conf->prepared_statements ? &gets_lost : &is_off;
     return db;
 }
 

@@ -38,7 +38,10 @@ bool store_ready(struct store *store, int64_t deadline, bool *has_history, struc
 bool store_check(const struct conf_database *conf, int64_t deadline, bool *has_history,
                  struct error *error)
 {
-    struct db *db = db_new(conf);
+    /* On a connection that lives for this alone there is nothing to prepare. */
+    struct conf_database unprepared = *conf;
+    unprepared.prepared_statements = false;
+    struct db *db = db_new(&unprepared);
     bool good = db ? check(db, deadline, error) && history_exists(db, deadline, has_history, error)
                    : error_unavailable(error, "out of memory");
     db_free(db);
