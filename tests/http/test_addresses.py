@@ -70,7 +70,8 @@ def service_on(house, database, hosts, port, **changes):
         mode=0o755,
     )
     place = {"host": NAME, "port": port, **changes}
-    limits = {"threads": 1}  # each thread has a connection of its own
+    # Each thread has a connection of its own, and the only one is busy for longer than usual.
+    limits = {"threads": 1, "queuetimeout": "10s"}
     with house.service(database.name, changes={"database": place, "fcgi": limits}, program=program) as service:
         yield service
 
