@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.join(HERE, "..", "http"))
 
 import measure  # noqa: E402
 import report  # noqa: E402
-from harness.house import House  # noqa: E402
+from harness.servers import Servers  # noqa: E402
 from harness.postgres import SERVICE_ROLE  # noqa: E402
 from harness.process import Server, wait_until  # noqa: E402
 from harness.program import build_folder  # noqa: E402
@@ -72,7 +72,7 @@ class Comparison:
         self.database = enter(stage.database(MIGRATIONS, JOBS))
         # However slow the machine, slow is not failed.
         changes = {"fcgi": {"threads": THREADS, "timeout": "60s"}}
-        self.service = enter(stage.house.service(self.database.name, changes))
+        self.service = enter(stage.servers.service(self.database.name, changes))
         answer = stage.ask(self.service.address)
         head = "".join(f"{name}: {value}\r\n" for name, value in answer.headers)
         floor, floor_socket = enter(stage.floor(f"Status: 200 OK\r\n{head}\r\n".encode() + answer.body, FLOOR_THREADS))
@@ -80,8 +80,8 @@ class Comparison:
         self.nginx = enter(stage.nginx(self.service, floor_socket, php_socket, script))
         self.request = stage.request_file()
         self.script = stage.statements(self.database)
-        self.folder = stage.house.workspace.folder("pgbench")
-        ours, cluster = self.service.server.child.pid, stage.house.cluster.server.child.pid
+        self.folder = stage.servers.workspace.folder("pgbench")
+        ours, cluster = self.service.server.child.pid, stage.servers.cluster.server.child.pid
         nginx = self.nginx.server.child.pid
         here = {"program": ours, "PostgreSQL": cluster, "nginx": nginx}
         there = {**here, "program": php.child.pid}
@@ -102,7 +102,7 @@ class Comparison:
 
     def web(self, *asked, token=True, clients=CLIENTS):
         def load(seconds):
-            bearer = self.stage.house.keys.token("*") if token else None
+            bearer = self.stage.servers.keys.token("*") if token else None
             return measure.wrk(self.nginx.port, clients, seconds, asked, bearer)
 
         return load
@@ -111,7 +111,7 @@ class Comparison:
         return lambda seconds: measure.straight(self.stage.load, self.service.address, clients, seconds, self.request)
 
     def pgbench(self, seconds):
-        cluster = self.stage.house.cluster
+        cluster = self.stage.servers.cluster
         return measure.pgbench(cluster, self.database.name, SERVICE_ROLE, THREADS, seconds, self.script, self.folder)
 
     def round(self, figures):
@@ -171,12 +171,12 @@ class Growth:
 
     def measure(self, database):
         changes = {"fcgi": {"threads": 1, "timeout": "120s"}}
-        count = timed(lambda: count_all(self.stage.house.cluster, database))
-        with self.stage.house.service(database.name, changes) as service:
+        count = timed(lambda: count_all(self.stage.servers.cluster, database))
+        with self.stage.servers.service(database.name, changes) as service:
             first = timed(lambda: self.stage.ask(service.address))
             servers = {
                 "program": service.server.child.pid,
-                "PostgreSQL": self.stage.house.cluster.server.child.pid,
+                "PostgreSQL": self.stage.servers.cluster.server.child.pid,
             }
             warm = measure.watch(
                 servers, lambda: measure.straight(self.stage.load, service.address, 1, 1, self.request)
@@ -245,13 +245,13 @@ class Life:
 
     def start(self, database):
         """Seconds from before the process is made until it has answered a list."""
-        house = self.stage.house
-        listen = house.socket_path()
-        configuration = house.configuration(database.name, listen, {"fcgi": {"threads": THREADS}})
-        file = house.write_configuration(configuration)
-        log = os.path.join(house.workspace.path, house.unique("start"))
+        servers = self.stage.servers
+        listen = servers.socket_path()
+        configuration = servers.configuration(database.name, listen, {"fcgi": {"threads": THREADS}})
+        file = servers.write_configuration(configuration)
+        log = os.path.join(servers.workspace.path, servers.unique("start"))
         start = time.monotonic()
-        server = Server("service", [house.program, "-c", file], log)
+        server = Server("service", [servers.program, "-c", file], log)
         try:
             while server.child.poll() is None:
                 with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
@@ -263,7 +263,7 @@ class Life:
             server.stop()
 
     def memory(self, database, threads):
-        with self.stage.house.service(database.name, {"fcgi": {"threads": threads, "timeout": "60s"}}) as service:
+        with self.stage.servers.service(database.name, {"fcgi": {"threads": threads, "timeout": "60s"}}) as service:
             self.warm(database, service, threads)
             measure.straight(self.stage.load, service.address, 4 * threads, 1, self.request)
             time.sleep(1)  # at rest, it gives back what the load has left
@@ -352,7 +352,7 @@ def main():
     figures = report.Figures()
     start = time.monotonic()
     with contextlib.ExitStack() as stack:
-        stage = Stage(stack.enter_context(House()))
+        stage = Stage(stack.enter_context(Servers()))
         parts = [part(stage, stack, asked) for part in (Comparison, Growth, Life)]
         comparison, growth, _ = parts
         for number in range(asked.rounds):

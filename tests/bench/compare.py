@@ -17,7 +17,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "http"))
 
 import measure  # noqa: E402
-from harness.house import House  # noqa: E402
+from harness.servers import Servers  # noqa: E402
 from harness.program import install_program  # noqa: E402
 from harness.routes import LIST  # noqa: E402
 from stage import Stage  # noqa: E402
@@ -37,21 +37,21 @@ def options():
 
 
 class Contender:
-    def __init__(self, stack, house, database, name, program, settings):
-        folder = house.workspace.folder(house.unique("build"))
+    def __init__(self, stack, servers, database, name, program, settings):
+        folder = servers.workspace.folder(servers.unique("build"))
         changes = {"fcgi": {"threads": 8, "timeout": "60s"}, "database": settings}
         self.name = name
         self.service = stack.enter_context(
-            house.service(database.name, changes, program=install_program(folder, program))
+            servers.service(database.name, changes, program=install_program(folder, program))
         )
-        self.client = stack.enter_context(house.nginx(self.service))
+        self.client = stack.enter_context(servers.nginx(self.service))
         self.figures = []
 
-    def run(self, house, asked):
-        token = house.keys.token("*")
-        servers = {"service": self.service.server.child.pid, "postgres": house.cluster.server.child.pid}
+    def run(self, servers, asked):
+        token = servers.keys.token("*")
+        pids = {"service": self.service.server.child.pid, "postgres": servers.cluster.server.child.pid}
         self.figures.append(
-            measure.watch(servers, lambda: measure.wrk(self.client.port, asked.clients, asked.seconds, [f"GET {LIST}"], token))
+            measure.watch(pids, lambda: measure.wrk(self.client.port, asked.clients, asked.seconds, [f"GET {LIST}"], token))
         )
 
     def median(self, name):
@@ -62,13 +62,13 @@ def main():
     asked = options()
     settings = dict(pair.split("=", 1) for pair in asked.set)
     with contextlib.ExitStack() as stack:
-        house = stack.enter_context(House())
-        database = stack.enter_context(Stage(house).database(asked.migrations, JOBS))
+        servers = stack.enter_context(Servers())
+        database = stack.enter_context(Stage(servers).database(asked.migrations, JOBS))
         builds = [build.split("=", 1) for build in asked.builds]
-        contenders = [Contender(stack, house, database, name, path, settings) for name, path in builds]
+        contenders = [Contender(stack, servers, database, name, path, settings) for name, path in builds]
         for number in range(asked.rounds + 1):
             for contender in contenders if number % 2 else reversed(contenders):
-                contender.run(house, asked)
+                contender.run(servers, asked)
                 if number == 0:
                     contender.figures.clear()  # to warm up
         report(contenders)

@@ -56,24 +56,24 @@ def running(name, argv, address, folder):
 
 
 class Stage:
-    def __init__(self, house):
-        self.house = house
-        self.load = house.workspace.copy_program(os.path.join(build_folder(), "bench", "load"))
+    def __init__(self, servers):
+        self.servers = servers
+        self.load = servers.workspace.copy_program(os.path.join(build_folder(), "bench", "load"))
 
     @contextlib.contextmanager
     def database(self, migrations, jobs):
-        with self.house.database() as database:
+        with self.servers.database() as database:
             fill(database, migrations, jobs)
             yield database
 
     @contextlib.contextmanager
     def php(self, database, children):
-        folder = self.house.workspace.folder(self.house.unique("php"))
+        folder = self.servers.workspace.folder(self.servers.unique("php"))
         script = os.path.join(folder, "list.php")
         shutil.copyfile(os.path.join(HERE, "list.php"), script)
-        settings = PHP_FPM.format(folder=folder, children=children, port=self.house.cluster.port,
+        settings = PHP_FPM.format(folder=folder, children=children, port=self.servers.cluster.port,
                                   dbname=database.name, user=SERVICE_ROLE, password=PASSWORD)  # fmt: skip
-        file = self.house.workspace.file(self.house.unique("php") + ".conf", settings)
+        file = self.servers.workspace.file(self.servers.unique("php") + ".conf", settings)
         argv = [newest_php_fpm(), "-n", "-y", file]
         for module in PHP_MODULES:
             argv += ["-d", module]
@@ -84,9 +84,9 @@ class Stage:
     @contextlib.contextmanager
     def floor(self, answer, threads):
         """The bare program, answering these bytes; a thread for each connection it may get."""
-        folder = self.house.workspace.folder(self.house.unique("floor"))
-        program = self.house.workspace.copy_program(os.path.join(build_folder(), "bench", "floor"))
-        file = self.house.workspace.file(self.house.unique("answer"), answer)
+        folder = self.servers.workspace.folder(self.servers.unique("floor"))
+        program = self.servers.workspace.copy_program(os.path.join(build_folder(), "bench", "floor"))
+        file = self.servers.workspace.file(self.servers.unique("answer"), answer)
         address = os.path.join(folder, "floor.sock")
         with running("floor", [program, address, str(threads), file], address, folder) as server:
             yield server, address
@@ -95,7 +95,7 @@ class Stage:
     def nginx(self, service, floor, php, script):
         with open(os.path.join(HERE, "nginx.conf.in"), encoding="utf-8") as file:
             main = file.read().replace("@floor@", floor).replace("@php@", php).replace("@script@", script)
-        nginx = Nginx(self.house.workspace.folder(self.house.unique("nginx")), service.address, main)
+        nginx = Nginx(self.servers.workspace.folder(self.servers.unique("nginx")), service.address, main)
         try:
             yield nginx
         finally:
@@ -103,29 +103,29 @@ class Stage:
 
     def request_file(self, path=LIST, method="GET"):
         """A request with a good token as it goes over the wire."""
-        whole = request_bytes(parameters(method, path, self.house.keys.token("*")))
-        return self.house.workspace.file(self.house.unique("request"), whole)
+        whole = request_bytes(parameters(method, path, self.servers.keys.token("*")))
+        return self.servers.workspace.file(self.servers.unique("request"), whole)
 
     def ask(self, address, path=LIST):
         """The list, without a web server and on a connection of its own."""
         with Connection(address, timeout=120) as connection:
-            answer = connection.request(parameters("GET", path, self.house.keys.token("*")))
+            answer = connection.request(parameters("GET", path, self.servers.keys.token("*")))
         assert answer.status == 200, answer
         return answer
 
     def statements(self, database):
         """What the service sends for a list once it is warm, for pgbench: as PostgreSQL logs it."""
-        log = self.house.cluster.server.log
+        log = self.servers.cluster.server.log
         role = f"ALTER ROLE {SERVICE_ROLE} {{}} log_statement {{}}"
         database.execute(role.format("SET", "= 'all'"))
-        with self.house.service(database.name, {"fcgi": {"threads": 1}}) as service:
+        with self.servers.service(database.name, {"fcgi": {"threads": 1}}) as service:
             self.ask(service.address)
             start = os.path.getsize(log)
             self.ask(service.address)
         database.execute(role.format("RESET", ""))
         with open(log, "rb") as file:
             file.seek(start)
-            return self.house.workspace.file(self.house.unique("statements"), in_log(file.read().decode()))
+            return self.servers.workspace.file(self.servers.unique("statements"), in_log(file.read().decode()))
 
 
 def in_log(text):

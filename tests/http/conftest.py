@@ -7,7 +7,7 @@ import signal
 import pytest
 from harness import fastcgi
 from harness.relay import Relay
-from harness.house import House
+from harness.servers import Servers
 from harness.ports import free_port
 from harness.signers import Judge, Signers
 
@@ -38,20 +38,20 @@ def pytest_collection_modifyitems(config, items):
 
 
 @pytest.fixture(scope="session")
-def house():
-    with House() as house:
-        yield house
+def servers():
+    with Servers() as servers:
+        yield servers
 
 
 @pytest.fixture
-def tmp_path(house):
+def tmp_path(servers):
     """In place of pytest's own, which stays behind in /tmp."""
-    return pathlib.Path(house.workspace.folder(house.unique("folder")))
+    return pathlib.Path(servers.workspace.folder(servers.unique("folder")))
 
 
 @pytest.fixture(scope="session")
-def keys(house):
-    return house.keys
+def keys(servers):
+    return servers.keys
 
 
 # Not for the whole session: a token's life is short.
@@ -70,12 +70,12 @@ def signers():
 
 
 @pytest.fixture(scope="module")
-def token_service(house, signers):
+def token_service(servers, signers):
     """With a client through nginx."""
-    bundle = house.workspace.file(house.unique("bundle"), signers.bundle)
+    bundle = servers.workspace.file(servers.unique("bundle"), signers.bundle)
     changes = {"auth": {"token": {"rootcertbundle": bundle}}}
-    with house.database() as database, house.service(database.name, changes=changes) as service:
-        with house.nginx(service) as client:
+    with servers.database() as database, servers.service(database.name, changes=changes) as service:
+        with servers.nginx(service) as client:
             service.client = client
             yield service
 
@@ -93,9 +93,9 @@ def judge(token_connection):
 
 
 @pytest.fixture
-def relay(house):
+def relay(servers):
     """A network before the database, which does what networks do."""
-    relay = Relay(free_port(), ("127.0.0.1", house.cluster.port))
+    relay = Relay(free_port(), ("127.0.0.1", servers.cluster.port))
     relay.open()
     yield relay
     relay.close()

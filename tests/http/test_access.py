@@ -27,8 +27,8 @@ OUTCOMES = {
 
 
 @pytest.fixture(scope="module")
-def site(house):
-    with house.site() as site:
+def site(servers):
+    with servers.site() as site:
         site.migration = site.database.add_migration("m", status=1)
         yield site
 

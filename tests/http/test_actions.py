@@ -21,8 +21,8 @@ SNAPSHOT = "SELECT *, ctid::text AS place, xmin::text AS writer FROM {} ORDER BY
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["without history", "with history"])
-def site(house, request):
-    with house.database(history=request.param) as database, house.site(database) as site:
+def site(servers, request):
+    with servers.database(history=request.param) as database, servers.site(database) as site:
         yield site
 
 
@@ -149,9 +149,9 @@ def test_other_methods_change_nothing(site, token, two_of_each_state, action):
     ],
     ids=["a worker", "one of another database", "other number", "pair", "other pair", "other high half"],
 )
-def test_the_answer_says_whether_a_worker_is_in_a_run(house, site, token, two_of_each_state, action, lock, elsewhere, in_flight):
+def test_the_answer_says_whether_a_worker_is_in_a_run(servers, site, token, two_of_each_state, action, lock, elsewhere, in_flight):
     dbname = "postgres" if elsewhere else site.database.name
-    with contextlib.closing(house.cluster.connect(dbname)) as worker:
+    with contextlib.closing(servers.cluster.connect(dbname)) as worker:
         worker.autocommit = False
         worker.cursor().execute(f"SELECT {lock}")
         assert site.client.post(action[0], token).json["job_in_flight"] is in_flight

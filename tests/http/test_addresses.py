@@ -11,7 +11,7 @@ from harness import database_proxies, fastcgi, routes
 from harness.fastcgi import parameters
 from harness.ports import free_port
 from harness.proxy import Proxy
-from harness.slowness import longer, milliseconds
+from harness.timing import longer, milliseconds
 from harness.workspace import as_servers_user
 
 NAME = "localhost.bbm.test"
@@ -24,10 +24,10 @@ def with_hosts(hosts, command):
 
 
 @pytest.fixture(params=PAIRS, ids=" and ".join)
-def named(request, house):
+def named(request, servers):
     """The hosts file, and the addresses in the order in which they are tried."""
     lines = "".join(f"{address} {NAME}\n" for address in request.param)
-    hosts = house.workspace.file(house.unique("hosts"), lines)
+    hosts = servers.workspace.file(servers.unique("hosts"), lines)
     done = subprocess.run(
         as_servers_user(with_hosts(hosts, f"getent ahosts {NAME}")), capture_output=True, text=True, check=False
     )
@@ -53,8 +53,8 @@ def silent(address, port):
 
 
 @contextlib.contextmanager
-def answering(address, port, house):
-    proxy = Proxy(port, ("127.0.0.1", house.cluster.port), address)
+def answering(address, port, servers):
+    proxy = Proxy(port, ("127.0.0.1", servers.cluster.port), address)
     proxy.open()
     try:
         yield proxy
@@ -63,16 +63,16 @@ def answering(address, port, house):
 
 
 @contextlib.contextmanager
-def service_on(house, database, hosts, port, **changes):
-    program = house.workspace.file(
-        house.unique("program"),
-        "#!/bin/sh\nexec " + shlex.join(with_hosts(hosts, f'exec {house.program} "$@"')) + ' "$@"\n',
+def service_on(servers, database, hosts, port, **changes):
+    program = servers.workspace.file(
+        servers.unique("program"),
+        "#!/bin/sh\nexec " + shlex.join(with_hosts(hosts, f'exec {servers.program} "$@"')) + ' "$@"\n',
         mode=0o755,
     )
     place = {"host": NAME, "port": port, **changes}
     # Each thread has a connection of its own, and the only one is busy for longer than usual.
     limits = {"threads": 1, "queuetimeout": "10s"}
-    with house.service(database.name, changes={"database": place, "fcgi": limits}, program=program) as service:
+    with servers.service(database.name, changes={"database": place, "fcgi": limits}, program=program) as service:
         yield service
 
 
@@ -83,38 +83,38 @@ def ask(service, token):
 
 
 @pytest.fixture(scope="module")
-def database(house):
-    with house.database() as database:
+def database(servers):
+    with servers.database() as database:
         database.add_migration("one", id=1)
         yield database
 
 
-def test_each_address_gets_its_share_of_the_time(house, database, token, named):
+def test_each_address_gets_its_share_of_the_time(servers, database, token, named):
     hosts, (first, second) = named
     port = free_port()
-    with silent(first, port), answering(second, port, house):
-        with service_on(house, database, hosts, port, connecttimeout=milliseconds(longer(2))) as service:
+    with silent(first, port), answering(second, port, servers):
+        with service_on(servers, database, hosts, port, connecttimeout=milliseconds(longer(2))) as service:
             answer, seconds = ask(service, token)
             assert answer.status == 200
             assert longer(2) <= seconds < longer(4)
 
 
-def test_without_a_limit_the_time_is_divided(house, database, token, named):
+def test_without_a_limit_the_time_is_divided(servers, database, token, named):
     hosts, (first, second) = named
     port = free_port()
-    with silent(first, port), answering(second, port, house):
-        with service_on(house, database, hosts, port, connecttimeout="0s") as service:
+    with silent(first, port), answering(second, port, servers):
+        with service_on(servers, database, hosts, port, connecttimeout="0s") as service:
             answer, seconds = ask(service, token)
             assert answer.status == 200
             assert seconds < 8  # of the ten that a request has
 
 
-def test_the_address_that_served_last_comes_first(house, database, token, named):
+def test_the_address_that_served_last_comes_first(servers, database, token, named):
     hosts, (first, second) = named
     port = free_port()
-    with silent(first, port), answering(second, port, house) as proxy:
+    with silent(first, port), answering(second, port, servers) as proxy:
         place = {"connecttimeout": milliseconds(longer(2))}
-        with service_on(house, database, hosts, port, **place) as service:
+        with service_on(servers, database, hosts, port, **place) as service:
             answer, seconds = ask(service, token)
             assert answer.status == 200 and seconds >= longer(2)
             proxy.cut()
@@ -122,42 +122,42 @@ def test_the_address_that_served_last_comes_first(house, database, token, named)
             assert answer.status == 200 and seconds < longer(2)
 
 
-def test_an_address_that_refuses_takes_no_time(house, database, token, named):
+def test_an_address_that_refuses_takes_no_time(servers, database, token, named):
     hosts, (_, second) = named
     port = free_port()
-    with answering(second, port, house):
-        with service_on(house, database, hosts, port) as service:
+    with answering(second, port, servers):
+        with service_on(servers, database, hosts, port) as service:
             answer, seconds = ask(service, token)
             assert answer.status == 200 and seconds < longer(2)
 
 
-def test_the_reason_is_that_of_the_address_that_answered(house, database, token, named):
+def test_the_reason_is_that_of_the_address_that_answered(servers, database, token, named):
     """Whichever comes first: one has no server, the other one's has no such database."""
     hosts, (first, second) = named
     for address in (first, second):
         port = free_port()
-        with answering(address, port, house):
-            with service_on(house, database, hosts, port, dbname="no_such_database") as service:
+        with answering(address, port, servers):
+            with service_on(servers, database, hosts, port, dbname="no_such_database") as service:
                 answer, _ = ask(service, token)
                 reason = service.entry(answer.header("X-Request-Id"))["reason"]
                 assert "does not exist" in reason and "check database.user" in reason
 
 
-def test_a_name_without_an_address(house, database, token):
+def test_a_name_without_an_address(servers, database, token):
     place = {"host": "no-such-name.invalid"}
-    with house.service(database.name, changes={"database": place, "fcgi": {"timeout": milliseconds(longer(3))}}) as service:
+    with servers.service(database.name, changes={"database": place, "fcgi": {"timeout": milliseconds(longer(3))}}) as service:
         answer, seconds = ask(service, token)
         assert answer.status == 503 and seconds < longer(5)
         reason = service.entry(answer.header("X-Request-Id"))["reason"]
         assert "no-such-name.invalid" in reason and "check database.host" in reason
 
 
-def test_a_certificate_is_verified_for_the_name_and_not_the_address(house, token):
-    cluster, place = database_proxies.tls(house.workspace, house.unique("encrypted"))
+def test_a_certificate_is_verified_for_the_name_and_not_the_address(servers, token):
+    cluster, place = database_proxies.tls(servers.workspace, servers.unique("encrypted"))
     try:
-        with contextlib.closing(cluster.create_database(house.unique("registry"))) as database:
+        with contextlib.closing(cluster.create_database(servers.unique("registry"))) as database:
             changes = {"database": {**place, "port": cluster.port}}
-            with house.service(database.name, changes=changes) as service:
+            with servers.service(database.name, changes=changes) as service:
                 assert fastcgi.ask(service.address, parameters("GET", routes.LIST, token)).status == 200
     finally:
         cluster.stop()

@@ -25,8 +25,8 @@ WHERE_KNOWN = {
 
 
 @pytest.fixture(scope="module")
-def site(house):
-    with house.site() as site:
+def site(servers):
+    with servers.site() as site:
         yield site
 
 
@@ -93,8 +93,8 @@ def test_an_empty_table_gives_an_empty_list(site, token):
     assert re.search(rb'"migrations"\s*:\s*\[\s*\]', answer.body)
 
 
-def test_the_sample_is_served_as_it_stands_in_the_database(house, token):
-    with house.database(sample=True) as database, house.site(database) as site:
+def test_the_sample_is_served_as_it_stands_in_the_database(servers, token):
+    with servers.database(sample=True) as database, servers.site(database) as site:
         assert len(database.migrations()) >= 10
         for path in routes.LISTS:
             for base in routes.BASES:
@@ -247,16 +247,16 @@ def test_times_are_utc_to_the_microsecond(site, served, moment):
     assert_as_in_database([served(identity)], site.database)
 
 
-def test_times_do_not_depend_on_the_settings_of_the_database(house, token):
+def test_times_do_not_depend_on_the_settings_of_the_database(servers, token):
     """The database's and the role's own time zone and date style are the operator's business."""
-    with house.database() as database:
+    with servers.database() as database:
         for setting in ("timezone TO 'Asia/Kathmandu'", "datestyle TO 'SQL, DMY'", "intervalstyle TO 'iso_8601'",
                         "extra_float_digits TO 0", "lc_numeric TO 'C'", "bytea_output TO 'escape'"):  # fmt: skip
             database.execute(f"ALTER DATABASE {database.name} SET {setting}")
         columns = {name: "2025-06-30 22:33:44.5+00" for name in rows.TIMES}
         identity = database.add_migration("m", total_tuple_count=3, batch_size=1, **columns)
         database.add_jobs(identity, JOB_FINISHED, 1)
-        with house.site(database) as site:
+        with servers.site(database) as site:
             assert_as_in_database(site.client.get(routes.LIST, token).json["migrations"], database)
 
 

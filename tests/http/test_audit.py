@@ -12,15 +12,15 @@ WRITES = (routes.PAUSE, routes.RESUME, routes.LIST + "7/pause/", routes.LIST + "
 
 
 @pytest.fixture(scope="module")
-def database(house):
-    with house.database() as database:
+def database(servers):
+    with servers.database() as database:
         yield database
 
 
 @pytest.fixture(scope="module")
-def quiet(house, database):
+def quiet(servers, database):
     """Its log level is error."""
-    with house.service(database.name, changes={"log": {"level": "error"}}) as service:
+    with servers.service(database.name, changes={"log": {"level": "error"}}) as service:
         yield service
 
 
@@ -86,8 +86,8 @@ def test_one_that_means_no_migration(quiet, token, path, status):
     assert (answer.status, entry["outcome"], entry["path"]) == (status, "refused", path)
 
 
-def test_one_that_fails(house, token):
-    with house.service(house.unique("nowhere"), changes={"log": {"level": "error"}}) as service:
+def test_one_that_fails(servers, token):
+    with servers.service(servers.unique("nowhere"), changes={"log": {"level": "error"}}) as service:
         answer, entry = written(service, "POST", routes.PAUSE, token)
         assert answer.status == 503
         assert (entry["outcome"], entry["error"], entry["subject"]) == ("failed", "UNAVAILABLE", SUBJECT)
@@ -107,11 +107,11 @@ def test_reads_are_not_writes(quiet, token):
     ids=lambda mark: "U+" + "".join(f"{ord(letter):04X}" for letter in mark[:1]),
 )
 @pytest.mark.parametrize("formatter", ["json", "text"])
-def test_no_mark_of_a_client_reaches_the_terminal(house, database, keys, formatter, mark):
+def test_no_mark_of_a_client_reaches_the_terminal(servers, database, keys, formatter, mark):
     """In the subject, the token's id, the address and the name: all in a line of their own making."""
     database.execute("UPDATE batched_background_migrations SET name = %s", (f"na{mark}me",))
     forger = keys.token("*", sub=f"ro{mark}ot", jti=f"i{mark}d")
-    with house.service(database.name, changes={"log": {"formatter": formatter}}) as service:
+    with servers.service(database.name, changes={"log": {"formatter": formatter}}) as service:
         identity = f"audit-{uuid.uuid4()}"
         fastcgi.ask(
             service.address,

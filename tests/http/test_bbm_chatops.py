@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 from harness.command import CHATOPS, with_key
-from harness.slowness import longer
+from harness.timing import longer
 
 
 def script():
@@ -19,8 +19,8 @@ def script():
 
 
 @pytest.fixture(scope="module")
-def site(house):
-    with house.database(history=True) as database, house.site(database) as site:
+def site(servers):
+    with servers.database(history=True) as database, servers.site(database) as site:
         yield site
 
 

@@ -10,8 +10,8 @@ LISTED = answer(200, {"migrations": [{"id": 1, "name": "m1", "status": "active"}
 
 
 @pytest.fixture(scope="module")
-def site(house):
-    with house.database(history=True) as database, house.site(database) as site:
+def site(servers):
+    with servers.database(history=True) as database, servers.site(database) as site:
         yield site
 
 
@@ -86,8 +86,8 @@ def test_doctor_knows_of_the_history(bbm):
     assert any(line.split()[1:] == ["history", "kept"] for line in bbm.lines("doctor"))
 
 
-def test_a_server_without_a_history(house, keys, tmp_path):
-    with house.site() as site:
+def test_a_server_without_a_history(servers, keys, tmp_path):
+    with servers.site() as site:
         bbm = Command(f"http://127.0.0.1:{site.client.port}", tmp_path, **with_key(keys, tmp_path))
         site.database.add_migration("m1", id=1)
         assert "keeps no history" in bbm.error("history", code=1)

@@ -11,7 +11,7 @@ from harness.command import BBM, SHELLS, Command, with_key
 from harness.hostile import always, answer
 from harness.postgres import REPOSITORY
 from harness.process import wait_until
-from harness.slowness import longer, milliseconds
+from harness.timing import longer, milliseconds
 from harness.worker import CHOOSE, WORK, worker
 
 
@@ -27,10 +27,10 @@ def statuses(site):
 
 
 @pytest.fixture(scope="module")
-def site(house):
-    with house.database(history=True) as database:
+def site(servers):
+    with servers.database(history=True) as database:
         database.execute("CREATE TABLE some_table (id bigint)")
-        with house.site(database, changes={"fcgi": {"timeout": milliseconds(longer(1))}}) as site:
+        with servers.site(database, changes={"fcgi": {"timeout": milliseconds(longer(1))}}) as site:
             yield site
 
 

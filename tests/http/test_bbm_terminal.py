@@ -16,7 +16,7 @@ import pytest
 from harness.command import SHELLS, Command, with_key
 from harness.hostile import HostileServer, answer
 from harness.process import wait_until
-from harness.slowness import longer
+from harness.timing import longer
 
 
 class Terminal:
@@ -74,8 +74,8 @@ class Terminal:
 
 
 @pytest.fixture(scope="module")
-def site(house):
-    with house.site() as site:
+def site(servers):
+    with servers.site() as site:
         yield site
 
 

@@ -47,8 +47,8 @@ def realm(keys):
 
 
 @pytest.fixture
-def site(house, realm):
-    with house.site(changes={"auth": {"token": {"realm": realm.address}}}) as site:
+def site(servers, realm):
+    with servers.site(changes={"auth": {"token": {"realm": realm.address}}}) as site:
         for number in range(1, 4):
             site.database.add_migration(f"m{number}", id=number)
         yield site
@@ -353,9 +353,9 @@ def test_doctor_says_which_step_fails(bbm, site, keys, tmp_path, relay):
     assert done.returncode == 0 and "read, not write" in done.stdout.decode()
 
 
-def test_doctor_and_a_database_that_is_away(house, keys, tmp_path, relay):
+def test_doctor_and_a_database_that_is_away(servers, keys, tmp_path, relay):
     changes = {"database": {"host": relay.host, "port": relay.port}}
-    with house.site(changes=changes) as site:
+    with servers.site(changes=changes) as site:
         relay.close()
         bbm = Command(f"http://127.0.0.1:{site.client.port}", tmp_path, **with_key(keys, tmp_path))
         done = bbm("doctor")

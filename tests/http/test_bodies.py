@@ -11,31 +11,31 @@ from harness import fastcgi, routes
 from harness.answer import error_body
 from harness.fastcgi import PARAMS, STDIN, Connection, begin, pairs, parameters, record, stream
 from harness.mounts import MOUNTS
-from harness.slowness import longer, milliseconds
+from harness.timing import longer, milliseconds
 
 BUFFER = 128 * 1024  # RECORD_REQUEST_MOST in fcgi/server/record.h
 BODY_MOST = 4096  # PARAMS_BODY_SIZE in fcgi/http/params.h
 
 
 @pytest.fixture(scope="module")
-def database(house):
-    with house.database() as database:
+def database(servers):
+    with servers.database() as database:
         database.add_migration("seven", id=7, status=1)
         yield database
 
 
 @pytest.fixture(scope="module")
-def site(house, database):
+def site(servers, database):
     """What waits for a deadline here would be noticed: none comes within the test's own patience."""
     changes = {"fcgi": {"threads": 1, "readtimeout": milliseconds(longer(60))}}
-    with house.service(database.name, changes=changes) as service:
+    with servers.service(database.name, changes=changes) as service:
         yield service
 
 
 @pytest.fixture(scope="module")
-def impatient(house, database):
+def impatient(servers, database):
     changes = {"fcgi": {"threads": 1, "readtimeout": milliseconds(longer(0.5))}}
-    with house.service(database.name, changes=changes) as service:
+    with servers.service(database.name, changes=changes) as service:
         yield service
 
 
@@ -194,19 +194,19 @@ def test_an_aborted_request_is_given_up(site, database, token):
 
 
 @pytest.mark.parametrize("mount", ["caddy", "haproxy"])
-def test_slow_clients_hold_no_connection(house, database, token, mount):
+def test_slow_clients_hold_no_connection(servers, database, token, mount):
     """More of them than the service takes connections; each has a body that does not come."""
     head = f"POST {routes.PAUSE} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{{".encode()
     changes = {"fcgi": {"threads": 2, "connections": 8, "readtimeout": milliseconds(longer(60))}}
-    with MOUNTS[mount](house, database, changes=changes) as mounted, contextlib.ExitStack() as stack:
+    with MOUNTS[mount](servers, database, changes=changes) as mounted, contextlib.ExitStack() as stack:
         for _ in range(30):
             slow = stack.enter_context(socket.create_connection(("127.0.0.1", mounted.client.port)))
             slow.sendall(head)
         assert mounted.client.get(routes.LIST, token).status == 200
 
 
-def test_haproxy_refuses_a_large_body_itself(house, database, token):
-    with MOUNTS["haproxy"](house, database) as mounted:
+def test_haproxy_refuses_a_large_body_itself(servers, database, token):
+    with MOUNTS["haproxy"](servers, database) as mounted:
         answer = mounted.client.post(routes.PAUSE, token, body=b"x" * 100_000)
         assert answer.status == 413 and answer.header("X-Request-Id") is None
         answer = mounted.client.post(routes.PAUSE, token, body=b"x" * 60_000)

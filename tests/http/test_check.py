@@ -12,19 +12,19 @@ from harness.service import REMOVED, listening_socket, run_program
 
 
 @pytest.fixture(scope="module")
-def database(house):
-    with house.database() as database:
+def database(servers):
+    with servers.database() as database:
         yield database
 
 
 @pytest.fixture
-def check(house, database):
+def check(servers, database):
     """Runs -t on a configuration with these changes."""
 
     def run(changes=None, *options, **more):
-        listen = house.socket_path()
-        file = house.write_configuration(house.configuration(database.name, listen, changes))
-        return run_program(house.program, "-c", file, "-t", *options, **more)
+        listen = servers.socket_path()
+        file = servers.write_configuration(servers.configuration(database.name, listen, changes))
+        return run_program(servers.program, "-c", file, "-t", *options, **more)
 
     return run
 
@@ -37,10 +37,10 @@ def assert_fails(done, *words):
         assert str(word) in done.stderr, f"{word!r} is not in {done.stderr!r}"
 
 
-def test_prints_what_is_in_force(check, house, database):
+def test_prints_what_is_in_force(check, servers, database):
     done = check()
     assert (done.returncode, done.stderr) == (0, "")
-    for word in ("the configuration is good", "bbm-fcgi.sock", f"bbm_fcgi@{database.name}", house.bundle):
+    for word in ("the configuration is good", "bbm-fcgi.sock", f"bbm_fcgi@{database.name}", servers.bundle):
         assert word in done.stdout, done.stdout
 
 
@@ -73,9 +73,9 @@ def test_database_that_is_wrong(check):
     assert_fails(check({"database": {"port": free_port()}}, "-d"), "refused")
 
 
-def test_database_without_rights(check, house):
-    name = house.unique("empty")
-    house.cluster.execute(f"CREATE DATABASE {name}")
+def test_database_without_rights(check, servers):
+    name = servers.unique("empty")
+    servers.cluster.execute(f"CREATE DATABASE {name}")
     assert_fails(check({"database": {"dbname": name}}, "-d"), "check database.dbname")
 
 
@@ -84,8 +84,8 @@ def test_missing_tls_file(check, key):
     assert_fails(check({"database": {key: "/nonexistent"}}), f"database.{key}", "/nonexistent", "No such file")
 
 
-def test_tls_key_that_others_can_read(check, house):
-    key = house.workspace.file(house.unique("key") + ".pem", "key", mode=0o644)
+def test_tls_key_that_others_can_read(check, servers):
+    key = servers.workspace.file(servers.unique("key") + ".pem", "key", mode=0o644)
     assert_fails(check({"database": {"sslkey": key}}), "database.sslkey", key, "0600")
 
 
@@ -93,15 +93,15 @@ def test_folder_of_the_socket_is_missing(check):
     assert_fails(check({"fcgi": {"listen": "/nonexistent/x.sock"}}), "fcgi.listen", "/nonexistent/x.sock", "folder")
 
 
-def test_folder_of_the_socket_is_closed(check, house):
-    folder = house.workspace.folder(house.unique("closed"))
+def test_folder_of_the_socket_is_closed(check, servers):
+    folder = servers.workspace.folder(servers.unique("closed"))
     os.chmod(folder, 0o500)
     assert_fails(check({"fcgi": {"listen": f"{folder}/x.sock"}}), "fcgi.listen", "ermission denied")
 
 
-def test_socket_of_a_supervisor_in_a_folder_that_is_closed(check, house):
+def test_socket_of_a_supervisor_in_a_folder_that_is_closed(check, servers):
     """systemd's socket unit makes both as root; a reload runs -t as the service's user."""
-    folder = house.workspace.folder(house.unique("closed"))
+    folder = servers.workspace.folder(servers.unique("closed"))
     with listening_socket(f"{folder}/x.sock"):
         os.chmod(folder, 0o500)
         done = check({"fcgi": {"listen": f"{folder}/x.sock", "group": "daemon"}})
@@ -122,19 +122,19 @@ def test_group_that_this_user_is_not_in(check, run_service):
 
 
 @pytest.fixture
-def run_service(house, database):
+def run_service(servers, database):
     """Starts the program with these changes, where it ends by itself."""
 
     def run(changes):
-        file = house.write_configuration(house.configuration(database.name, house.socket_path(), changes))
-        return run_program(house.program, "-c", file)
+        file = servers.write_configuration(servers.configuration(database.name, servers.socket_path(), changes))
+        return run_program(servers.program, "-c", file)
 
     return run
 
 
-def test_leaves_a_running_service_alone(house, database, token):
-    with house.service(database.name) as service:
-        done = run_program(house.program, "-c", service.configuration_file, "-t")
+def test_leaves_a_running_service_alone(servers, database, token):
+    with servers.service(database.name) as service:
+        done = run_program(servers.program, "-c", service.configuration_file, "-t")
         assert done.returncode == 0, done
         assert fastcgi.ask(service.address, parameters("GET", routes.LIST, token)).status == 200
 
@@ -142,23 +142,23 @@ def test_leaves_a_running_service_alone(house, database, token):
 # What is inherited goes before the configuration
 
 
-def test_inherited_socket_goes_before_listen(house, database, token):
+def test_inherited_socket_goes_before_listen(servers, database, token):
     """fcgi.listen left in the file beside a supervisor's socket ended the service for good."""
-    path = house.socket_path()
+    path = servers.socket_path()
     with listening_socket(path) as inherited:
-        house.open_to_servers(path)
-        left = house.socket_path()
-        file = house.write_configuration(house.configuration(database.name, left))
-        with house.service_with_file(file, path, inherited=inherited) as service:
+        servers.open_to_servers(path)
+        left = servers.socket_path()
+        file = servers.write_configuration(servers.configuration(database.name, left))
+        with servers.service_with_file(file, path, inherited=inherited) as service:
             assert fastcgi.ask(path, parameters("GET", routes.LIST, token)).status == 200
             assert "fcgi.listen is ignored" in service.written()
         assert not os.path.exists(left)
 
 
-def test_all_addresses_of_both_families(house, database, token):
+def test_all_addresses_of_both_families(servers, database, token):
     port = free_port()
-    file = house.write_configuration(house.configuration(database.name, f":{port}"))
-    with house.service_with_file(file, ("127.0.0.1", port)):
+    file = servers.write_configuration(servers.configuration(database.name, f":{port}"))
+    with servers.service_with_file(file, ("127.0.0.1", port)):
         assert fastcgi.ask(("127.0.0.1", port), parameters("GET", routes.LIST, token)).status == 200
         if has_ipv6():
             assert fastcgi.ask(("::1", port), parameters("GET", routes.LIST, token)).status == 200
@@ -182,29 +182,29 @@ def has_ipv6():
      {"PGTARGETSESSIONATTRS": "standby"}, {"PGSSLMODE": "require"}, {"PGCHANNELBINDING": "require"}],
     ids=lambda environment: next(iter(environment)),
 )  # fmt: skip
-def test_libpq_variables_do_not_count(house, database, token, environment):
-    with house.service(database.name, environment=environment) as service:
+def test_libpq_variables_do_not_count(servers, database, token, environment):
+    with servers.service(database.name, environment=environment) as service:
         assert fastcgi.ask(service.address, parameters("GET", routes.LIST, token)).status == 200
 
 
-def test_password_of_libpq_counts(house, token):
-    database = house.cluster.create_database("with_libpq_password")
+def test_password_of_libpq_counts(servers, token):
+    database = servers.cluster.create_database("with_libpq_password")
     try:
         changes = {"database": {"password": REMOVED}}
-        with house.service(database.name, changes=changes, environment={"PGPASSWORD": PASSWORD}) as service:
+        with servers.service(database.name, changes=changes, environment={"PGPASSWORD": PASSWORD}) as service:
             assert fastcgi.ask(service.address, parameters("GET", routes.LIST, token)).status == 200
     finally:
         database.close()
 
 
-def test_secret_that_ends_in_a_newline(house, token):
+def test_secret_that_ends_in_a_newline(servers, token):
     """As a shell reads it from a file that an editor has closed with a newline."""
-    database = house.cluster.create_database("with_newline")
+    database = servers.cluster.create_database("with_newline")
     try:
         changes = {"database": {"password": REMOVED}}
         for secret in (PASSWORD + "\n", f'"{PASSWORD}"', f"'{PASSWORD}' # note"):
             environment = {"REGISTRY_DATABASE_PASSWORD": secret}
-            with house.service(database.name, changes=changes, environment=environment) as service:
+            with servers.service(database.name, changes=changes, environment=environment) as service:
                 assert fastcgi.ask(service.address, parameters("GET", routes.LIST, token)).status == 200
     finally:
         database.close()

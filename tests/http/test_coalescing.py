@@ -22,17 +22,17 @@ MIGRATIONS = 8
 
 
 @pytest.fixture(scope="module")
-def database(house):
-    with house.database() as database:
+def database(servers):
+    with servers.database() as database:
         for number in range(MIGRATIONS):
             database.add_migration(f"migration_{number}", status=0)
         yield database
 
 
 @pytest.fixture
-def service(house, database, relay):
+def service(servers, database, relay):
     changes = {"fcgi": LIMITS, "database": {"port": relay.port}}
-    with house.service(database.name, changes=changes) as service:
+    with servers.service(database.name, changes=changes) as service:
         yield service
 
 
@@ -313,14 +313,14 @@ def fill(connection, service, token, name):
     raise AssertionError("the socket takes all answers")
 
 
-def test_slow_reader_does_not_block_others(house, relay, token):
+def test_slow_reader_does_not_block_others(servers, relay, token):
     """A peer that does not read blocks a thread for longer than a client waits. Its lists are as long as a
     registry's, and requested while others request theirs."""
-    with house.database() as database:
+    with servers.database() as database:
         for number in range(193):
             database.add_migration(f"migration_{number}", status=0)
         changes = {"fcgi": LIMITS, "database": {"port": relay.port}}
-        with house.service(database.name, changes=changes) as service:
+        with servers.service(database.name, changes=changes) as service:
             relay.delay = 0.003
             with Clients(service, token, 6) as others:
                 # Several times: a batch that blocks is noticed only by those that come after the slow reader in it.

@@ -10,15 +10,15 @@ from harness import fastcgi, routes
 from harness.fastcgi import Connection, parameters
 from harness.ports import free_port
 from harness.process import wait_until
-from harness.slowness import longer, milliseconds
+from harness.timing import longer, milliseconds
 from harness.workspace import as_servers_user
 
 HALF_A_SECOND = milliseconds(longer(0.5))
 
 
 @pytest.fixture(scope="module")
-def database(house):
-    with house.database() as database:
+def database(servers):
+    with servers.database() as database:
         database.add_migration("seven", id=7, status=1)
         yield database
 
@@ -42,9 +42,9 @@ def held(address, number, sent=b""):
 
 
 @pytest.mark.parametrize("threads, connections", [(1, 200), (2, 40), (8, 9)])
-def test_idle_connections_do_not_block_others(house, database, listing, threads, connections):
+def test_idle_connections_do_not_block_others(servers, database, listing, threads, connections):
     changes = {"fcgi": {"threads": threads, "connections": connections}}
-    with house.service(database.name, changes=changes) as service:
+    with servers.service(database.name, changes=changes) as service:
         with held(service.address, connections - 1) as idle:
             for connection in idle[: connections // 2]:
                 assert connection.request(listing).status == 200
@@ -55,9 +55,9 @@ def test_idle_connections_do_not_block_others(house, database, listing, threads,
                     assert another.closed_by_service()
 
 
-def test_connections_beyond_the_bound_wait(house, database, listing):
+def test_connections_beyond_the_bound_wait(servers, database, listing):
     changes = {"fcgi": {"connections": 4, "idletimeout": HALF_A_SECOND}}
-    with house.service(database.name, changes=changes) as service:
+    with servers.service(database.name, changes=changes) as service:
         with held(service.address, 4) as idle:
             for connection in idle:
                 assert connection.request(listing).status == 200
@@ -73,10 +73,10 @@ SLOW = {
 
 
 @pytest.mark.parametrize("sent", SLOW.values(), ids=SLOW)
-def test_silent_peer_is_dropped(house, database, listing, sent):
+def test_silent_peer_is_dropped(servers, database, listing, sent):
     changes = {"fcgi": {"threads": 1, "readtimeout": HALF_A_SECOND, "idletimeout": HALF_A_SECOND}}
     whole = fastcgi.request_bytes(listing)
-    with house.service(database.name, changes=changes) as service:
+    with servers.service(database.name, changes=changes) as service:
         with held(service.address, 3, sent(whole)) as slow:
             assert fastcgi.ask(service.address, listing).status == 200
             assert all(connection.closed_by_service() for connection in slow)
@@ -99,30 +99,30 @@ def trickle(connection, content, seconds):
     return False
 
 
-def test_trickling_peer_is_dropped(house, database, listing):
+def test_trickling_peer_is_dropped(servers, database, listing):
     """Each byte comes in time; the request does not."""
     changes = {"fcgi": {"threads": 1, "readtimeout": HALF_A_SECOND}}
-    with house.service(database.name, changes=changes) as service:
+    with servers.service(database.name, changes=changes) as service:
         with Connection(service.address) as slow:
             assert trickle(slow, fastcgi.request_bytes(listing), 15)
         assert fastcgi.ask(service.address, listing).status == 200
 
 
-def test_trickling_body_is_dropped(house, database, token, listing):
+def test_trickling_body_is_dropped(servers, database, token, listing):
     """Each byte of a body that is waited for comes in time; the body does not."""
     changes = {"fcgi": {"threads": 1, "readtimeout": HALF_A_SECOND}}
     params = parameters("POST", routes.PAUSE, token, CONTENT_LENGTH="1000")
     start = fastcgi.begin() + fastcgi.stream(fastcgi.PARAMS, fastcgi.pairs(params))
-    with house.service(database.name, changes=changes) as service:
+    with servers.service(database.name, changes=changes) as service:
         with Connection(service.address) as slow:
             slow.send(start)
             assert trickle(slow, fastcgi.record(fastcgi.STDIN, b"x" * 1000), 15)
             assert fastcgi.ask(service.address, listing).status == 200
 
 
-def test_slow_readers_are_dropped(house, database, listing):
+def test_slow_readers_are_dropped(servers, database, listing):
     """More of them than threads, each with an answer far larger than its socket holds."""
-    with house.database() as large:
+    with servers.database() as large:
         for number in range(3):
             large.execute(
                 "INSERT INTO batched_background_migrations (name, status, max_value, batch_size, job_signature_name,"
@@ -131,7 +131,7 @@ def test_slow_readers_are_dropped(house, database, listing):
                 (number,),
             )
         changes = {"fcgi": {"threads": 2, "timeout": milliseconds(longer(1)), "readtimeout": milliseconds(longer(2))}}
-        with house.service(large.name, changes=changes) as service:
+        with servers.service(large.name, changes=changes) as service:
             with held(service.address, 4, fastcgi.request_bytes(listing)):
                 # 503 for a while, and then the threads are free again.
                 options = parameters("OPTIONS", routes.LIST)
@@ -143,8 +143,8 @@ def limit_descriptors(pid, number):
     subprocess.run(as_servers_user(["prlimit", "--pid", str(pid), f"--nofile={number}:"]), check=True)
 
 
-def test_recovery_from_too_few_descriptors(house, database, listing):
-    with house.service(database.name, changes={"fcgi": {"threads": 1}}) as service:
+def test_recovery_from_too_few_descriptors(servers, database, listing):
+    with servers.service(database.name, changes={"fcgi": {"threads": 1}}) as service:
         pid = service.server.child.pid
         with Connection(service.address) as kept:
             assert kept.request(listing).status == 200  # and so the connection to the database is there
@@ -176,10 +176,10 @@ def test_body_of_any_size_on_any_route(socket_site, token, route, size):
 
 
 @pytest.fixture(scope="module", params=["unix", "tcp"])
-def socket_site(request, house, database):
+def socket_site(request, servers, database):
     """Over TCP an answer is lost if the connection is closed before the body is read."""
     listen = None if request.param == "unix" else ("127.0.0.1", free_port())
-    with house.service(database.name, changes={"fcgi": {"threads": 1}}, listen=listen) as service:
+    with servers.service(database.name, changes={"fcgi": {"threads": 1}}, listen=listen) as service:
         yield service
 
 
@@ -201,9 +201,9 @@ def test_disconnected_client_costs_only_its_own_request(socket_site, listing):
     assert fastcgi.ask(socket_site.address, listing).status == 200
 
 
-def test_unsent_answer_leaves_no_open_transaction(house, token):
+def test_unsent_answer_leaves_no_open_transaction(servers, token):
     """The pause of a client that has gone is done or not done, and leaves no open transaction."""
-    with house.database() as database, house.service(database.name, changes={"fcgi": {"threads": 1}}) as service:
+    with servers.database() as database, servers.service(database.name, changes={"fcgi": {"threads": 1}}) as service:
         database.add_migration("m", status=1)
         for _ in range(10):
             with Connection(service.address) as connection:

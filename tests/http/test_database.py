@@ -18,22 +18,22 @@ UNKNOWN = error_body("UNKNOWN", "unknown error")
 
 
 @pytest.fixture(scope="module")
-def database(house):
-    with house.database() as database:
+def database(servers):
+    with servers.database() as database:
         database.add_migration("seven", id=7, status=1)
         yield database
 
 
 @pytest.fixture
-def proxy(house):
-    proxy = Proxy(free_port(), ("127.0.0.1", house.cluster.port))
+def proxy(servers):
+    proxy = Proxy(free_port(), ("127.0.0.1", servers.cluster.port))
     yield proxy
     proxy.close()
 
 
 @pytest.fixture
-def behind_proxy(house, database, proxy):
-    with house.service(database.name, changes={"database": {"port": proxy.port}}) as service:
+def behind_proxy(servers, database, proxy):
+    with servers.service(database.name, changes={"database": {"port": proxy.port}}) as service:
         yield service
 
 
@@ -83,8 +83,8 @@ def test_lost_connections_are_made_again(behind_proxy, proxy, token):
         assert ask(behind_proxy, token).status == 200
 
 
-def test_the_service_reconnects_after_an_administrator_ends_its_sessions(house, database, token):
-    with house.service(database.name) as service:
+def test_the_service_reconnects_after_an_administrator_ends_its_sessions(servers, database, token):
+    with servers.service(database.name) as service:
         for _ in range(8):
             assert ask(service, token).status == 200
             end_sessions(database)
@@ -103,21 +103,21 @@ def recovers(service, token):
     return wait_until(lambda: ask(service, token).status == 200, seconds=10, pause=0.1)
 
 
-def test_a_database_that_does_not_exist_yet(house, token):
-    name = house.unique("late")
-    with house.service(name) as service:
+def test_a_database_that_does_not_exist_yet(servers, token):
+    name = servers.unique("late")
+    with servers.service(name) as service:
         assert_unavailable(ask(service, token))
-        with contextlib.closing(house.cluster.create_database(name)):
+        with contextlib.closing(servers.cluster.create_database(name)):
             assert recovers(service, token)
 
 
-def test_a_database_reached_through_a_unix_socket(house, database, token):
-    with house.service(database.name, changes={"database": {"host": house.cluster.folder}}) as service:
+def test_a_database_reached_through_a_unix_socket(servers, database, token):
+    with servers.service(database.name, changes={"database": {"host": servers.cluster.folder}}) as service:
         assert ask(service, token).status == 200
 
 
-def test_connections_are_made_when_first_needed(house, database, token):
-    with house.database() as own, house.service(own.name) as service:
+def test_connections_are_made_when_first_needed(servers, database, token):
+    with servers.database() as own, servers.service(own.name) as service:
         sessions = "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND usename = %s"
         assert wait_until(lambda: "history of actions" in service.written()), "the look at the start has ended"
         assert wait_until(lambda: own.rows(sessions, (own.name, SERVICE_ROLE)) == [])
@@ -156,9 +156,9 @@ CHECK_NAME = "check database.dbname"
          "no table", "renamed"],
 )  # fmt: skip
 def test_missing_rights_and_tables_are_unavailable_and_the_log_names_the_remedy(
-    house, token, spoil, method, path, remedy
+    servers, token, spoil, method, path, remedy
 ):
-    with house.database() as database, house.service(database.name) as service:
+    with servers.database() as database, servers.service(database.name) as service:
         database.add_migration("secret-name", id=7, status=1)
         database.add_jobs(database.add_migration("failed", id=8, status=3), 3, 1, attempts=5)
         database.execute(spoil)
@@ -186,8 +186,8 @@ def test_missing_rights_and_tables_are_unavailable_and_the_log_names_the_remedy(
         ("ALTER TABLE batched_background_migration_jobs ENABLE ROW LEVEL SECURITY", "row-level security"),
     ],
 )  # fmt: skip
-def test_readiness_names_what_is_missing_and_the_remedy(house, spoil, remedy):
-    with house.database() as database, house.service(database.name) as service:
+def test_readiness_names_what_is_missing_and_the_remedy(servers, spoil, remedy):
+    with servers.database() as database, servers.service(database.name) as service:
         assert ask(service, None, path="/-/readiness").json == {"status": "ok", "history": False}
         database.execute(spoil)
         answer = ask(service, None, path="/-/readiness")
@@ -196,8 +196,8 @@ def test_readiness_names_what_is_missing_and_the_remedy(house, spoil, remedy):
         assert remedy in service.entry(answer.header("X-Request-Id"))["reason"]
 
 
-def test_readiness_accepts_row_security_that_hides_nothing(house):
-    with house.database() as database, house.service(database.name) as service:
+def test_readiness_accepts_row_security_that_hides_nothing(servers):
+    with servers.database() as database, servers.service(database.name) as service:
         for table in ("batched_background_migrations", "batched_background_migration_jobs"):
             database.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
             database.execute(f"CREATE POLICY every_row ON {table} TO {SERVICE_ROLE} USING (true)")
@@ -206,23 +206,23 @@ def test_readiness_accepts_row_security_that_hides_nothing(house):
         assert "row-level security" in ask(service, None, path="/-/readiness").json["errors"][0]["detail"]
 
 
-def test_readiness_on_the_first_schema(house):
+def test_readiness_on_the_first_schema(servers):
     """It has no error code, so that there is nothing to update."""
-    with house.database(ages=1) as database, house.service(database.name) as service:
+    with servers.database(ages=1) as database, servers.service(database.name) as service:
         assert ask(service, None, path="/-/readiness").status == 200
 
 
-def test_what_the_database_says_stays_inside(house, token):
-    with house.database() as database, house.service(database.name) as service:
+def test_what_the_database_says_stays_inside(servers, token):
+    with servers.database() as database, servers.service(database.name) as service:
         database.execute("ALTER TABLE batched_background_migrations RENAME status TO state")
         answer = ask(service, token, "POST", routes.PAUSE)
         assert (answer.status, answer.json) == (500, UNKNOWN)
         assert "42703" in service.entry(answer.header("X-Request-Id"))["reason"]
 
 
-def test_a_refused_action_changes_nothing(house, token):
+def test_a_refused_action_changes_nothing(servers, token):
     """A trigger lets the first rows pass and stops the last one."""
-    with house.database() as database, house.service(database.name) as service:
+    with servers.database() as database, servers.service(database.name) as service:
         for number in range(5):
             database.add_migration(f"m{number}", status=1)
         database.execute(
@@ -239,8 +239,8 @@ def test_a_refused_action_changes_nothing(house, token):
         assert ask(service, token).status == 200
 
 
-def test_no_transaction_is_left_open(house, database, token):
-    with house.service(database.name) as service:
+def test_no_transaction_is_left_open(servers, database, token):
+    with servers.service(database.name) as service:
         for route in routes.ROUTES:
             assert ask(service, token, route.method, routes.ONE_BASE + route.path.format(id=7)).status == 200
         assert ask(service, token, "GET", routes.one(999)).status == 404
@@ -262,8 +262,8 @@ def notices(service):
 
 
 @pytest.mark.parametrize("level", ["NOTICE", "WARNING", "INFO"])
-def test_a_notice_is_one_line_of_the_log(house, token, level):
-    with house.database() as database, house.service(database.name) as service:
+def test_a_notice_is_one_line_of_the_log(servers, token, level):
+    with servers.database() as database, servers.service(database.name) as service:
         database.add_migration("one", id=1, status=1)
         text = FORGED.replace("'", "''")
         database.execute(
@@ -281,9 +281,9 @@ def test_a_notice_is_one_line_of_the_log(house, token, level):
         assert notice["level"] == ("warning" if level == "WARNING" else "info")
 
 
-def test_a_notice_as_text_is_one_line(house, token):
-    with house.database() as database:
-        with house.service(database.name, changes={"log": {"formatter": "text"}}) as service:
+def test_a_notice_as_text_is_one_line(servers, token):
+    with servers.database() as database:
+        with servers.service(database.name, changes={"log": {"formatter": "text"}}) as service:
             database.execute("CREATE FUNCTION say() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE NOTICE"
                              " E'x\\ntime=\"2026\" level=info msg=\"forged\"'; RETURN NULL; END $$")  # fmt: skip
             database.execute("CREATE TRIGGER say AFTER UPDATE ON batched_background_migrations"
@@ -294,9 +294,9 @@ def test_a_notice_as_text_is_one_line(house, token):
             assert lines and all(line.startswith("time=") and 'msg="database notice"' in line for line in lines)
 
 
-def test_a_notice_as_the_connection_starts(house, token):
+def test_a_notice_as_the_connection_starts(servers, token):
     """PostgreSQL compares the collation's version when a session begins."""
-    with house.database() as database, house.service(database.name) as service:
+    with servers.database() as database, servers.service(database.name) as service:
         database.execute("UPDATE pg_database SET datcollversion = '0.1' WHERE datname = current_database()")
         answer = ask(service, token)
         assert answer.status == 200
@@ -309,8 +309,8 @@ def test_a_notice_as_the_connection_starts(house, token):
 
 @pytest.mark.parametrize("place", [{"port": 1}, {"host": "no-such-name.invalid"}, {"dbname": "no_such_database"},
                                    {"host": "/nonexistent"}, {"sslmode": "require"}], ids=str)  # fmt: skip
-def test_the_reason_is_one_clean_line(house, database, token, place):
-    with house.service(database.name, changes={"database": place}) as service:
+def test_the_reason_is_one_clean_line(servers, database, token, place):
+    with servers.service(database.name, changes={"database": place}) as service:
         answer = ask(service, token)
         assert_unavailable(answer)
         reason = service.entry(answer.header("X-Request-Id"))["reason"]

@@ -22,8 +22,8 @@ EXPOSURE = 1.0
 
 
 @pytest.fixture(scope="module")
-def database(house):
-    with house.database() as database:
+def database(servers):
+    with servers.database() as database:
         database.add_migration("seven", id=7, status=1)
         yield database
 
@@ -37,8 +37,8 @@ def listing(keys):
 
 
 @pytest.mark.parametrize("processes", [1, 3])
-def test_the_init_script(house, database, listing, processes):
-    script = InitScript(house, database, processes)
+def test_the_init_script(servers, database, listing, processes):
+    script = InitScript(servers, database, processes)
     assert script.run("status").returncode == 3
     with script:
         first = script.processes()
@@ -56,15 +56,15 @@ def test_the_init_script(house, database, listing, processes):
         assert len(script.processes()) == processes
         assert not set(first) & set(script.processes())
         assert fastcgi.ask(script.listen, listing).status == 200
-        assert house.mode_of(script.listen) == 0o660
+        assert servers.mode_of(script.listen) == 0o660
     assert script.run("status").returncode == 3
     assert not os.path.exists(script.listen)
     script.must("stop")
     assert script.written().count('"msg":"stopped"') == 2 * processes
 
 
-def test_one_of_several_processes_may_die(house, database, listing):
-    with InitScript(house, database, 2) as script:
+def test_one_of_several_processes_may_die(servers, database, listing):
+    with InitScript(servers, database, 2) as script:
         os.kill(script.processes()[0], signal.SIGKILL)
         assert wait_until(lambda: len(script.processes()) == 1)
         for _ in range(5):
@@ -72,9 +72,9 @@ def test_one_of_several_processes_may_die(house, database, listing):
         assert script.run("status").returncode == 0
 
 
-def test_a_start_after_a_crash(house, database, listing):
+def test_a_start_after_a_crash(servers, database, listing):
     """What a killed service leaves behind, socket and pid file, hinders nobody; nor is a stranger killed."""
-    with InitScript(house, database, 1) as script:
+    with InitScript(servers, database, 1) as script:
         (pid,) = script.processes()
         os.kill(pid, signal.SIGKILL)
         assert wait_until(lambda: script.processes() == [])
@@ -87,8 +87,8 @@ def test_a_start_after_a_crash(house, database, listing):
         assert fastcgi.ask(script.listen, listing).status == 200
 
 
-def test_a_restart_with_a_wrong_configuration_leaves_the_old_processes(house, database, listing):
-    with InitScript(house, database, 1) as script:
+def test_a_restart_with_a_wrong_configuration_leaves_the_old_processes(servers, database, listing):
+    with InitScript(servers, database, 1) as script:
         before = script.processes()
         with open(script.configuration, encoding="utf-8") as file:
             good = file.read()
@@ -102,8 +102,8 @@ def test_a_restart_with_a_wrong_configuration_leaves_the_old_processes(house, da
             file.write(good)
 
 
-def test_exit_codes_of_the_linux_standard_base(house, database):
-    script = InitScript(house, database, 1)
+def test_exit_codes_of_the_linux_standard_base(servers, database):
+    script = InitScript(servers, database, 1)
     assert script.run("reload").returncode == 7
     assert script.run("force-reload").returncode == 7
     assert script.run("try-restart").returncode == 0
@@ -120,8 +120,8 @@ def test_exit_codes_of_the_linux_standard_base(house, database):
     assert script.run("start").returncode == 6
 
 
-def test_start_on_a_socket_in_use(house, database):
-    script = InitScript(house, database, 1)
+def test_start_on_a_socket_in_use(servers, database):
+    script = InitScript(servers, database, 1)
     os.mkdir(os.path.dirname(script.listen))
     with listening_socket(script.listen):
         assert script.run("start").returncode == 1
@@ -130,9 +130,9 @@ def test_start_on_a_socket_in_use(house, database):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root could be misled")
-def test_root_follows_no_link_of_the_services_user(house, database, tmp_path):
+def test_root_follows_no_link_of_the_services_user(servers, database, tmp_path):
     """The folder of an older version belongs to that user: its links are not followed, and it becomes root's."""
-    script = InitScript(house, database, 1)
+    script = InitScript(servers, database, 1)
     folder = os.path.dirname(script.listen)
     os.mkdir(folder)
     victim = tmp_path / "victim"
@@ -149,12 +149,12 @@ def test_root_follows_no_link_of_the_services_user(house, database, tmp_path):
         assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
         assert os.stat(folder).st_uid == 0, "the service's user may still make links there"
         assert os.lstat(script.pid_file).st_uid == 0
-        assert house.mode_of(script.listen) == 0o660
+        assert servers.mode_of(script.listen) == 0o660
 
 
-def test_the_log_is_closed_to_others(house, database):
-    with InitScript(house, database, 1) as script:
-        assert house.mode_of(os.path.join(script.folder, "log", "bbm-fcgi.log")) & 0o007 == 0
+def test_the_log_is_closed_to_others(servers, database):
+    with InitScript(servers, database, 1) as script:
+        assert servers.mode_of(os.path.join(script.folder, "log", "bbm-fcgi.log")) & 0o007 == 0
 
 
 def servers_ids():
@@ -166,9 +166,9 @@ def servers_ids():
 
 
 @pytest.fixture
-def units(house, tmp_path):
+def units(servers, tmp_path):
     for name in ("bbm-fcgi.service", "bbm-fcgi.socket"):
-        changes = {"/usr/local/sbin/bbm-fcgi": house.program} if name.endswith("service") else {}
+        changes = {"/usr/local/sbin/bbm-fcgi": servers.program} if name.endswith("service") else {}
         (tmp_path / name).write_text(deployed(f"systemd/{name}", changes))
         (tmp_path / name).chmod(0o644)  # systemd minds, and make coverage's umask is 0
     return tmp_path
@@ -314,9 +314,9 @@ def test_a_tag_that_is_not_the_version_is_refused(tmp_path):
     assert not (tree / "build").exists()
 
 
-def test_everything_names_one_version(house):
+def test_everything_names_one_version(servers):
     version = make("-s", "version").stdout.strip()
-    said = subprocess.run([house.program, "-V"], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run([servers.program, "-V"], capture_output=True, text=True, check=True).stdout
     assert said.split()[1] == version
     for page in glob.glob(os.path.join(REPOSITORY, "deploy/man/*")):
         with open(page, encoding="utf-8") as file:
@@ -333,7 +333,7 @@ def test_the_manual_pages_are_in_order(page):
     assert len(done.stdout.splitlines()) > 40
 
 
-def test_the_manual_page_tells_of_every_key(house):
+def test_the_manual_page_tells_of_every_key(servers):
     """The program's own words for what it knows: an unknown key's message lists fcgi's."""
     with open(os.path.join(REPOSITORY, "deploy/man/bbm-fcgi.8"), encoding="utf-8") as file:
         page = file.read()

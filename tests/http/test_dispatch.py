@@ -16,15 +16,15 @@ PREFIX = "/some/prefix"
 
 
 @pytest.fixture(scope="module")
-def site(house):
-    with house.site() as site:
+def site(servers):
+    with servers.site() as site:
         site.database.add_migration("seven", id=7, status=0)
         yield site
 
 
 @pytest.fixture(scope="module")
-def prefixed(house, site):
-    with house.service(site.database.name, changes={"http": {"prefix": PREFIX}}) as service:
+def prefixed(servers, site):
+    with servers.service(site.database.name, changes={"http": {"prefix": PREFIX}}) as service:
         yield service
 
 
@@ -105,17 +105,17 @@ def test_another_prefix_is_no_route(prefixed, token, form, mount):
     assert (answer.status, answer.json["errors"][0]["code"]) == (404, "NOT_FOUND")
 
 
-def test_a_prefix_as_the_registry_takes_it(house, site, token):
+def test_a_prefix_as_the_registry_takes_it(servers, site, token):
     """The registry's documentation asks for slashes on both sides."""
-    with house.service(site.database.name, changes={"http": {"prefix": PREFIX + "/"}}) as service:
+    with servers.service(site.database.name, changes={"http": {"prefix": PREFIX + "/"}}) as service:
         for base in routes.BASES:
             answer = fastcgi.ask(service.address, parameters("GET", f"{PREFIX}{base}/bbm/status", token))
             assert answer.status == 200
 
 
 @pytest.mark.parametrize("prefix", ["", "/"])
-def test_a_prefix_that_is_none(house, site, token, prefix):
-    with house.service(site.database.name, changes={"http": {"prefix": prefix}}) as service:
+def test_a_prefix_that_is_none(servers, site, token, prefix):
+    with servers.service(site.database.name, changes={"http": {"prefix": prefix}}) as service:
         assert fastcgi.ask(service.address, parameters("GET", routes.LIST, token)).status == 200
 
 
@@ -280,9 +280,9 @@ def test_noise_does_not_keep_others_from_being_served(site, token, noise):
         assert answer.status == 200
 
 
-def test_silent_and_half_sent_connections_cost_no_thread(house, site, token):
+def test_silent_and_half_sent_connections_cost_no_thread(servers, site, token):
     whole = fastcgi.request_bytes(parameters("GET", routes.LIST, token))
-    with house.service(site.database.name, changes={"fcgi": {"threads": 2}}) as service:
+    with servers.service(site.database.name, changes={"fcgi": {"threads": 2}}) as service:
         idle = [Connection(service.address) for _ in range(12)]
         for number, connection in enumerate(idle):
             connection.send(whole[: number * 30])
@@ -298,9 +298,9 @@ def test_silent_and_half_sent_connections_cost_no_thread(house, site, token):
             connection.socket.close()
 
 
-def test_a_request_given_up_half_way_does_not_delay_the_end(house, site, token):
+def test_a_request_given_up_half_way_does_not_delay_the_end(servers, site, token):
     whole = fastcgi.request_bytes(parameters("POST", routes.RESUME, token))
-    with house.service(site.database.name) as service:
+    with servers.service(site.database.name) as service:
         for length in (1, 8, 20, 300, len(whole) - 8):
             with Connection(service.address) as connection:
                 connection.send(whole[:length])
@@ -313,57 +313,57 @@ def test_a_request_given_up_half_way_does_not_delay_the_end(house, site, token):
 # Where it listens
 
 
-def test_on_a_tcp_port(house, site, token):
+def test_on_a_tcp_port(servers, site, token):
     def start_and_ask(port):
-        with house.service(site.database.name, listen=("127.0.0.1", port)) as service:
+        with servers.service(site.database.name, listen=("127.0.0.1", port)) as service:
             with Connection(service.address) as connection:
                 for byte in fastcgi.request_bytes(parameters("GET", routes.LIST, token)):
                     connection.send(bytes([byte]))
                 assert connection.answer().status == 200
-            with house.nginx(service) as client:
+            with servers.nginx(service) as client:
                 assert client.get(routes.LIST, token).status == 200
 
     on_free_port(start_and_ask)
 
 
 @pytest.mark.parametrize("kind", ["unix", "tcp"])
-def test_on_a_socket_inherited_as_descriptor_0(house, site, token, kind):
-    address = house.socket_path() if kind == "unix" else ("127.0.0.1", 0)
+def test_on_a_socket_inherited_as_descriptor_0(servers, site, token, kind):
+    address = servers.socket_path() if kind == "unix" else ("127.0.0.1", 0)
     with listening_socket(address) as listener:
         address = listener.getsockname()
         if kind == "unix":
-            house.open_to_servers(address)
-        with house.service(site.database.name, listen=address, inherited=listener) as service:
+            servers.open_to_servers(address)
+        with servers.service(site.database.name, listen=address, inherited=listener) as service:
             assert fastcgi.ask(address, parameters("GET", routes.LIST, token)).status == 200
-            with house.nginx(service) as client:
+            with servers.nginx(service) as client:
                 assert client.post(routes.PAUSE, token).status == 200
                 assert client.get(routes.LIST, token).status == 200
 
 
-def test_a_socket_left_behind_is_taken_over(house, site, token):
+def test_a_socket_left_behind_is_taken_over(servers, site, token):
     """A service that was killed cannot take its socket away."""
-    path = house.socket_path()
+    path = servers.socket_path()
     with listening_socket(path):
-        house.open_to_servers(path)
-    with house.service(site.database.name, listen=path) as service:
+        servers.open_to_servers(path)
+    with servers.service(site.database.name, listen=path) as service:
         assert fastcgi.ask(service.address, parameters("GET", routes.LIST, token)).status == 200
 
 
 @pytest.mark.parametrize("mode", ["0660", "0600", "0666"])
-def test_the_sockets_mode_is_as_configured(house, site, mode):
-    with house.service(site.database.name, changes={"fcgi": {"mode": mode}}) as service:
-        assert house.mode_of(service.address) == int(mode, 8)
+def test_the_sockets_mode_is_as_configured(servers, site, mode):
+    with servers.service(site.database.name, changes={"fcgi": {"mode": mode}}) as service:
+        assert servers.mode_of(service.address) == int(mode, 8)
 
 
-def test_the_sockets_group_is_as_configured(house, site):
-    number = house.group_of_servers()
+def test_the_sockets_group_is_as_configured(servers, site):
+    number = servers.group_of_servers()
     changes = {"fcgi": {"group": grp.getgrgid(number).gr_name}}
-    with house.service(site.database.name, changes=changes) as service:
+    with servers.service(site.database.name, changes=changes) as service:
         assert os.stat(service.address).st_gid == number
 
 
-def test_two_services_answer_for_their_own_database(house, site, token):
-    with house.database() as database, house.site(database) as other:
+def test_two_services_answer_for_their_own_database(servers, site, token):
+    with servers.database() as database, servers.site(database) as other:
         database.add_migration("eleven", id=11, status=1)
         assert other.client.get(routes.one(11), token).status == 200
         assert other.client.get(routes.one(7), token).status == 404
@@ -371,8 +371,8 @@ def test_two_services_answer_for_their_own_database(house, site, token):
         assert site.client.get(routes.one(11), token).status == 404
 
 
-def test_two_services_on_one_database(house, site, token):
-    with house.site(site.database) as other:
+def test_two_services_on_one_database(servers, site, token):
+    with servers.site(site.database) as other:
         site.client.post(routes.RESUME, token)
         assert other.client.get(routes.one(7), token).json["migration"]["status"] == "active"
         other.client.post(routes.PAUSE, token)

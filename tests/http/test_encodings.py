@@ -9,14 +9,14 @@ REPLACED = "\N{REPLACEMENT CHARACTER}"
 
 
 @pytest.fixture(scope="module")
-def ascii_site(house):
-    with house.database(encoding="SQL_ASCII") as database, house.site(database) as site:
+def ascii_site(servers):
+    with servers.database(encoding="SQL_ASCII") as database, servers.site(database) as site:
         yield site
 
 
 @pytest.fixture(scope="module")
-def latin_site(house):
-    with house.database(encoding="LATIN1") as database, house.site(database) as site:
+def latin_site(servers):
+    with servers.database(encoding="LATIN1") as database, servers.site(database) as site:
         yield site
 
 
@@ -100,23 +100,23 @@ def test_a_latin1_database_is_converted(latin_site, token):
     assert [changed["name"] for changed in paused] == [text]
 
 
-def test_a_byte_that_is_no_character_of_the_databases_encoding(house, token):
+def test_a_byte_that_is_no_character_of_the_databases_encoding(servers, token):
     """PostgreSQL stores 0x81 as WIN1252 and cannot convert it. The other names are shown all the same."""
-    with house.database(encoding="WIN1252") as database, house.site(database) as site:
+    with servers.database(encoding="WIN1252") as database, servers.site(database) as site:
         database.add_migration("plain", status=1)
         database.execute(r"UPDATE batched_background_migrations SET name = E'a\x81b'")
         database.add_migration("other", status=1)
         listed = site.client.get(routes.LIST, token)
         assert (listed.status, [m["name"] for m in listed.json["migrations"]]) == (200, ["a\ufffdb", "other"])
-        with house.service(database.name) as fresh:
+        with servers.service(database.name) as fresh:
             paused = fastcgi.ask(fresh.address, fastcgi.parameters("POST", routes.PAUSE, token))
             assert (paused.status, [m["id"] for m in paused.json["migrations"]]) == (200, [1, 2])
 
 
 @pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1", "UTF8"])
-def test_a_reason_in_any_letters(house, token, encoding):
+def test_a_reason_in_any_letters(servers, token, encoding):
     """Also in letters that the database's encoding does not have: they are kept as bytes, and the pause counts."""
-    with house.database(encoding=encoding, history=True) as database, house.service(database.name) as service:
+    with servers.database(encoding=encoding, history=True) as database, servers.service(database.name) as service:
         database.add_migration("m1", id=1, status=1)
         query = "reason=%C3%A9+%E9%8D%B5+%F0%9F%90%98"
         answer = fastcgi.ask(service.address, fastcgi.parameters("POST", routes.PAUSE, token, QUERY_STRING=query))

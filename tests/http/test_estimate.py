@@ -12,8 +12,8 @@ HUNDRED = {"total_tuple_count": 1000, "batch_size": 10}
 
 
 @pytest.fixture(scope="module")
-def site(house):
-    with house.site() as site:
+def site(servers):
+    with servers.site() as site:
         yield site
 
 

@@ -10,18 +10,18 @@ from harness.faults import Load, frozen, signal_all
 from harness.postgres import Cluster
 from harness.resource import ResourceUsage
 from harness.scene import LIMITS, QUEUE, SLACK, THREADS, TIMEOUT, Scene, assert_nothing_leaked, assert_unavailable
-from harness.slowness import longer, milliseconds
+from harness.timing import longer, milliseconds
 
 
 @pytest.fixture
-def pair(house):
+def pair(servers):
     """A primary on one address and its standby on another, on one port."""
-    primary = Cluster(house.workspace, house.unique("primary"), {"wal_level": "replica"})
-    name = house.unique("registry")
+    primary = Cluster(servers.workspace, servers.unique("primary"), {"wal_level": "replica"})
+    name = servers.unique("registry")
     database = primary.create_database(name)
     database.add_migration("one", id=1, status=1)
     database.close()
-    standby = Cluster(house.workspace, house.unique("standby"), {"listen_addresses": "127.0.0.2"}, copy_of=primary)
+    standby = Cluster(servers.workspace, servers.unique("standby"), {"listen_addresses": "127.0.0.2"}, copy_of=primary)
     yield primary, standby, database
     for cluster in (primary, standby):
         if cluster.server.child.poll() is None:
@@ -29,10 +29,10 @@ def pair(house):
 
 
 @contextlib.contextmanager
-def two_hosts(house, keys, pair, hosts="127.0.0.1,127.0.0.2"):
+def two_hosts(servers, keys, pair, hosts="127.0.0.1,127.0.0.2"):
     primary, _, database = pair
     changes = {"fcgi": LIMITS, "database": {"host": hosts, "port": primary.port, "connecttimeout": milliseconds(longer(1))}}
-    with house.service(database.name, changes=changes) as service:
+    with servers.service(database.name, changes=changes) as service:
         yield Scene(primary, database, None, service, keys)
 
 
@@ -43,10 +43,10 @@ def status_of(cluster, name):
 
 
 @pytest.mark.parametrize("silently", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["killed", "frozen"])
-def test_failover(house, keys, pair, silently):
+def test_failover(servers, keys, pair, silently):
     """A frozen server still accepts connections, as a host does that hangs. The other one is tried all the same."""
     primary, standby, database = pair
-    with two_hosts(house, keys, pair) as scene, contextlib.ExitStack() as stack:
+    with two_hosts(servers, keys, pair) as scene, contextlib.ExitStack() as stack:
         scene.warm()
         before = ResourceUsage(scene.service)
         with Load(scene.service, keys, clients=2) as load:
@@ -71,10 +71,10 @@ def test_failover(house, keys, pair, silently):
         assert_nothing_leaked(scene, before)
 
 
-def test_a_primary_that_becomes_read_only_is_left_immediately(house, keys, pair):
+def test_a_primary_that_becomes_read_only_is_left_immediately(servers, keys, pair):
     """The connections stay open; the server reports its new state, and no client gets a 503."""
     primary, standby, database = pair
-    with two_hosts(house, keys, pair) as scene:
+    with two_hosts(servers, keys, pair) as scene:
         scene.warm()
         standby.promote()
         primary.execute("ALTER SYSTEM SET default_transaction_read_only TO on")
@@ -83,12 +83,12 @@ def test_a_primary_that_becomes_read_only_is_left_immediately(house, keys, pair)
         for _ in range(2 * THREADS):
             scene.served("POST", routes.PAUSE)
         assert (status_of(primary, database.name), status_of(standby, database.name)) == (1, 0)
-    with two_hosts(house, keys, pair) as fresh:
+    with two_hosts(servers, keys, pair) as fresh:
         fresh.served("POST", routes.RESUME)
         assert status_of(standby, database.name) == 1
 
 
 @pytest.mark.slow
-def test_standbys_alone_are_no_database(house, keys, pair):
-    with two_hosts(house, keys, pair, "127.0.0.2") as scene:
+def test_standbys_alone_are_no_database(servers, keys, pair):
+    with two_hosts(servers, keys, pair, "127.0.0.2") as scene:
         assert_unavailable([scene.ask(), scene.ask("POST", routes.PAUSE)])

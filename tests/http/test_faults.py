@@ -31,15 +31,15 @@ from harness.scene import (
 
 
 @pytest.fixture(scope="module")
-def cluster(house):
-    cluster = Cluster(house.workspace, house.unique("postgres"), {"max_connections": "20", **KEPT})
+def cluster(servers):
+    cluster = Cluster(servers.workspace, servers.unique("postgres"), {"max_connections": "20", **KEPT})
     yield cluster
     cluster.stop()
 
 
 @pytest.fixture
-def scene(house, keys, cluster):
-    with scene_on(house, keys, cluster) as scene:
+def scene(servers, keys, cluster):
+    with scene_on(servers, keys, cluster) as scene:
         yield scene
 
 
@@ -123,9 +123,9 @@ SLOW = (freeze, silence, locked)  # a timeout has to pass
     [pytest.param(fault, marks=pytest.mark.slow if fault in SLOW else ()) for fault in FAULTS],
     ids=lambda fault: fault.__name__,
 )
-def test_a_fault_under_load(house, keys, cluster, fault):
+def test_a_fault_under_load(servers, keys, cluster, fault):
     name = "with_password" if fault is another_password else None  # the one that asks for it
-    with scene_on(house, keys, cluster, name) as scene:
+    with scene_on(servers, keys, cluster, name) as scene:
         scene.warm()
         before = ResourceUsage(scene.service)
         with Load(scene.service, keys) as load:
@@ -318,8 +318,8 @@ def test_the_outcome_of_a_write_that_was_never_sent_is_known(scene):
 
 
 @pytest.fixture
-def small_disk(house):
-    folder = house.workspace.folder(house.unique("disk"))
+def small_disk(servers):
+    folder = servers.workspace.folder(servers.unique("disk"))
     mount = ["mount", "-t", "tmpfs", "-o", "size=2m,mode=0777", "none", folder]
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
         pytest.skip("a file system of its own takes the right to mount one")
@@ -327,10 +327,10 @@ def small_disk(house):
     subprocess.run(["umount", folder], check=True)
 
 
-def test_a_full_disk(house, keys, small_disk):
-    cluster = Cluster(house.workspace, house.unique("postgres"))
+def test_a_full_disk(servers, keys, small_disk):
+    cluster = Cluster(servers.workspace, servers.unique("postgres"))
     try:
-        with scene_on(house, keys, cluster) as scene:
+        with scene_on(servers, keys, cluster) as scene:
             place = os.path.join(small_disk, "tables")
             os.mkdir(place)
             os.chmod(place, 0o700)

@@ -12,15 +12,15 @@ from harness.load import Load
 from harness.mounts import apache_fcgid
 from harness.process import wait_until
 from harness.service import listening_socket
-from harness.slowness import longer
+from harness.timing import longer
 
 # What mod_fcgid and Apache write when a process crashes, is killed, or leaves a request unanswered.
 COMPLAINTS = re.compile(r"\[(\w+:)?(emerg|alert|crit|error|warn)\]|core dump|SIGKILL|SIGSEGV|SIGABRT|Premature end")
 
 
 @pytest.fixture(scope="module")
-def database(house):
-    with house.database() as database:
+def database(servers):
+    with servers.database() as database:
         database.add_migration("seven", id=7, status=1)
         yield database
 
@@ -50,8 +50,8 @@ def assert_in_order(mounted):
     assert wait_until(lambda: not zombies(mounted.server.child.pid), seconds=10), "zombies are left"
 
 
-def test_processes_are_few_and_have_one_thread_each(house, database, token):
-    with apache_fcgid(house, database) as mounted:
+def test_processes_are_few_and_have_one_thread_each(servers, database, token):
+    with apache_fcgid(servers, database) as mounted:
         with Load(mounted.client, [("GET", routes.LIST, token)], threads=16) as load:
             load.go_on(400)
         processes = mounted.processes()
@@ -62,8 +62,8 @@ def test_processes_are_few_and_have_one_thread_each(house, database, token):
         assert_in_order(mounted)
 
 
-def test_after_so_many_requests_another_process_takes_over(house, database, token):
-    with apache_fcgid(house, database, options={"MaxRequestsPerProcess 10000": "MaxRequestsPerProcess 5"}) as mounted:
+def test_after_so_many_requests_another_process_takes_over(servers, database, token):
+    with apache_fcgid(servers, database, options={"MaxRequestsPerProcess 10000": "MaxRequestsPerProcess 5"}) as mounted:
         seen = set()
         for _ in range(40):
             assert mounted.client.get(routes.LIST, token).status == 200
@@ -72,10 +72,10 @@ def test_after_so_many_requests_another_process_takes_over(house, database, toke
         assert_in_order(mounted)
 
 
-def test_an_idle_process_is_ended_in_order(house, database, token):
+def test_an_idle_process_is_ended_in_order(servers, database, token):
     options = {"MinProcesses 1": "MinProcesses 0", "IdleTimeout 300": "IdleTimeout 1"}
     often = "FcgidIdleScanInterval 1\nFcgidErrorScanInterval 1\nFcgidZombieScanInterval 1\n"
-    with apache_fcgid(house, database, often, options=options) as mounted:
+    with apache_fcgid(servers, database, often, options=options) as mounted:
         assert mounted.client.get(routes.LIST, token).status == 200
         assert wait_until(lambda: mounted.processes() == [], seconds=20)
         assert "stopped" in mounted.written(), "it was not ended in its own order"
@@ -83,10 +83,10 @@ def test_an_idle_process_is_ended_in_order(house, database, token):
         assert_in_order(mounted)
 
 
-def test_graceful_restarts_of_apache(house, database, token):
+def test_graceful_restarts_of_apache(servers, database, token):
     """With processes at work shortly before and after. Not under load: then mod_fcgid itself may leave a
     request waiting for a process manager that has gone (see deploy/apache-fcgid)."""
-    with apache_fcgid(house, database) as mounted:
+    with apache_fcgid(servers, database) as mounted:
         for number in range(1, 5):
             with Load(mounted.client, [("GET", routes.LIST, token)], threads=4, kept=False) as load:
                 load.go_on(40)
@@ -100,24 +100,24 @@ def test_graceful_restarts_of_apache(house, database, token):
         assert_in_order(mounted)
 
 
-def test_it_starts_fast(house, database, token):
+def test_it_starts_fast(servers, database, token):
     """From exec to the first answer, the database included; three tries on a busy machine."""
     times = []
     for _ in range(3):
-        path = house.socket_path()
+        path = servers.socket_path()
         with listening_socket(path) as listener:
-            house.open_to_servers(path)
+            servers.open_to_servers(path)
             started = time.monotonic()
-            with house.service(database.name, {"fcgi": {"threads": 1}}, listen=path, inherited=listener):
+            with servers.service(database.name, {"fcgi": {"threads": 1}}, listen=path, inherited=listener):
                 assert fastcgi.ask(path, fastcgi.parameters("GET", routes.LIST, token)).status == 200
                 times.append(time.monotonic() - started)
     assert min(times) < longer(0.5), times
 
 
-def test_closed_document_root_is_not_asked(house, database, token):
+def test_closed_document_root_is_not_asked(servers, database, token):
     """With a PATH_INFO, Apache looked below DocumentRoot too, and logged AH01630 for each good answer."""
     closed = "DocumentRoot /\n"  # closed by the main file, as any folder that is not granted
-    with apache_fcgid(house, database, more=closed) as mounted:
+    with apache_fcgid(servers, database, more=closed) as mounted:
         for path in (routes.LIST, routes.one(1) + "jobs/", "/-/liveness"):
             assert mounted.client.get(path, token).status in (200, 404)
         assert "AH01630" not in mounted.written()

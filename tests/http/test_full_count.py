@@ -34,8 +34,8 @@ CREATE POLICY breakable ON {JOBS} USING (readable(id));
 
 
 @pytest.fixture
-def database(house):
-    with house.database() as database:
+def database(servers):
+    with servers.database() as database:
         yield database
 
 
@@ -62,13 +62,13 @@ def warnings(service, about):
     return [line for line in service.lines() if about in line]
 
 
-def test_a_due_count_that_fails_is_served_from_the_counts_that_are_good(house, database, token):
+def test_a_due_count_that_fails_is_served_from_the_counts_that_are_good(servers, database, token):
     """Exact all the while: a full count only finds out what no worker does."""
     migration = database.add_migration("m", status=4)
     database.add_jobs(migration, FINISHED, 20)
     database.add_jobs(migration, FAILED, 3)
     database.execute(BREAKABLE)
-    with house.service(database.name, changes={"fcgi": {"recount": "100ms"}}) as service:
+    with servers.service(database.name, changes={"fcgi": {"recount": "100ms"}}) as service:
         assert list_of(service, token) == {migration: (20, 3)}
         database.execute("INSERT INTO broken DEFAULT VALUES")
         for finished in range(21, 200):
@@ -89,12 +89,12 @@ def test_a_due_count_that_fails_is_served_from_the_counts_that_are_good(house, d
         assert len(warnings(service, "counting all jobs failed")) == 1
 
 
-def test_a_full_count_that_hangs_leaves_time_for_the_list(house, database, token):
+def test_a_full_count_that_hangs_leaves_time_for_the_list(servers, database, token):
     migration = database.add_migration("m", status=4)
     database.add_jobs(migration, FINISHED, 20)
     database.execute(BREAKABLE.replace("RAISE EXCEPTION 'no space left' USING ERRCODE = '53100'", "PERFORM pg_sleep(60)"))
     changes = {"fcgi": {"recount": "100ms", "timeout": "2s"}}
-    with house.service(database.name, changes=changes) as service:
+    with servers.service(database.name, changes=changes) as service:
         assert list_of(service, token) == {migration: (20, 0)}
         database.execute("INSERT INTO broken DEFAULT VALUES")
         time.sleep(0.3)
@@ -124,7 +124,7 @@ def assert_few_statements(service, database, token, expected, most=4):
 @pytest.mark.parametrize("number", [1, 400])
 @pytest.mark.parametrize("status", [FINISHED, FAILED])
 @pytest.mark.parametrize("place", ["first", "last"])
-def test_jobs_of_unknown_migrations_do_not_count(house, database, token, number, status, place):
+def test_jobs_of_unknown_migrations_do_not_count(servers, database, token, number, status, place):
     with without_foreign_key(database):
         migration = database.add_migration("m", status=4)
         if place == "last":
@@ -132,7 +132,7 @@ def test_jobs_of_unknown_migrations_do_not_count(house, database, token, number,
         database.add_jobs(999, status, number)
         if place == "first":
             database.add_jobs(migration, FINISHED, 5)
-        with house.service(database.name) as service:
+        with servers.service(database.name) as service:
             assert_few_statements(service, database, token, {migration: (5, 0)})
             database.add_jobs(999, status, number)
             database.add_jobs(migration, FAILED, 1)
@@ -142,17 +142,17 @@ def test_jobs_of_unknown_migrations_do_not_count(house, database, token, number,
 
 
 @pytest.mark.parametrize("id_", [0, -1, 2**63 - 1])
-def test_jobs_with_ids_that_no_sequence_gives(house, database, token, id_):
+def test_jobs_with_ids_that_no_sequence_gives(servers, database, token, id_):
     migration = database.add_migration("m", status=4)
     database.insert(JOBS, {"id": id_, "batched_background_migration_id": migration, "min_value": 1, "max_value": 2,
                            "status": FAILED})  # fmt: skip
-    with house.service(database.name) as service:
+    with servers.service(database.name) as service:
         assert_few_statements(service, database, token, {migration: (0, 1)})
         database.execute(f"UPDATE {JOBS} SET status = 2")
         assert_few_statements(service, database, token, {migration: (1, 0)})
 
 
-def test_migrations_that_row_security_hides(house, database, token):
+def test_migrations_that_row_security_hides(servers, database, token):
     seen = database.add_migration("seen", status=4)
     hidden = database.add_migration("hidden", status=4)
     database.add_jobs(hidden, FAILED, 3)
@@ -162,11 +162,11 @@ def test_migrations_that_row_security_hides(house, database, token):
         f"ALTER TABLE {MIGRATIONS} ENABLE ROW LEVEL SECURITY;"
         f"CREATE POLICY visible ON {MIGRATIONS} USING (id <> {hidden})"
     )
-    with house.service(database.name) as service:
+    with servers.service(database.name) as service:
         assert_few_statements(service, database, token, {seen: (2, 0)})
 
 
-def test_two_full_counts_at_most_for_one_request(house, database, token):
+def test_two_full_counts_at_most_for_one_request(servers, database, token):
     """Other jobs for every statement: no state that was counted is ever found again."""
     migration = database.add_migration("m", status=4)
     database.add_jobs(migration, FAILED, 200)
@@ -174,7 +174,7 @@ def test_two_full_counts_at_most_for_one_request(house, database, token):
         f"ALTER TABLE {JOBS} ENABLE ROW LEVEL SECURITY;"
         f"CREATE POLICY dice ON {JOBS} USING (random() < 0.5)"
     )
-    with house.service(database.name) as service:
+    with servers.service(database.name) as service:
         before = statements(service)
         answer = fastcgi.ask(service.address, fastcgi.parameters("GET", routes.LIST, token))
         assert answer.status == 200, answer.body
@@ -188,8 +188,8 @@ class TestManyFailedJobs:
     MIGRATIONS, EACH = 10, 1500
 
     @pytest.fixture(scope="class")
-    def many(self, house):
-        with house.database() as database:
+    def many(self, servers):
+        with servers.database() as database:
             for number in range(1, self.MIGRATIONS + 1):
                 database.add_migration(f"m{number}", status=4)
             database.execute(
@@ -206,29 +206,29 @@ class TestManyFailedJobs:
         )
         return {row["id"]: (row["finished"], row["failed"]) for row in rows}
 
-    def test_memory_does_not_grow_with_their_number(self, house, many, token):
-        with house.database() as few:
+    def test_memory_does_not_grow_with_their_number(self, servers, many, token):
+        with servers.database() as few:
             for number in range(1, self.MIGRATIONS + 1):
                 few.add_migration(f"m{number}", status=4)
-            grown = [self.memory_after_lists(house, database, token) for database in (few, many)]
+            grown = [self.memory_after_lists(servers, database, token) for database in (few, many)]
         assert None in grown or abs(grown[1] - grown[0]) < 512, f"KiB without and with failed jobs: {grown}"
 
-    def memory_after_lists(self, house, database, token):
-        with house.service(database.name, changes={"fcgi": {"threads": 1}}) as service:
+    def memory_after_lists(self, servers, database, token):
+        with servers.service(database.name, changes={"fcgi": {"threads": 1}}) as service:
             for _ in range(100):
                 list_of(service, token)
             usage = ResourceUsage(service)
             return None if usage.sanitized else usage.kilobytes
 
-    def test_eight_threads_stay_below_twelve_mebibytes(self, house, many, token):
+    def test_eight_threads_stay_below_twelve_mebibytes(self, servers, many, token):
         """Under a load that keeps all of them busy, and after it."""
-        with house.service(many.name, changes={"fcgi": {"threads": 8}}) as service, ThreadPoolExecutor(16) as clients:
+        with servers.service(many.name, changes={"fcgi": {"threads": 8}}) as service, ThreadPoolExecutor(16) as clients:
             list(clients.map(lambda _: [list_of(service, token) for _ in range(50)], range(16)))
             usage = ResourceUsage(service)
             assert usage.sanitized or usage.kilobytes < 12 * 1024
 
-    def test_counts_follow_a_worker_that_retries(self, house, many, token):
-        with house.service(many.name) as service:
+    def test_counts_follow_a_worker_that_retries(self, servers, many, token):
+        with servers.service(many.name) as service:
             assert list_of(service, token) == self.expected(many)
             for step in range(80):
                 many.execute(

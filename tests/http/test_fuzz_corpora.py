@@ -7,7 +7,7 @@ import pytest
 from harness.postgres import REPOSITORY
 from harness.process import clean_environment, sanitizer_report
 from harness.program import built
-from harness.slowness import longer
+from harness.timing import longer
 
 CORPUS = os.path.join(REPOSITORY, "tests", "fuzz", "corpus")
 

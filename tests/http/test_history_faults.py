@@ -13,7 +13,7 @@ from harness.fastcgi import parameters
 from harness.history import Desk
 from harness.play import TRIGGERS, Changes
 from harness.ports import free_port
-from harness.slowness import longer, milliseconds
+from harness.timing import longer, milliseconds
 
 KEY = {"HTTP_X_REQUEST_ID": "the-request"}
 SECONDS = 5
@@ -24,29 +24,29 @@ STEPS = (b"has_schema_privilege", b"10 minutes", b"has_chosen", b"READ WRITE", b
 
 
 @pytest.fixture
-def relay(house):
-    relay = Relay(free_port(), ("127.0.0.1", house.cluster.port))
+def relay(servers):
+    relay = Relay(free_port(), ("127.0.0.1", servers.cluster.port))
     relay.open()
     yield relay
     relay.close()
 
 
 @pytest.fixture
-def database(house):
-    with house.database(history=True) as database:
+def database(servers):
+    with servers.database(history=True) as database:
         for identity in range(1, 6):
             database.add_migration(f"m{identity}", id=identity, status=1)
         yield database
 
 
 @pytest.fixture
-def desk(house, database, relay, keys):
+def desk(servers, database, relay, keys):
     """Statements are not prepared, so that each is seen on its way."""
     changes = {
         "database": {"port": relay.port, "preparedstatements": False},
         "fcgi": {"threads": 1, "timeout": milliseconds(longer(1.5))},
     }
-    with house.service(database.name, changes=changes) as service:
+    with servers.service(database.name, changes=changes) as service:
         yield Desk(database, service, keys)
 
 
@@ -164,12 +164,12 @@ def sessions_ended(database, ending):
         thread.join()
 
 
-def test_sessions_that_end_at_any_moment(house, database, token):
+def test_sessions_that_end_at_any_moment(servers, database, token):
     """What the triggers noted, and what is recorded, is the same."""
     database.execute(TRIGGERS)
     ending = threading.Event()
     with contextlib.ExitStack() as stack:
-        services = [stack.enter_context(house.service(database.name)) for _ in range(2)]
+        services = [stack.enter_context(servers.service(database.name)) for _ in range(2)]
         clients = [Client(services[number % 2], token, ending, number) for number in range(4)]
         with sessions_ended(database, ending):
             for client in clients:

@@ -14,14 +14,14 @@ PAUSED_BY = ("paused_by", "paused_at", "pause_reason")
 
 
 @pytest.fixture(scope="module")
-def database(house):
-    with house.database(history=True) as database:
+def database(servers):
+    with servers.database(history=True) as database:
         yield database
 
 
 @pytest.fixture(scope="module")
-def desk(house, database, keys):
-    with house.service(database.name) as service:
+def desk(servers, database, keys):
+    with servers.service(database.name) as service:
         yield Desk(database, service, keys)
 
 
@@ -102,8 +102,8 @@ def test_access_and_methods(desk, keys):
 
 
 @pytest.mark.parametrize("identity", [None, 1])
-def test_without_a_history(house, keys, identity):
-    with house.database() as plain, house.service(plain.name) as service:
+def test_without_a_history(servers, keys, identity):
+    with servers.database() as plain, servers.service(plain.name) as service:
         plain.add_migration("m1", id=1)
         answer = Desk(plain, service, keys).ask("GET", routes.actions(identity))
         detail = "the owner of the registry's database has to run sql/history.sql"
@@ -240,9 +240,9 @@ def test_none_where_somebody_else_has_changed_it_since(desk, database, statement
     assert both(desk, 1) == (None, None, None)
 
 
-def test_a_history_that_comes_back_is_asked_again(house, keys):
+def test_a_history_that_comes_back_is_asked_again(servers, keys):
     """Where the history comes back, who paused is known again, though no row has changed."""
-    with house.database(history=True) as database, house.service(database.name) as service:
+    with servers.database(history=True) as database, servers.service(database.name) as service:
         desk = Desk(database, service, keys)
         database.add_migration("m1", id=1, status=1)
         desk.done("pause", 1)
@@ -253,9 +253,9 @@ def test_a_history_that_comes_back_is_asked_again(house, keys):
 
 
 @pytest.mark.parametrize("statement", ["DELETE FROM bbm_fcgi.actions", "ALTER SCHEMA bbm_fcgi RENAME TO hidden"])
-def test_the_list_forgets_what_the_history_forgets(house, keys, statement):
+def test_the_list_forgets_what_the_history_forgets(servers, keys, statement):
     """No row of the registry changes, so that only a body made again shows it."""
-    with house.database(history=True) as database, house.service(database.name) as service:
+    with servers.database(history=True) as database, servers.service(database.name) as service:
         desk = Desk(database, service, keys)
         database.add_migration("m1", id=1, status=1)
         desk.done("pause", 1)
@@ -274,14 +274,14 @@ def test_the_tag_changes_with_it(desk):
 # What an operator sees
 
 
-def test_readiness_and_start_say_whether_there_is_one(house, desk):
+def test_readiness_and_start_say_whether_there_is_one(servers, desk):
     def ready(service):
         return fastcgi.ask(service.address, parameters("GET", "/-/readiness")).json
 
     assert ready(desk.service) == {"status": "ok", "history": True}
     assert wait_until(lambda: "the history of actions is in the schema bbm_fcgi" in desk.service.written())
-    with house.database() as plain, house.service(plain.name) as service:
+    with servers.database() as plain, servers.service(plain.name) as service:
         assert ready(service) == {"status": "ok", "history": False}
         assert wait_until(lambda: "there is no history of actions; sql/history.sql makes one" in service.written())
-        house.cluster.add_history(plain.name)
+        servers.cluster.add_history(plain.name)
         assert ready(service) == {"status": "ok", "history": True}

@@ -34,14 +34,14 @@ UNFIT = {
 
 
 @pytest.fixture(scope="module")
-def database(house):
-    with house.database(history=True) as database:
+def database(servers):
+    with servers.database(history=True) as database:
         yield database
 
 
 @pytest.fixture(scope="module")
-def desk(house, database, keys):
-    with house.service(database.name) as service:
+def desk(servers, database, keys):
+    with servers.service(database.name) as service:
         yield Desk(database, service, keys)
 
 

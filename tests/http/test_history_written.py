@@ -11,14 +11,14 @@ from harness.tokens import SUBJECT
 
 
 @pytest.fixture(scope="module")
-def database(house):
-    with house.database(history=True) as database:
+def database(servers):
+    with servers.database(history=True) as database:
         yield database
 
 
 @pytest.fixture(scope="module")
-def service(house, database):
-    with house.service(database.name) as service:
+def service(servers, database):
+    with servers.service(database.name) as service:
         yield service
 
 
@@ -123,8 +123,8 @@ def test_without_address(service, database, token):
 # Without the table, and as it comes and goes
 
 
-def test_without_the_table(house, token):
-    with house.database() as plain, house.service(plain.name) as service:
+def test_without_the_table(servers, token):
+    with servers.database() as plain, servers.service(plain.name) as service:
         plain.add_migration("m1", id=1, status=1)
         for path in (routes.PAUSE, routes.RESUME, routes.action("pause", 1)):
             answer = fastcgi.ask(service.address, parameters("POST", path, token, QUERY_STRING="reason=x"))
@@ -147,8 +147,8 @@ GONE = {
 
 
 @pytest.mark.parametrize("statement", GONE.values(), ids=GONE)
-def test_a_history_that_comes_and_goes(house, token, statement):
-    with house.database() as database, house.service(database.name, changes={"fcgi": {"threads": 1}}) as service:
+def test_a_history_that_comes_and_goes(servers, token, statement):
+    with servers.database() as database, servers.service(database.name, changes={"fcgi": {"threads": 1}}) as service:
         database.add_migration("m1", id=1, status=1)
 
         def change():
@@ -158,15 +158,15 @@ def test_a_history_that_comes_and_goes(house, token, statement):
             return answer.json.get("action_id")
 
         assert change() is None
-        house.cluster.add_history(database.name)
+        servers.cluster.add_history(database.name)
         assert change() == 1
-        database.execute(statement.format(role=house.unique("stranger")))
+        database.execute(statement.format(role=servers.unique("stranger")))
         assert change() is None
         if "OWNER" in statement:
             database.execute("ALTER TABLE bbm_fcgi.actions OWNER TO postgres")
         if "RENAME" in statement:
             database.execute("ALTER TABLE bbm_fcgi.gone RENAME TO changes")
-        house.cluster.add_history(database.name)
+        servers.cluster.add_history(database.name)
         assert change() in (1, 2, 3)
 
 
@@ -223,8 +223,8 @@ def test_a_dry_run_needs_the_access_of_the_action(service, keys):
     assert fastcgi.ask(service.address, params).status == 401
 
 
-def test_a_dry_run_names_what_is_held(house, database, ask):
-    with contextlib.closing(house.cluster.connect(database.name)) as holder:
+def test_a_dry_run_names_what_is_held(servers, database, ask):
+    with contextlib.closing(servers.cluster.connect(database.name)) as holder:
         holder.autocommit = False
         holder.cursor().execute("SELECT 1 FROM batched_background_migrations WHERE id IN (3, 4) FOR UPDATE")
         answer = ask(routes.PAUSE, "dry_run=true")

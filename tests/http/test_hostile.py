@@ -16,14 +16,14 @@ from harness.fastcgi import (
     ABORT_REQUEST, BEGIN_REQUEST, PARAMS, STDIN, STDOUT, Connection, begin, pairs, parameters, record, request_bytes, stream,
 )  # fmt: skip
 from harness.resource import ResourceUsage, settled_usage
-from harness.slowness import longer, milliseconds
+from harness.timing import longer, milliseconds
 
 SECONDS = float(os.environ.get("BBM_HOSTILE_SECONDS", "4"))
 
 
 @pytest.fixture(scope="module")
-def site(house):
-    with house.site(changes={"fcgi": {"readtimeout": milliseconds(longer(1)), "threads": 4}}) as site:
+def site(servers):
+    with servers.site(changes={"fcgi": {"readtimeout": milliseconds(longer(1)), "threads": 4}}) as site:
         site.database.add_migration("seven", id=7, status=1)
         yield site
 

@@ -16,29 +16,29 @@ NEXT_RUN = (LOCK, SELECT, CHECK, CHOOSE, ATTEMPT, WORK, COMMIT)
 
 
 @pytest.fixture(scope="module")
-def database(house):
-    with house.database(history=True) as database:
+def database(servers):
+    with servers.database(history=True) as database:
         database.execute("CREATE TABLE some_table (id bigint)")
         yield database
 
 
 @pytest.fixture(scope="module")
-def role(house, database):
+def role(servers, database):
     """A role that may see when others' transactions began."""
-    name = house.unique("monitor")
+    name = servers.unique("monitor")
     database.execute(f"CREATE ROLE {name} LOGIN; GRANT pg_read_all_stats TO {name}; GRANT {SERVICE_ROLE} TO {name}")
     return name
 
 
 @pytest.fixture(scope="module")
-def informed(house, database, role):
-    with house.service(database.name, changes={"database": {"user": role}}) as service:
+def informed(servers, database, role):
+    with servers.service(database.name, changes={"database": {"user": role}}) as service:
         yield service
 
 
 @pytest.fixture(scope="module")
-def plain(house, database):
-    with house.service(database.name) as service:
+def plain(servers, database):
+    with servers.service(database.name) as service:
         yield service
 
 
@@ -152,9 +152,9 @@ def test_the_list_that_is_kept_says_it_truly(ask, database, informed, scene):
         ("pg_advisory_xact_lock((1::bigint << 32) + 1)", False, False),
     ],
 )
-def test_which_lock_is_the_worker_s(house, ask, database, informed, scene, lock, elsewhere, in_flight):
+def test_which_lock_is_the_worker_s(servers, ask, database, informed, scene, lock, elsewhere, in_flight):
     name = "postgres" if elsewhere else database.name
-    with contextlib.closing(house.cluster.connect(name)) as holder:
+    with contextlib.closing(servers.cluster.connect(name)) as holder:
         holder.autocommit = False
         holder.cursor().execute(f"SELECT {lock}")
         assert seen(ask, informed) == (in_flight, {})

@@ -15,7 +15,7 @@ from harness.failing import Plan
 from harness.fastcgi import parameters
 from harness.process import SANITIZER_OPTIONS, DidNotStart, wait_until
 from harness.resource import ResourceUsage, settled_usage
-from harness.slowness import longer, milliseconds
+from harness.timing import longer, milliseconds
 
 # After these there is nobody to answer any more: the web server says 502.
 CLOSES = {"epoll_ctl", "FCGX_Accept_r"}
@@ -124,22 +124,22 @@ WAYS = {
 
 
 @pytest.fixture(scope="module")
-def plan(house):
-    return Plan(house)
+def plan(servers):
+    return Plan(servers)
 
 
 @pytest.fixture(scope="module")
-def database(house):
-    with house.database() as database:
+def database(servers):
+    with servers.database() as database:
         database.execute(FILL)
         yield database
 
 
 @pytest.fixture(scope="module")
-def service(house, plan, database):
+def service(servers, plan, database):
     """One worker, so that the order of calls is the same each time."""
     changes = {"fcgi": {"threads": 1}, "log": {"level": "error"}}
-    with house.service(database.name, changes, environment=plan.environment, program=plan.program) as service:
+    with servers.service(database.name, changes, environment=plan.environment, program=plan.program) as service:
         yield service
 
 
@@ -260,7 +260,7 @@ def leaking(plan, does):
     return {**plan.environment, **({"ASAN_OPTIONS": options} if does else {})}
 
 
-def ask_inside(house, plan, database, way, **how):
+def ask_inside(servers, plan, database, way, **how):
     """Returns how often a new process was needed."""
     skip_unless_fit(plan)
     changes = {"fcgi": {"threads": 1}, "log": {"level": "error"}}
@@ -269,8 +269,8 @@ def ask_inside(house, plan, database, way, **how):
     while number is not None:
         deaths += 1
         try:
-            with house.service(database.name, changes, environment=environment, program=plan.program) as service:
-                ask = Asker(service, database, house.keys, way)
+            with servers.service(database.name, changes, environment=environment, program=plan.program) as service:
+                ask = Asker(service, database, servers.keys, way)
                 ask()
                 number = walk_inside(service, plan, ask, how, number)
                 if number is not None:
@@ -281,28 +281,28 @@ def ask_inside(house, plan, database, way, **how):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_allocation_in_a_library(house, plan, database, way):
+def test_allocation_in_a_library(servers, plan, database, way):
     """An allocation of json-c, libpq, libjwt, libcrypto or the C library fails: the answer is whole, or a 503."""
-    ask_inside(house, plan, database, WAYS[way], only="-libfcgi")
+    ask_inside(servers, plan, database, WAYS[way], only="-libfcgi")
 
 
 @pytest.mark.parametrize("way", [way for way in WAYS if "anew" not in way])
-def test_all_allocations_in_libraries(house, plan, database, way):
-    ask_inside(house, plan, database, WAYS[way], only="-libfcgi", on=True)
+def test_all_allocations_in_libraries(servers, plan, database, way):
+    ask_inside(servers, plan, database, WAYS[way], only="-libfcgi", on=True)
 
 
-def test_library_that_ends_the_process(house, plan, database):
+def test_library_that_ends_the_process(servers, plan, database):
     """Then there is no answer, and not half of one."""
-    assert ask_inside(house, plan, database, WAYS["one"], only="libfcgi") > 10
+    assert ask_inside(servers, plan, database, WAYS["one"], only="libfcgi") > 10
 
 
 @pytest.mark.parametrize("function", ["pthread_create", "PQgetCancel"])
-def test_statement_that_cannot_be_cancelled(house, plan, keys, database, function):
+def test_statement_that_cannot_be_cancelled(servers, plan, keys, database, function):
     changes = {"fcgi": {"threads": 1, "timeout": milliseconds(longer(0.3))}}
     token = keys.token("*")
     with (
-        house.cluster.connect(database.name) as holder,
-        house.service(database.name, changes, environment=plan.environment, program=plan.program) as service,
+        servers.cluster.connect(database.name) as holder,
+        servers.service(database.name, changes, environment=plan.environment, program=plan.program) as service,
     ):
         ask = lambda: fastcgi.ask(service.address, parameters("GET", routes.one(1), token)).status
         assert ask() == 200
@@ -323,15 +323,15 @@ def writable(service):
         return int(re.search(r"^VmData:\s+(\d+) kB", status.read(), re.MULTILINE).group(1))
 
 
-def test_memory_limit(house, keys):
+def test_memory_limit(servers, keys):
     """Nothing is injected: the kernel refuses memory at some point of a long list."""
     seen = []
     token = keys.token("read")
     changes = {"fcgi": {"threads": 1}}
     ask = lambda path: fastcgi.ask(service.address, parameters("GET", path, token))
-    with house.database() as database:
+    with servers.database() as database:
         database.execute(FILL_MUCH)
-        with house.service(database.name, changes) as service:
+        with servers.service(database.name, changes) as service:
             if ResourceUsage(service).sanitized or "BBM_TEST_WRAPPER" in os.environ:
                 pytest.skip("what looks after the memory needs some of it")
             assert ask(routes.one(1)).status == 200
@@ -339,8 +339,8 @@ def test_memory_limit(house, keys):
             usual = ask(routes.LIST)
             most = writable(service)
         for limit in range(least + 256, most + 4096, 256 if ALL else 1280):
-            script = house.workspace.file(house.unique("limited"), f'#!/bin/sh\nulimit -d {limit}\nexec {house.program} "$@"\n', 0o755)
-            with house.service(database.name, changes, program=script) as service:
+            script = servers.workspace.file(servers.unique("limited"), f'#!/bin/sh\nulimit -d {limit}\nexec {servers.program} "$@"\n', 0o755)
+            with servers.service(database.name, changes, program=script) as service:
                 assert ask(routes.one(1)).status == 200
                 answer = ask(routes.LIST)
                 assert int(answer.header("Content-Length")) == len(answer.body)
@@ -351,12 +351,12 @@ def test_memory_limit(house, keys):
 
 
 @pytest.mark.parametrize("inside", [False, True])
-def test_new_bundle(house, plan, keys, database, inside):
+def test_new_bundle(servers, plan, keys, database, inside):
     """It is used as a whole or not at all."""
     skip_unless_fit(plan, inside)
     told = lambda service: [line for line in service.lines() if "trust bundle" in line]
     changes = {"fcgi": {"threads": 1}}
-    with house.service(database.name, changes, environment=leaking(plan, inside), program=plan.program) as service:
+    with servers.service(database.name, changes, environment=leaking(plan, inside), program=plan.program) as service:
         params = parameters("GET", routes.LIST, keys.token("*"))
         # It listens before its threads are made: what is to fail is none of those calls.
         assert fastcgi.ask(service.address, params).status == 200
@@ -372,17 +372,17 @@ def test_new_bundle(house, plan, keys, database, inside):
 
 
 @pytest.mark.parametrize("inside", [False, True])
-def test_start(house, plan, keys, database, inside):
+def test_start(servers, plan, keys, database, inside):
     """It says in one line why it cannot start; or it starts, and serves."""
     skip_unless_fit(plan, inside)
     params = parameters("GET", routes.LIST, keys.token("*"))
-    file = house.write_configuration(house.configuration(database.name, listen := house.socket_path(), {"fcgi": {"threads": 1}}))
+    file = servers.write_configuration(servers.configuration(database.name, listen := servers.socket_path(), {"fcgi": {"threads": 1}}))
     refused = 0
     # libcrypto alone allocates 19,000 times, of which all but a few are to set up what is not needed.
     sample = lambda number: 53 if ALL or number < 300 else 1499
     for _ in plan.walk(step=sample if inside else lambda number: 1, most=40000, inside=inside):
         try:
-            with house.service_with_file(file, listen, leaking(plan, inside), program=plan.program) as service:
+            with servers.service_with_file(file, listen, leaking(plan, inside), program=plan.program) as service:
                 failed = plan.disarm()
                 try:
                     assert fastcgi.ask(service.address, params).status == 200, failed

@@ -24,16 +24,16 @@ SELECT m.*,
 
 
 @pytest.fixture(scope="module")
-def database(house):
-    with house.database() as database:
+def database(servers):
+    with servers.database() as database:
         yield database
 
 
 @pytest.fixture(scope="module")
-def services(house, database):
+def services(servers, database):
     """Two processes on one database, each with counters of its own."""
     changes = {"fcgi": {"recount": f"{int(RECOUNT * 1000)}ms"}}
-    with house.service(database.name) as first, house.service(database.name, changes) as second:
+    with servers.service(database.name) as first, servers.service(database.name, changes) as second:
         yield first, second
 
 
@@ -178,12 +178,12 @@ def test_migration_removed_and_its_id_used_again(services, database, token):
     assert_right_in_time(service, database, token)
 
 
-def test_pause_does_not_wait_for_a_full_count(house, database, keys):
+def test_pause_does_not_wait_for_a_full_count(servers, database, keys):
     """A lock on the jobs table stops the count; the pause needs no job."""
     database.clear()
     database.add_migration("m", status=1)
     token = keys.token("*")
-    with house.service(database.name) as service, database.cluster.connect(database.name) as holder:
+    with servers.service(database.name) as service, database.cluster.connect(database.name) as holder:
         holder.autocommit = False
         holder.cursor().execute("LOCK TABLE batched_background_migration_jobs IN ACCESS EXCLUSIVE MODE")
         with fastcgi.Connection(service.address) as lister:

@@ -15,8 +15,8 @@ JOB_STATUS = {1: "active", 2: "finished", 3: "failed"}
 
 
 @pytest.fixture(scope="module")
-def site(house):
-    with house.site() as site:
+def site(servers):
+    with servers.site() as site:
         yield site
 
 
@@ -171,8 +171,8 @@ def test_integers_keep_their_64_bits(site, seven, ask, value):
     assert_as_in_database(answer, site.database)
 
 
-def test_the_sample_is_served_as_it_stands_in_the_database(house, token):
-    with house.database(sample=True) as database, house.site(database) as site:
+def test_the_sample_is_served_as_it_stands_in_the_database(servers, token):
+    with servers.database(sample=True) as database, servers.site(database) as site:
         answer = site.client.get(routes.jobs(7, "n=1000"), token)
         assert len(answer.json["jobs"]) > 100
         assert_as_in_database(answer, database)

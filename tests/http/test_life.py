@@ -14,15 +14,15 @@ from harness.load import Load
 from harness.ports import accepts
 from harness.process import Server, wait_until
 from harness.service import listening_socket, to_yaml
-from harness.slowness import longer
+from harness.timing import longer
 from harness.tokens import Keyring
 
 ONE_SECOND = longer(1.0)
 
 
 @pytest.fixture(scope="module")
-def database(house):
-    with house.database() as database:
+def database(servers):
+    with servers.database() as database:
         database.add_migration("seven", id=7, status=1)
         yield database
 
@@ -54,15 +54,15 @@ def held(address, number, sent=b""):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1])
 @pytest.mark.parametrize("inherited", [False, True], ids=["own socket", "inherited socket"])
-def test_idle_service_stops_within_a_second(house, database, listing, number, inherited):
+def test_idle_service_stops_within_a_second(servers, database, listing, number, inherited):
     """Three tries, since the machine may have other things to do."""
     for last in (False, False, True):
         with contextlib.ExitStack() as stack:
-            path = house.socket_path()
+            path = servers.socket_path()
             listener = stack.enter_context(listening_socket(path)) if inherited else None
             if inherited:
-                house.open_to_servers(path)
-            service = stack.enter_context(house.service(database.name, listen=path, inherited=listener))
+                servers.open_to_servers(path)
+            service = stack.enter_context(servers.service(database.name, listen=path, inherited=listener))
             assert fastcgi.ask(path, listing).status == 200
             started = time.monotonic()
             service.server.send(number)
@@ -73,10 +73,10 @@ def test_idle_service_stops_within_a_second(house, database, listing, number, in
         assert not last, "it took longer than a second, three times"
 
 
-def test_idle_connections_do_not_delay_the_stop(house, database, listing):
+def test_idle_connections_do_not_delay_the_stop(servers, database, listing):
     whole = fastcgi.request_bytes(listing)
     for last in (False, False, True):
-        with house.service(database.name) as service, held(service.address, 20) as silent:
+        with servers.service(database.name) as service, held(service.address, 20) as silent:
             kept = [Connection(service.address) for _ in range(20)]
             for connection in kept:
                 assert connection.request(listing).status == 200
@@ -95,18 +95,18 @@ def test_idle_connections_do_not_delay_the_stop(house, database, listing):
 # SIGTERM under load
 
 
-def test_restart_under_load_fails_no_request(house, database, token):
+def test_restart_under_load_fails_no_request(servers, database, token):
     """As under a socket unit: the socket stays open, and nginx keeps connections to it."""
-    path = house.socket_path()
+    path = servers.socket_path()
     requests = [("GET", routes.LIST, token), ("GET", routes.one(7), token), ("POST", routes.PAUSE, token)]
     with listening_socket(path) as listener, contextlib.ExitStack() as stack:
-        house.open_to_servers(path)
+        servers.open_to_servers(path)
 
         def start():
-            return stack.enter_context(house.service(database.name, listen=path, inherited=listener))
+            return stack.enter_context(servers.service(database.name, listen=path, inherited=listener))
 
         service = start()
-        client = stack.enter_context(house.nginx(service))
+        client = stack.enter_context(servers.nginx(service))
         with Load(client, requests) as load:
             for _ in range(8):
                 load.go_on(100)
@@ -126,14 +126,14 @@ class Direct:
         return fastcgi.ask(self.address, parameters(method, path, token))
 
 
-def test_restart_under_load_cuts_no_connection(house, database, token):
+def test_restart_under_load_cuts_no_connection(servers, database, token):
     """nginx sends a request again whose connection was cut, so the same without nginx."""
-    path = house.socket_path()
+    path = servers.socket_path()
     with listening_socket(path) as listener, contextlib.ExitStack() as stack:
-        house.open_to_servers(path)
+        servers.open_to_servers(path)
 
         def start():
-            return stack.enter_context(house.service(database.name, listen=path, inherited=listener))
+            return stack.enter_context(servers.service(database.name, listen=path, inherited=listener))
 
         service = start()
         with Load(Direct(path), [("GET", routes.LIST, token), ("POST", routes.PAUSE, token)], kept=False) as load:
@@ -145,14 +145,14 @@ def test_restart_under_load_cuts_no_connection(house, database, token):
         assert load.failures == []
 
 
-def test_second_process_on_the_socket_goes_on(house, database, token):
+def test_second_process_on_the_socket_goes_on(servers, database, token):
     """Two processes on one socket: one is stopped under load, the other answers all requests."""
-    path = house.socket_path()
+    path = servers.socket_path()
     with listening_socket(path) as listener, contextlib.ExitStack() as stack:
-        house.open_to_servers(path)
-        first = stack.enter_context(house.service(database.name, listen=path, inherited=listener))
-        stack.enter_context(house.service(database.name, listen=path, inherited=listener))
-        client = stack.enter_context(house.nginx(first))
+        servers.open_to_servers(path)
+        first = stack.enter_context(servers.service(database.name, listen=path, inherited=listener))
+        stack.enter_context(servers.service(database.name, listen=path, inherited=listener))
+        client = stack.enter_context(servers.nginx(first))
         with Load(client, [("GET", routes.LIST, token)]) as load:
             load.go_on(200)
             first.stop()
@@ -160,17 +160,17 @@ def test_second_process_on_the_socket_goes_on(house, database, token):
         assert load.failures == []
 
 
-def test_sigterm_during_the_start_loses_no_request(house, database, listing):
+def test_sigterm_during_the_start_loses_no_request(servers, database, listing):
     """mod_fcgid stops processes that it has just started. The configuration is a pipe here, so that
     the moment can be chosen."""
-    path, pipe = house.socket_path(), os.path.join(house.workspace.folder(house.unique("pipe")), "config.yml")
+    path, pipe = servers.socket_path(), os.path.join(servers.workspace.folder(servers.unique("pipe")), "config.yml")
     os.mkfifo(pipe)
-    house.open_to_servers(pipe)
-    configuration = house.configuration(database.name, path)
+    servers.open_to_servers(pipe)
+    configuration = servers.configuration(database.name, path)
     del configuration["fcgi"]["listen"]
     with listening_socket(path) as listener, Connection(path) as waiting:
         waiting.send(fastcgi.request_bytes(listing, keep=False))
-        server = Server("service", [house.program, "-c", pipe], path + ".log", stdin=listener)
+        server = Server("service", [servers.program, "-c", pipe], path + ".log", stdin=listener)
         with open(pipe, "w", encoding="utf-8") as out:  # returns once the program has opened it
             server.send(signal.SIGTERM)
             out.write(to_yaml(configuration))
@@ -179,15 +179,15 @@ def test_sigterm_during_the_start_loses_no_request(house, database, listing):
 
 
 @pytest.mark.parametrize("inherited", [False, True], ids=["own socket", "inherited socket"])
-def test_stop_answers_connections_that_wait_in_the_socket(house, database, listing, inherited):
+def test_stop_answers_connections_that_wait_in_the_socket(servers, database, listing, inherited):
     """The only thread is blocked, so that nothing is accepted until SIGTERM comes."""
-    path = house.socket_path()
+    path = servers.socket_path()
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(listening_socket(path)) if inherited else None
         if inherited:
-            house.open_to_servers(path)
+            servers.open_to_servers(path)
         options = {"changes": {"fcgi": {"threads": 1}}, "listen": path, "inherited": listener}
-        service = stack.enter_context(house.service(database.name, **options))
+        service = stack.enter_context(servers.service(database.name, **options))
         holder = stack.enter_context(contextlib.closing(database.cluster.connect(database.name)))
         holder.autocommit = False
         holder.cursor().execute("LOCK TABLE batched_background_migrations")
@@ -208,28 +208,28 @@ def test_stop_answers_connections_that_wait_in_the_socket(house, database, listi
 # SIGHUP
 
 
-def test_sighup_rereads_the_bundle_and_drops_no_request(house, database, keys, token):
+def test_sighup_rereads_the_bundle_and_drops_no_request(servers, database, keys, token):
     other = Keyring()
-    bundle = house.workspace.file(house.unique("bundle") + ".pem", keys.bundle)
+    bundle = servers.workspace.file(servers.unique("bundle") + ".pem", keys.bundle)
     changes = {"auth": {"token": {"rootcertbundle": bundle}}}
-    with house.service(database.name, changes=changes) as service, house.nginx(service) as client:
+    with servers.service(database.name, changes=changes) as service, servers.nginx(service) as client:
         with Load(client, [("GET", routes.LIST, token)]) as load:
             load.go_on(50)
             for text in (keys.bundle + other.bundle, "no certificate\n", keys.bundle + other.bundle):
-                house.workspace.file(os.path.basename(bundle), text)
+                servers.workspace.file(os.path.basename(bundle), text)
                 service.server.send(signal.SIGHUP)
                 load.go_on(50)
             assert wait_until(lambda: client.get(routes.LIST, other.token("*")).status == 200)
         assert load.failures == []
 
 
-def test_sighup_takes_a_bundle_that_looks_the_same(house, database):
+def test_sighup_takes_a_bundle_that_looks_the_same(servers, database):
     """Written into the same file, with the same length and times: only a signal can tell."""
     old, new = Keyring(), Keyring()
     size = max(len(old.bundle), len(new.bundle))
-    bundle = house.workspace.file(house.unique("bundle") + ".pem", old.bundle.ljust(size, "\n"))
+    bundle = servers.workspace.file(servers.unique("bundle") + ".pem", old.bundle.ljust(size, "\n"))
     moment = os.stat(bundle)
-    with house.service(database.name, changes={"auth": {"token": {"rootcertbundle": bundle}}}) as service:
+    with servers.service(database.name, changes={"auth": {"token": {"rootcertbundle": bundle}}}) as service:
         def status(keys):
             return fastcgi.ask(service.address, parameters("GET", routes.LIST, keys.token("*"))).status
 
@@ -245,43 +245,43 @@ def test_sighup_takes_a_bundle_that_looks_the_same(house, database):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes root, to make a folder of another group")
-def test_configured_group_wins_over_the_folders(house, database):
+def test_configured_group_wins_over_the_folders(servers, database):
     """In a set-gid folder a new file gets the folder's group; the configured one must win."""
-    path = house.socket_path()
+    path = servers.socket_path()
     shutil.chown(os.path.dirname(path), group="daemon")
     os.chmod(os.path.dirname(path), 0o2775)
-    with house.service(database.name, listen=path):
+    with servers.service(database.name, listen=path):
         assert os.stat(path).st_gid == os.stat(os.path.dirname(path)).st_gid
-    with house.service(database.name, listen=path, changes={"fcgi": {"group": "nogroup"}}):
-        assert os.stat(path).st_gid == house.group_of_servers() != os.stat(os.path.dirname(path)).st_gid
+    with servers.service(database.name, listen=path, changes={"fcgi": {"group": "nogroup"}}):
+        assert os.stat(path).st_gid == servers.group_of_servers() != os.stat(os.path.dirname(path)).st_gid
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_restart_after_stop_or_kill(house, database, listing, number):
-    path = house.socket_path()
-    with contextlib.suppress(AssertionError), house.service(database.name, listen=path) as service:
+def test_restart_after_stop_or_kill(servers, database, listing, number):
+    path = servers.socket_path()
+    with contextlib.suppress(AssertionError), servers.service(database.name, listen=path) as service:
         service.server.send(number)
         service.server.child.wait(10)
     assert os.path.exists(path) == (number == signal.SIGKILL), "SIGTERM takes the socket file away"
-    with house.service(database.name, listen=path):
+    with servers.service(database.name, listen=path):
         assert fastcgi.ask(path, listing).status == 200
 
 
-def test_stop_keeps_another_services_socket(house, database, listing):
+def test_stop_keeps_another_services_socket(servers, database, listing):
     """A socket file that was replaced belongs to another service."""
-    path = house.socket_path()
-    with house.service(database.name, listen=path) as first:
+    path = servers.socket_path()
+    with servers.service(database.name, listen=path) as first:
         os.rename(path, path + ".moved")
-        with house.service(database.name, listen=path):
+        with servers.service(database.name, listen=path):
             first.stop()
             assert accepts(path)
             assert fastcgi.ask(path, listing).status == 200
 
 
-def test_successor_starts_while_the_old_process_still_answers(house, database, listing):
+def test_successor_starts_while_the_old_process_still_answers(servers, database, listing):
     """The old one must not remove the new one's socket at its end."""
-    path = house.socket_path()
-    with house.service(database.name, listen=path) as first, contextlib.ExitStack() as stack:
+    path = servers.socket_path()
+    with servers.service(database.name, listen=path) as first, contextlib.ExitStack() as stack:
         holder = stack.enter_context(contextlib.closing(database.cluster.connect(database.name)))
         holder.autocommit = False
         holder.cursor().execute("LOCK TABLE batched_background_migrations")
@@ -290,7 +290,7 @@ def test_successor_starts_while_the_old_process_still_answers(house, database, l
         assert database.someone_waits_for_a_lock()
         first.terminate()
         assert wait_until(lambda: not os.path.exists(path))
-        stack.enter_context(house.service(database.name, listen=path))
+        stack.enter_context(servers.service(database.name, listen=path))
         holder.rollback()
         assert connection.answer().status == 200
         first.stop()

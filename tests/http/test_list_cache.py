@@ -30,16 +30,16 @@ OTHER = {
 
 # A short list is read each time; of a long one the database first says whether its rows have changed.
 @pytest.fixture(scope="module", params=[3, 120], ids=["short", "long"])
-def database(house, request):
-    with house.database() as database:
+def database(servers, request):
+    with servers.database() as database:
         for number in range(request.param):
             database.add_migration(f"m{number}", total_tuple_count=1000)
         yield database
 
 
 @pytest.fixture(scope="module")
-def service(house, database):
-    with house.service(database.name) as service:
+def service(servers, database):
+    with servers.service(database.name) as service:
         yield service
 
 
@@ -110,9 +110,9 @@ def test_migrations_that_come_and_go(service, database, token):
 
 
 @pytest.mark.parametrize("number", [1, 120])
-def test_a_change_of_the_schema(house, token, number):
+def test_a_change_of_the_schema(servers, token, number):
     """A column that the registry renames, and one that it gives another value to without touching a row."""
-    with house.database(ages=5) as database, house.service(database.name) as service:
+    with servers.database(ages=5) as database, servers.service(database.name) as service:
         for name in range(number):
             database.add_migration(f"m{name}")
         assert_true_list(service, database, token)
@@ -124,8 +124,8 @@ def test_a_change_of_the_schema(house, token, number):
         assert_true_list(service, database, token)
 
 
-def test_a_list_without_migrations(house, token):
-    with house.database() as database, house.service(database.name) as service:
+def test_a_list_without_migrations(servers, token):
+    with servers.database() as database, servers.service(database.name) as service:
         assert_true_list(service, database, token)
         identity = database.add_migration("only")
         assert_true_list(service, database, token)
@@ -133,8 +133,8 @@ def test_a_list_without_migrations(house, token):
         assert_true_list(service, database, token)
 
 
-def test_a_long_list_that_becomes_short(house, token):
-    with house.database() as database, house.service(database.name) as service:
+def test_a_long_list_that_becomes_short(servers, token):
+    with servers.database() as database, servers.service(database.name) as service:
         for number in range(120):
             database.add_migration(f"m{number}")
         for left in (119, 100, 99, 1, 0):
@@ -201,12 +201,12 @@ class CountingProxy(Proxy):
                         return
 
 
-def test_an_unchanged_long_list_is_not_sent_again(house, database, token):
+def test_an_unchanged_long_list_is_not_sent_again(servers, database, token):
     """By the database: only a line that says so."""
-    proxy = CountingProxy(free_port(), ("127.0.0.1", house.cluster.port))
+    proxy = CountingProxy(free_port(), ("127.0.0.1", servers.cluster.port))
     proxy.open()
     try:
-        with house.service(database.name, changes={"database": {"port": proxy.port}}) as service:
+        with servers.service(database.name, changes={"database": {"port": proxy.port}}) as service:
             assert_true_list(service, database, token)
             before = proxy.received
             assert_true_list(service, database, token)

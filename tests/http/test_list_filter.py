@@ -11,16 +11,16 @@ TAG = 'W/"'
 
 
 @pytest.fixture(scope="module")
-def database(house):
-    with house.database() as database:
+def database(servers):
+    with servers.database() as database:
         for status in (*STATUS, *STATUS, 5, -1, 32):
             database.add_migration(f"m{status} {database.rows('SELECT random() AS n')[0]['n']}", status=status)
         yield database
 
 
 @pytest.fixture(scope="module")
-def service(house, database):
-    with house.service(database.name) as service:
+def service(servers, database):
+    with servers.service(database.name) as service:
         yield service
 
 
@@ -47,8 +47,8 @@ def test_the_states_that_are_asked_for_and_no_other(ask, path, states):
     assert len(answer.json["migrations"]) == 2 * len(set(states))
 
 
-def test_without_one_of_that_state(house, database, token):
-    with house.database() as empty, house.service(empty.name) as service:
+def test_without_one_of_that_state(servers, database, token):
+    with servers.database() as empty, servers.service(empty.name) as service:
         answer = fastcgi.ask(service.address, parameters("GET", routes.LIST, token, QUERY_STRING="status=failed"))
         assert answer.json["migrations"] == []
 

@@ -17,20 +17,20 @@ TEXT_PAIR = re.compile(r'([a-z_]+)=("(?:[^"\\]|\\.)*"|\S*)(?: |$)')
 
 
 @pytest.fixture(scope="module")
-def database(house):
-    with house.database() as database:
+def database(servers):
+    with servers.database() as database:
         yield database
 
 
 @pytest.fixture(scope="module")
-def site(house, database):
-    with house.site(database) as site:
+def site(servers, database):
+    with servers.site(database) as site:
         yield site
 
 
 @pytest.fixture(scope="module")
-def text_service(house, database):
-    with house.service(database.name, changes={"log": {"formatter": "text"}}) as service:
+def text_service(servers, database):
+    with servers.service(database.name, changes={"log": {"formatter": "text"}}) as service:
         yield service
 
 
@@ -100,8 +100,8 @@ def test_each_request_has_one_line_with_its_status(site, token, method, path, st
     assert status in (None, answer.status)
 
 
-def test_as_many_lines_as_requests(house, database, token):
-    with house.service(database.name) as service:
+def test_as_many_lines_as_requests(servers, database, token):
+    with servers.service(database.name) as service:
         for number in range(10):
             ask(service, "GET", routes.LIST, token if number % 2 else None)
         service.entry(ask_for_last(service, token))
@@ -277,8 +277,8 @@ def test_secrets_in_odd_places_are_not_logged(site, keys):
     assert token.rsplit(".", 1)[1] not in site.service.written()
 
 
-def test_database_failure_is_logged_without_the_password(house, token):
-    with house.service(house.unique("nowhere")) as service:
+def test_database_failure_is_logged_without_the_password(servers, token):
+    with servers.service(servers.unique("nowhere")) as service:
         answer, entry = logged(service, "GET", routes.LIST, token)
         assert (answer.status, entry["status"]) == (503, 503)
         assert PASSWORD not in service.written()
@@ -314,8 +314,8 @@ def test_quotes_in_the_subject_keep_a_text_line_whole(text_service, keys):
     assert read_text(line)["subject"] == subject
 
 
-def test_level_error_omits_successful_requests(house, database, token):
-    with house.service(database.name, changes={"log": {"level": "error"}}) as service:
+def test_level_error_omits_successful_requests(servers, database, token):
+    with servers.service(database.name, changes={"log": {"level": "error"}}) as service:
         identity = new_id()
         assert ask(service, "GET", routes.LIST, token, identity).status == 200
     assert identity not in service.written(), "written by the time it has stopped"

@@ -29,8 +29,8 @@ def mint(request, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def site(house):
-    with house.site() as site:
+def site(servers):
+    with servers.site() as site:
         yield site
 
 
@@ -100,7 +100,7 @@ def test_what_is_no_key_is_refused_in_words(mint, pem, words):
     assert words in mint("-k", "-", *ISSUED, input=pem, code=1)
 
 
-def test_a_key_of_its_own(house, keys, mint, tmp_path):
+def test_a_key_of_its_own(servers, keys, mint, tmp_path):
     """The whole way: made, its certificate added to the bundle, and then it opens the service."""
     said = mint("--new-key", "chatops")
     assert "chatops.crt" in said and "bundle" in said
@@ -108,8 +108,8 @@ def test_a_key_of_its_own(house, keys, mint, tmp_path):
     certificate = x509.load_pem_x509_certificate((tmp_path / "chatops.crt").read_bytes())
     assert certificate.subject.rfc4514_string() == "CN=chatops"
     assert isinstance(certificate.public_key().curve, ec.SECP256R1)
-    bundle = house.workspace.file(house.unique("bundle"), keys.bundle + (tmp_path / "chatops.crt").read_text())
-    with house.site(changes={"auth": {"token": {"rootcertbundle": bundle}}}) as site:
+    bundle = servers.workspace.file(servers.unique("bundle"), keys.bundle + (tmp_path / "chatops.crt").read_text())
+    with servers.site(changes={"auth": {"token": {"rootcertbundle": bundle}}}) as site:
         assert answers(site, mint("-k", "chatops.key", *ISSUED)) == 200
 
 

@@ -75,16 +75,16 @@ def test_runbook_sections_are_there():
 
 
 @pytest.fixture(scope="module")
-def site(house):
-    with house.site() as site:
+def site(servers):
+    with servers.site() as site:
         sample = os.path.join(REPOSITORY, "sql", "sample.sql")
         site.database.cluster.psql(site.database.name, "-f", sample)
         yield site
 
 
 @pytest.fixture(scope="module")
-def prometheus(house, site):
-    folder = house.workspace.folder(house.unique("prometheus"))
+def prometheus(servers, site):
+    folder = servers.workspace.folder(servers.unique("prometheus"))
     write(folder, "rules.yml", rules()[0])
     main = CONFIGURATION.format(rules=f"{folder}/rules.yml", port=site.client.port)
 

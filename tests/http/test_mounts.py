@@ -34,14 +34,14 @@ NAME = "naïve ☃ \N{CJK UNIFIED IDEOGRAPH-9577}"
 
 
 @pytest.fixture(scope="module")
-def database(house):
-    with house.database() as database:
+def database(servers):
+    with servers.database() as database:
         yield database
 
 
 @pytest.fixture(scope="module", params=MOUNTS)
-def mount(request, house, database):
-    with MOUNTS[request.param](house, database) as mounted:
+def mount(request, servers, database):
+    with MOUNTS[request.param](servers, database) as mounted:
         yield mounted
 
 
@@ -351,7 +351,7 @@ def test_a_client_that_goes_away_costs_nothing_but_its_request(client, database,
 
 
 @pytest.mark.parametrize("other", ALSO_OVER_TCP.values(), ids=ALSO_OVER_TCP)
-def test_over_tcp_too(house, database, token, other):
-    with other(house, database) as mounted:
+def test_over_tcp_too(servers, database, token, other):
+    with other(servers, database) as mounted:
         assert mounted.client.get(routes.one(7), token).json["migration"]["id"] == 7
         assert mounted.client.post(routes.one(7) + "resume/", token).status == 200

@@ -11,13 +11,13 @@ MIGRATIONS = 300
 
 
 @pytest.fixture
-def nginx(house):
+def nginx(servers):
     """With a log that says when an answer goes to a temporary file."""
-    with house.database() as database, house.service(database.name) as service:
+    with servers.database() as database, servers.service(database.name) as service:
         for number in range(MIGRATIONS):
             database.add_migration(f"post_deployment_migration_with_a_long_name_{number}", total_tuple_count=10**6)
         main = MAIN.replace("error.log;", "error.log warn;").replace("{port};", "{port} sndbuf=4k;")
-        nginx = Nginx(house.workspace.folder(house.unique("nginx")), service.address, main)
+        nginx = Nginx(servers.workspace.folder(servers.unique("nginx")), service.address, main)
         try:
             yield nginx
         finally:

@@ -10,8 +10,8 @@ REQUESTS = 1500
 
 
 @pytest.fixture(scope="module")
-def site(house):
-    with house.site() as site:
+def site(servers):
+    with servers.site() as site:
         yield site
 
 

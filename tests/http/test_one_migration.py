@@ -24,8 +24,8 @@ SNAPSHOT = "SELECT *, ctid::text AS place, xmin::text AS writer FROM {} ORDER BY
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["without history", "with history"])
-def site(house, request):
-    with house.database(history=request.param) as database, house.site(database) as site:
+def site(servers, request):
+    with servers.database(history=request.param) as database, servers.site(database) as site:
         yield site
 
 
@@ -231,9 +231,9 @@ def test_the_largest_id(site, token, scene):
         assert answer.json["migrations"][0]["id"] == largest
 
 
-def test_the_answer_says_whether_a_worker_is_in_a_run(house, site, token, scene):
+def test_the_answer_says_whether_a_worker_is_in_a_run(servers, site, token, scene):
     scene(1)
-    connection = house.cluster.connect(site.database.name)
+    connection = servers.cluster.connect(site.database.name)
     connection.autocommit = False
     connection.cursor().execute("SELECT pg_try_advisory_xact_lock(1)")
     try:

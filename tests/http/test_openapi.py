@@ -15,8 +15,8 @@ METHODS = {"get", "post", "put", "delete", "patch", "head", "options", "trace"}
 
 
 @pytest.fixture(scope="module")
-def site(house):
-    with house.site() as site:
+def site(servers):
+    with servers.site() as site:
         site.database.add_migration("seven", id=7, status=3)
         yield site
 

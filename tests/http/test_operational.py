@@ -22,14 +22,14 @@ NOT_FOUND = error_body("NOT_FOUND", "no such route")
 
 
 @pytest.fixture(scope="module")
-def site(house):
-    with house.site() as site:
+def site(servers):
+    with servers.site() as site:
         yield site
 
 
 @pytest.fixture
-def proxy(house):
-    proxy = Proxy(free_port(), ("127.0.0.1", house.cluster.port))
+def proxy(servers):
+    proxy = Proxy(free_port(), ("127.0.0.1", servers.cluster.port))
     yield proxy
     proxy.close()
 
@@ -110,9 +110,9 @@ def test_each_form_of_the_path(site, path):
 
 
 @pytest.mark.parametrize("prefix", ["", "/registry"])
-def test_no_route_under_a_mount(house, site, prefix):
+def test_no_route_under_a_mount(servers, site, prefix):
     """A web server's rule on /-/ does not hold there."""
-    with house.service(site.database.name, changes={"http": {"prefix": prefix}}) as service:
+    with servers.service(site.database.name, changes={"http": {"prefix": prefix}}) as service:
         for script in ("/registry", "/elsewhere", "/v1/gitlab/x", "/registry/-", "/-/-"):
             for path in OPERATIONAL:
                 answer = ask(service, "GET", path, SCRIPT_NAME=script, PATH_INFO=path)
@@ -127,8 +127,8 @@ def test_no_routes(site, path):
     assert ask(site.service, "GET", path).status == 404
 
 
-def test_outside_a_prefix(house, site):
-    with house.service(site.database.name, changes={"http": {"prefix": "/some/prefix"}}) as service:
+def test_outside_a_prefix(servers, site):
+    with servers.service(site.database.name, changes={"http": {"prefix": "/some/prefix"}}) as service:
         assert ask(service, "GET", LIVENESS).status == 200
         assert ask(service, "GET", "/some/prefix" + LIVENESS).status == 404
         assert ask(service, "GET", LIVENESS, SCRIPT_NAME="/some/prefix", PATH_INFO=LIVENESS).status == 404
@@ -144,8 +144,8 @@ def test_health_bodies(site):
 # With and without a database
 
 
-def test_ready_only_with_a_database(house, site, proxy):
-    with house.service(site.database.name, changes={"database": {"port": proxy.port}}) as service:
+def test_ready_only_with_a_database(servers, site, proxy):
+    with servers.service(site.database.name, changes={"database": {"port": proxy.port}}) as service:
         down = ask(service, "GET", READINESS)
         hint = "check database.host and database.port"
         assert (down.status, down.json) == (503, error_body("UNAVAILABLE", "service unavailable", hint))
@@ -165,8 +165,8 @@ def test_ready_only_with_a_database(house, site, proxy):
 # What is counted
 
 
-def test_requests_by_route_method_and_status(house, site, token):
-    with house.service(site.database.name) as service:
+def test_requests_by_route_method_and_status(servers, site, token):
+    with servers.service(site.database.name) as service:
         for method, path, bearer, count in (
             ("GET", routes.LIST, token, 3),
             ("HEAD", routes.LIST, token, 1),
@@ -194,8 +194,8 @@ def test_requests_by_route_method_and_status(house, site, token):
         assert total == 11, "the scrape itself is counted afterwards"
 
 
-def test_latency_by_route_is_a_complete_histogram(house, site, token):
-    with house.service(site.database.name) as service:
+def test_latency_by_route_is_a_complete_histogram(servers, site, token):
+    with servers.service(site.database.name) as service:
         for _ in range(5):
             ask(service, "GET", routes.LIST, token)
         samples = scrape(service)
@@ -212,8 +212,8 @@ def test_latency_by_route_is_a_complete_histogram(house, site, token):
         assert value(samples, "bbm_fcgi_database_statement_duration_seconds_count") >= 5
 
 
-def test_token_verdicts(house, site, keys, token):
-    with house.service(site.database.name) as service:
+def test_token_verdicts(servers, site, keys, token):
+    with servers.service(site.database.name) as service:
         for bearer in (None, "garbage", "gar.ba.ge", keys.token("read"), token, token):
             ask(service, "POST", routes.PAUSE, bearer)
         samples = scrape(service)
@@ -221,8 +221,8 @@ def test_token_verdicts(house, site, keys, token):
             assert value(samples, "bbm_fcgi_tokens_total", verdict=verdict) == count, verdict
 
 
-def test_refused_statement_is_counted(house, token):
-    with house.database() as database, house.service(database.name) as service:
+def test_refused_statement_is_counted(servers, token):
+    with servers.database() as database, servers.service(database.name) as service:
         database.execute("ALTER TABLE batched_background_migration_jobs RENAME COLUMN status TO state")
         assert ask(service, "GET", routes.LIST, token).status == 500
         assert value(scrape(service), "bbm_fcgi_database_errors_total", kind="refused") == 2, "and one is the scrape's"
@@ -247,8 +247,8 @@ def test_process_metrics(site):
 ODD = 'a "quoted" \\ name\nof två lines'
 
 
-def test_progress_metric_of_the_registry(house):
-    with house.database() as database, house.service(database.name) as service:
+def test_progress_metric_of_the_registry(servers):
+    with servers.database() as database, servers.service(database.name) as service:
         half = database.add_migration("half", status=1, total_tuple_count=100, batch_size=10)
         database.add_jobs(half, 2, 5)
         database.add_migration(ODD, status=2)
@@ -269,8 +269,8 @@ def test_progress_metric_of_the_registry(house):
         }
 
 
-def test_names_that_are_not_utf8(house):
-    with house.database(encoding="SQL_ASCII") as database, house.service(database.name) as service:
+def test_names_that_are_not_utf8(servers):
+    with servers.database(encoding="SQL_ASCII") as database, servers.service(database.name) as service:
         database.execute(
             "INSERT INTO batched_background_migrations (name, max_value, batch_size, status, job_signature_name,"
             " table_name, column_name) VALUES (E'caf\\xe9', 1, 1, 2, 'j', 't', 'c')"
@@ -293,9 +293,9 @@ def series(samples, family):
 
 
 @pytest.fixture(scope="module")
-def migrations(house):
+def migrations(servers):
     """A migration in each state without a progress, and one for which everything is known."""
-    with house.database() as database:
+    with servers.database() as database:
         for status in (0, 1, 2, 3, 4, 9):
             database.add_migration(f"m{status}", status=status, total_tuple_count=None)
         known = database.add_migration("known", status=4, total_tuple_count=100, batch_size=10)
@@ -306,9 +306,9 @@ def migrations(house):
         yield database
 
 
-def test_each_migration_has_its_state(house, migrations):
+def test_each_migration_has_its_state(servers, migrations):
     """Even without a progress: an alert on status="failed" misses no migration."""
-    with house.service(migrations.name) as service:
+    with servers.service(migrations.name) as service:
         assert series(scrape(service), "bbm_fcgi_migration_status") == {
             ("1", "m0", "paused"): 1,
             ("2", "m1", "active"): 1,
@@ -320,8 +320,8 @@ def test_each_migration_has_its_state(house, migrations):
         }
 
 
-def test_each_migration_has_its_jobs_and_its_time(house, migrations):
-    with house.service(migrations.name) as service:
+def test_each_migration_has_its_jobs_and_its_time(servers, migrations):
+    with servers.service(migrations.name) as service:
         samples = scrape(service)
         finished = series(samples, "bbm_fcgi_migration_finished_jobs")
         failed = series(samples, "bbm_fcgi_migration_failed_jobs")
@@ -331,8 +331,8 @@ def test_each_migration_has_its_jobs_and_its_time(house, migrations):
         assert series(samples, "bbm_fcgi_migration_remaining_seconds") == {("7", "known"): 6 * 60}
 
 
-def test_worker_in_a_run(house, site):
-    with house.service(site.database.name) as service:
+def test_worker_in_a_run(servers, site):
+    with servers.service(site.database.name) as service:
         assert value(scrape(service), "bbm_fcgi_job_in_flight") == 0
         with contextlib.closing(site.database.cluster.connect(site.database.name)) as worker:
             worker.autocommit = False
@@ -342,11 +342,11 @@ def test_worker_in_a_run(house, site):
         assert value(scrape(service), "bbm_fcgi_job_in_flight") == 0
 
 
-def test_writes_by_outcome(house, keys, token, proxy):
+def test_writes_by_outcome(servers, keys, token, proxy):
     proxy.open()
-    with house.database() as database:
+    with servers.database() as database:
         database.add_migration("m", status=2)
-        with house.service(database.name, changes={"database": {"port": proxy.port}}) as service:
+        with servers.service(database.name, changes={"database": {"port": proxy.port}}) as service:
             for path, bearer in (
                 (routes.PAUSE, token),
                 (routes.RESUME, token),
@@ -370,9 +370,9 @@ def unescaped(label):
     return re.sub(r'\\([\\n"])', lambda escape: {"n": "\n"}.get(escape[1], escape[1]), label)
 
 
-def test_hostile_names_stay_in_their_labels(house):
+def test_hostile_names_stay_in_their_labels(servers):
     """Each family has one series for each migration, and promtool reads them all."""
-    with house.database() as database, house.service(database.name) as service:
+    with servers.database() as database, servers.service(database.name) as service:
         for name in HOSTILE:
             database.add_migration(name, status=2)
         samples = scrape(service)
@@ -394,16 +394,16 @@ def assert_promtool_is_content(text):
     assert [line for line in said if PROGRESS not in line] == []
 
 
-def test_promtool_finds_no_fault(house, token):
-    with house.database(sample=True) as database, house.service(database.name) as service:
+def test_promtool_finds_no_fault(servers, token):
+    with servers.database(sample=True) as database, servers.service(database.name) as service:
         ask(service, "GET", routes.LIST, token)
         ask(service, "GET", "/nonsense", token)
         assert_promtool_is_content(ask(service, "GET", METRICS).body)
 
 
-def test_several_processes_count_for_themselves(house, site, token):
+def test_several_processes_count_for_themselves(servers, site, token):
     with contextlib.ExitStack() as stack:
-        one, other = (stack.enter_context(house.service(site.database.name)) for _ in range(2))
+        one, other = (stack.enter_context(servers.service(site.database.name)) for _ in range(2))
         ask(one, "GET", routes.LIST, token)
         labels = {"route": "background-migrations", "method": "GET", "status": "200"}
         assert value(scrape(one), "bbm_fcgi_requests_total", **labels) == 1

@@ -9,7 +9,7 @@ from harness import fastcgi, routes
 from harness.answer import error_body
 from harness.fastcgi import Connection, parameters
 from harness.process import wait_until
-from harness.slowness import longer, milliseconds
+from harness.timing import longer, milliseconds
 
 UNAVAILABLE = error_body("UNAVAILABLE", "service unavailable")
 LIVENESS, METRICS = "/-/liveness", "/-/metrics"
@@ -19,15 +19,15 @@ LIMITS = {"threads": 2, "queuetimeout": milliseconds(QUEUE), "timeout": millisec
 
 
 @pytest.fixture(scope="module")
-def database(house):
-    with house.database() as database:
+def database(servers):
+    with servers.database() as database:
         database.add_migration("one", status=1)
         yield database
 
 
 @pytest.fixture
-def service(house, database, relay):
-    with house.service(database.name, changes={"fcgi": LIMITS, "database": {"port": relay.port}}) as service:
+def service(servers, database, relay):
+    with servers.service(database.name, changes={"fcgi": LIMITS, "database": {"port": relay.port}}) as service:
         yield service
 
 
@@ -142,18 +142,18 @@ def test_slow_database_and_many_clients(service, relay, token, kept):
     assert answer.status == 200 and seconds < QUEUE
 
 
-def test_bearable_load_is_not_rejected(house, database, token):
+def test_bearable_load_is_not_rejected(servers, database, token):
     """Many clients, each of which is served soon: none is rejected."""
-    with house.service(database.name, changes={"fcgi": LIMITS}) as service:
+    with servers.service(database.name, changes={"fcgi": LIMITS}) as service:
         with ThreadPoolExecutor(32) as clients:
             answers = list(clients.map(lambda _: timed(service, token=token)[0].status, range(600)))
         assert set(answers) == {200}
         assert timed(service, path=METRICS)[0].samples["bbm_fcgi_shed_total"] == "0"
 
 
-def test_single_thread(house, database, token):
+def test_single_thread(servers, database, token):
     limits = {**LIMITS, "threads": 1, "timeout": milliseconds(longer(1))}
-    with house.service(database.name, changes={"fcgi": limits}) as service:
+    with servers.service(database.name, changes={"fcgi": limits}) as service:
         with database.locked():
             with ThreadPoolExecutor(4) as clients:
                 answers = [clients.submit(timed, service, token=token) for _ in range(4)]

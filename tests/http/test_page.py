@@ -25,8 +25,8 @@ POLICY = {
 
 
 @pytest.fixture(scope="module")
-def site(house):
-    with house.site() as site:
+def site(servers):
+    with servers.site() as site:
         site.database.add_migration("a name that no page may carry", id=7)
         yield site
 
@@ -103,8 +103,8 @@ def test_other_methods_and_tokens(site, token):
         assert site.client.get(address("page.html"), given).status == 200
 
 
-def test_page_needs_no_database(house):
-    with house.service("no_such_database") as service:
+def test_page_needs_no_database(servers):
+    with servers.service("no_such_database") as service:
         for name in FILES:
             assert fastcgi.ask(service.address, fastcgi.parameters("GET", address(name))).status == 200
 
@@ -152,8 +152,8 @@ def assert_references(client, path):
 
 
 @pytest.mark.parametrize("mount", OTHER_MOUNTS, ids=lambda mount: mount.__name__)
-def test_through_other_mounts(house, site, mount):
-    with mount(house, site.database) as mounted:
+def test_through_other_mounts(servers, site, mount):
+    with mount(servers, site.database) as mounted:
         for base in routes.BASES:
             for slash in ("", "/"):
                 assert_references(mounted.client, f"{base}/bbm{slash}")
@@ -165,8 +165,8 @@ def test_through_other_mounts(house, site, mount):
                 assert mounted.client.get(address(name, base), headers={"If-None-Match": etag}).status == 304
 
 
-def test_behind_a_prefix(house, site):
-    with house.service(site.database.name, {"http": {"prefix": "/registry/"}}) as service:
+def test_behind_a_prefix(servers, site):
+    with servers.service(site.database.name, {"http": {"prefix": "/registry/"}}) as service:
         for path in ("/registry/v1/gitlab/bbm/", "/registry/gitlab/v1/bbm/page.js"):
             assert fastcgi.ask(service.address, fastcgi.parameters("GET", path)).status == 200
         assert fastcgi.ask(service.address, fastcgi.parameters("GET", "/v1/gitlab/bbm/")).status == 404

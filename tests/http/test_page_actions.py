@@ -23,9 +23,9 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def site(house):
-    with house.database(history=True) as database:
-        with house.site(database=database, changes={"fcgi": {"timeout": "3s"}}) as site:
+def site(servers):
+    with servers.database(history=True) as database:
+        with servers.site(database=database, changes={"fcgi": {"timeout": "3s"}}) as site:
             yield site
 
 
@@ -230,10 +230,10 @@ def test_dialog_fits_a_small_screen(page, site, token):
     browser.click("dialog button", "Cancel")
 
 
-def test_database_goes_away_in_between(browser, house, site, relay, token):
+def test_database_goes_away_in_between(browser, servers, site, relay, token):
     """Nothing is claimed: the page says that it does not know, and the list shows it later."""
     changes = {"database": {"port": relay.port}, "fcgi": {"timeout": "1s"}}
-    with house.service(site.database.name, changes) as service, house.nginx(service) as client:
+    with servers.service(site.database.name, changes) as service, servers.nginx(service) as client:
         page = Page(browser, client)
         page.show(token)
         browser.click("#list .toolbar button", "Pause all")
@@ -256,9 +256,9 @@ def _try_again(browser):
                 button.click()
 
 
-def test_token_that_a_proxy_reads_with(browser, house, site, keys):
+def test_token_that_a_proxy_reads_with(browser, servers, site, keys):
     """The page cannot see this token's access: it learns of it from the first refusal, and hides what would fail."""
-    nginx = Nginx(house.workspace.folder(house.unique("nginx")), site.service.address, PROXIED.replace("TOKEN", keys.token("read")))
+    nginx = Nginx(servers.workspace.folder(servers.unique("nginx")), site.service.address, PROXIED.replace("TOKEN", keys.token("read")))
     try:
         page = Page(browser, Client(nginx.port), "/ops/bbm/")
         page.show(None)
@@ -271,9 +271,9 @@ def test_token_that_a_proxy_reads_with(browser, house, site, keys):
         nginx.stop()
 
 
-def test_without_a_history(browser, house, token):
+def test_without_a_history(browser, servers, token):
     """No panel, no undo; everything else works."""
-    with house.site() as site:
+    with servers.site() as site:
         site.database.add_migration("alone", id=1, status=1)
         page = Page(browser, site.client)
         page.show(token)
@@ -340,9 +340,9 @@ def test_three_in_the_morning(page, site, token):
         assert states(site) == {1: "paused", 2: "active", 3: "paused", 4: "finished"}
 
 
-def test_picture_for_the_readme(browser, house, keys):
+def test_picture_for_the_readme(browser, servers, keys):
     """build/page/readme-*.png: fcgi/page/page.png is the two side by side, with fewer colours."""
-    with house.database(sample=True, history=True) as database, house.site(database=database) as site:
+    with servers.database(sample=True, history=True) as database, servers.site(database=database) as site:
         token = keys.token("*", sub="alice@example.com")
         for identity in (7, 12):
             site.client.post(f"/v1/gitlab/background-migrations/{identity}/resume/", token)

@@ -11,7 +11,7 @@ from harness.mounts import apache_fcgid
 from harness.nginx import PROXIED, Nginx
 from harness.postgres import REPOSITORY, SERVICE_ROLE
 from harness.process import wait_until
-from harness.slowness import longer
+from harness.timing import longer
 from harness.worker import WORK, worker
 
 PICTURES = os.path.join(REPOSITORY, "build", "page")
@@ -36,8 +36,8 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def site(house):
-    with house.site() as site:
+def site(servers):
+    with servers.site() as site:
         yield site
 
 
@@ -173,15 +173,15 @@ def test_one_that_is_not_there(page, token):
 
 
 @pytest.mark.parametrize("informed", [False, True], ids=["", "a role that may see since when"])
-def test_worker_in_a_run(browser, house, site, token, informed):
+def test_worker_in_a_run(browser, servers, site, token, informed):
     """Whether there is one, and that it has ended; where the role allows it, of which migration and since when."""
     site.database.clear()
     changes = {}
     if informed:
-        role = house.unique("monitor")
+        role = servers.unique("monitor")
         site.database.execute(f"CREATE ROLE {role} LOGIN; GRANT pg_read_all_stats, {SERVICE_ROLE} TO {role}")
         changes = {"database": {"user": role}}
-    with house.service(site.database.name, changes) as service, house.nginx(service) as client:
+    with servers.service(site.database.name, changes) as service, servers.nginx(service) as client:
         watch_a_run(Page(browser, client), site, token, informed)
 
 
@@ -235,10 +235,10 @@ def test_age_is_shown_and_the_hidden_page_is_quiet(page, token):
     browser.find("#age", "Checked just now")
 
 
-def test_database_away_and_back(browser, house, site, relay, token):
+def test_database_away_and_back(browser, servers, site, relay, token):
     """What is on the page stays there, with its age; nothing says that it is right."""
     changes = {"database": {"port": relay.port}, "fcgi": {"timeout": "1s"}}
-    with house.service(site.database.name, changes) as service, house.nginx(service) as client:
+    with servers.service(site.database.name, changes) as service, servers.nginx(service) as client:
         page = Page(browser, client)
         browser = page.show(token)
         assert browser.all("#banner") == []
@@ -255,8 +255,8 @@ def test_database_away_and_back(browser, house, site, relay, token):
         page.stays_at_home()
 
 
-def test_service_away(browser, house, site, token):
-    with house.service(site.database.name) as service, house.nginx(service) as client:
+def test_service_away(browser, servers, site, token):
+    with servers.service(site.database.name) as service, servers.nginx(service) as client:
         page = Page(browser, client)
         page.show(token)
         service.stop()
@@ -364,9 +364,9 @@ def test_token_that_may_only_read(page, keys):
     assert browser.all("#one .toolbar button") == []
 
 
-def test_proxy_that_adds_the_token_under_a_path_of_its_own(browser, house, site, token):
+def test_proxy_that_adds_the_token_under_a_path_of_its_own(browser, servers, site, token):
     """A mount that takes its own name off and the base on: the page's addresses are relative."""
-    nginx = Nginx(house.workspace.folder(house.unique("nginx")), site.service.address, PROXIED.replace("TOKEN", token))
+    nginx = Nginx(servers.workspace.folder(servers.unique("nginx")), site.service.address, PROXIED.replace("TOKEN", token))
     try:
         for path in ("/ops/bbm/", "/ops/bbm"):
             page = Page(browser, Client(nginx.port), path)
@@ -378,8 +378,8 @@ def test_proxy_that_adds_the_token_under_a_path_of_its_own(browser, house, site,
         nginx.stop()
 
 
-def test_through_a_mount_that_strips_the_base(browser, house, site, token):
-    with apache_fcgid(house, site.database) as mounted:
+def test_through_a_mount_that_strips_the_base(browser, servers, site, token):
+    with apache_fcgid(servers, site.database) as mounted:
         for path in ("/gitlab/v1/bbm/", "/v1/gitlab/bbm"):
             page = Page(browser, mounted.client, path)
             page.show(token)

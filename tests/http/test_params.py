@@ -25,8 +25,8 @@ STATES = "SELECT id, status, ctid::text AS place FROM batched_background_migrati
 
 
 @pytest.fixture(scope="module")
-def database(house):
-    with house.database() as database:
+def database(servers):
+    with servers.database() as database:
         database.add_migration("active", id=7, status=1)
         database.add_migration("paused", status=0)
         database.add_migration("failed", status=3)
@@ -34,8 +34,8 @@ def database(house):
 
 
 @pytest.fixture(scope="module")
-def service(house, database):
-    with house.service(database.name) as service:
+def service(servers, database):
+    with servers.service(database.name) as service:
         yield service
 
 

@@ -59,12 +59,12 @@ def statement(name):
 
 
 @pytest.fixture(scope="module")
-def database(house):
+def database(servers):
     """The jobs as the worker leaves them, one migration after the other; indexes last, for speed."""
-    with house.database(ages=1, history=True) as database:
+    with servers.database(ages=1, history=True) as database:
         fill(database)
         for file in schema_files()[1:]:
-            house.cluster.psql(database.name, "-f", file)
+            servers.cluster.psql(database.name, "-f", file)
         yield database
 
 
@@ -199,10 +199,10 @@ def test_a_scan_is_seen(database, words):
         assert {access for access, _ in accesses(plan)} <= {"scan", "whole_index"}
 
 
-def test_a_thousand_pages(house, database, words, keys, record_property):
+def test_a_thousand_pages(servers, database, words, keys, record_property):
     """Every job of a hundred thousand once, newest first; the times are reported, not judged."""
     token = keys.token("read")
-    with house.service(database.name) as service, Connection(service.address) as connection:
+    with servers.service(database.name) as service, Connection(service.address) as connection:
 
         def ask(query):
             path = routes.jobs(BIG)

@@ -28,8 +28,8 @@ def served(service, token, method="GET", path=routes.LIST):
 
 
 @pytest.fixture
-def database(house):
-    with house.database() as database:
+def database(servers):
+    with servers.database() as database:
         database.add_migration("one", id=1, status=1)
         database.add_migration("two", id=2, status=3)
         database.add_jobs(2, 3, 2, attempts=5)
@@ -37,9 +37,9 @@ def database(house):
 
 
 @contextlib.contextmanager
-def service_on(house, database, place=None, **changes):
+def service_on(servers, database, place=None, **changes):
     changes = {"fcgi": {"threads": 1}, **changes, "database": {**ON, **(place or {})}}
-    with house.service(database.name, changes=changes) as service:
+    with servers.service(database.name, changes=changes) as service:
         yield service
 
 
@@ -69,9 +69,9 @@ class Sessions:
             lines += log.written()[before:].splitlines()
 
 
-def test_statements_are_prepared_where_the_configuration_says_so(house, database, token):
+def test_statements_are_prepared_where_the_configuration_says_so(servers, database, token):
     for place, prepared in (({"preparedstatements": True}, True), ({"preparedstatements": False}, False)):
-        with Sessions(database).logged() as lines, service_on(house, database, place) as service:
+        with Sessions(database).logged() as lines, service_on(servers, database, place) as service:
             every_request(service, token)
             every_request(service, token)
         names = re.findall(r"LOG:  execute (\S+): ", "\n".join(lines))
@@ -82,16 +82,16 @@ def test_statements_are_prepared_where_the_configuration_says_so(house, database
             assert len(set(ours)) < len(ours) / 2
 
 
-def test_by_the_environment(house, database, token):
+def test_by_the_environment(servers, database, token):
     with Sessions(database).logged() as lines:
         environment = {"REGISTRY_DATABASE_PREPAREDSTATEMENTS": "true"}
-        with house.service(database.name, environment=environment) as service:
+        with servers.service(database.name, environment=environment) as service:
             every_request(service, token)
     assert "execute bbm_fcgi_" in "\n".join(lines)
 
 
-def test_they_do_not_outlive_the_connection(house, database, token):
-    with service_on(house, database) as service:
+def test_they_do_not_outlive_the_connection(servers, database, token):
+    with service_on(servers, database) as service:
         for _ in range(3):
             every_request(service, token)
             database.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", (SERVICE_ROLE,))
@@ -102,13 +102,13 @@ def test_they_do_not_outlive_the_connection(house, database, token):
         assert POOLER not in service.written()
 
 
-def test_the_registry_is_upgraded_under_it(house, token):
+def test_the_registry_is_upgraded_under_it(servers, token):
     """The columns of SELECT m.* change: "cached plan must not change result type"."""
-    with house.database(ages=1) as database, service_on(house, database) as service:
+    with servers.database(ages=1) as database, service_on(servers, database) as service:
         database.add_migration("one", id=1, status=1)
         for file in schema_files()[1:]:
             every_request_but_jobs(service, token)
-            house.cluster.psql(database.name, "-f", file)
+            servers.cluster.psql(database.name, "-f", file)
         every_request_but_jobs(service, token)
         assert "sub_batch_size" in served(service, token, path=routes.one(1)).json["migration"]
         with Sessions(database).logged() as lines:
@@ -131,8 +131,8 @@ def every_request_but_jobs(service, token):
 
 
 @contextlib.contextmanager
-def pooled(house, database, **settings):
-    bouncer = database_proxies.PgBouncer(house.workspace, house.unique("pgbouncer"), database.cluster.port, **settings)
+def pooled(servers, database, **settings):
+    bouncer = database_proxies.PgBouncer(servers.workspace, servers.unique("pgbouncer"), database.cluster.port, **settings)
     try:
         yield {"host": "127.0.0.1", "port": bouncer.port, "sslmode": "disable"}
     finally:
@@ -143,10 +143,10 @@ def has_prepared_statements():
     return database_proxies.pgbouncer_version() >= (1, 21)
 
 
-def test_a_pooler_that_mixes_sessions_is_noticed_and_nobody_gets_a_wrong_answer(house, database, token):
+def test_a_pooler_that_mixes_sessions_is_noticed_and_nobody_gets_a_wrong_answer(servers, database, token):
     """PgBouncer in transaction pooling, without its own support for prepared statements."""
-    with pooled(house, database, pool_size=3, prepared=0) as place:
-        with service_on(house, database, place, fcgi={"threads": 8}) as service:
+    with pooled(servers, database, pool_size=3, prepared=0) as place:
+        with service_on(servers, database, place, fcgi={"threads": 8}) as service:
             for _ in range(5):
                 with ThreadPoolExecutor(8) as clients:
                     reads = [clients.submit(ask, service, token, "GET", path) for path in (routes.one(1), routes.jobs(2)) * 20]
@@ -161,17 +161,17 @@ def test_a_pooler_that_mixes_sessions_is_noticed_and_nobody_gets_a_wrong_answer(
             assert "execute bbm_fcgi_" not in "\n".join(logged)
 
 
-def test_a_pooler_that_discards_all_after_each_transaction(house, database, token):
-    with pooled(house, database, pool_size=2, prepared=0, server_reset_query_always=1) as place:
-        with service_on(house, database, place) as service:
+def test_a_pooler_that_discards_all_after_each_transaction(servers, database, token):
+    with pooled(servers, database, pool_size=2, prepared=0, server_reset_query_always=1) as place:
+        with service_on(servers, database, place) as service:
             for _ in range(4):
                 every_request(service, token)
             assert service.written().count(POOLER) == 1
 
 
-def test_one_discard_all_costs_nobody_anything(house, database, token):
+def test_one_discard_all_costs_nobody_anything(servers, database, token):
     """The session is shared with another client, who discards what it holds."""
-    with pooled(house, database, pool_size=1, prepared=0) as place, service_on(house, database, place) as service:
+    with pooled(servers, database, pool_size=1, prepared=0) as place, service_on(servers, database, place) as service:
         every_request(service, token)
         with contextlib.closing(database_proxies.connect(place, database.name, SERVICE_ROLE)) as other, other.cursor() as cursor:
             cursor.execute("DISCARD ALL")
@@ -180,8 +180,8 @@ def test_one_discard_all_costs_nobody_anything(house, database, token):
         assert POOLER not in service.written()
 
 
-def test_a_write_whose_prepared_statement_is_gone_is_done_once(house, database, token):
-    with pooled(house, database, pool_size=1, prepared=0) as place, service_on(house, database, place) as service:
+def test_a_write_whose_prepared_statement_is_gone_is_done_once(servers, database, token):
+    with pooled(servers, database, pool_size=1, prepared=0) as place, service_on(servers, database, place) as service:
         served(service, token, "POST", routes.PAUSE)
         served(service, token, "POST", routes.RESUME)
         with contextlib.closing(database_proxies.connect(place, database.name, SERVICE_ROLE)) as other, other.cursor() as cursor:
@@ -190,14 +190,14 @@ def test_a_write_whose_prepared_statement_is_gone_is_done_once(house, database, 
         assert served(service, token, "POST", routes.PAUSE).json["migrations"] == []
 
 
-def test_a_statement_of_another_client_is_not_taken_for_ours(house, database, token):
+def test_a_statement_of_another_client_is_not_taken_for_ours(servers, database, token):
     """Its name is there already: 42P05."""
     names = []
-    with Sessions(database).logged() as lines, service_on(house, database) as service:
+    with Sessions(database).logged() as lines, service_on(servers, database) as service:
         every_request(service, token)
     names = set(re.findall(r"execute (bbm_fcgi_\S+): ", "\n".join(lines)))
     assert len(names) > 4
-    with pooled(house, database, pool_size=1, prepared=0) as place, service_on(house, database, place) as service:
+    with pooled(servers, database, pool_size=1, prepared=0) as place, service_on(servers, database, place) as service:
         with contextlib.closing(database_proxies.connect(place, database.name, SERVICE_ROLE)) as other, other.cursor() as cursor:
             for name in names:
                 cursor.execute(f"PREPARE {name} AS SELECT 1")
@@ -205,30 +205,30 @@ def test_a_statement_of_another_client_is_not_taken_for_ours(house, database, to
         assert service.written().count(POOLER) == 1
 
 
-def test_a_pooler_that_knows_of_prepared_statements(house, database, token):
+def test_a_pooler_that_knows_of_prepared_statements(servers, database, token):
     if not has_prepared_statements():
         pytest.skip("PgBouncer knows of them from 1.21 on")
-    with pooled(house, database, pool_size=2, prepared=100) as place:
-        with service_on(house, database, place, fcgi={"threads": 8}) as service:
+    with pooled(servers, database, pool_size=2, prepared=100) as place:
+        with service_on(servers, database, place, fcgi={"threads": 8}) as service:
             for _ in range(3):
                 with ThreadPoolExecutor(8) as clients:
                     answers = clients.map(lambda path: ask(service, token, "GET", path), (routes.LIST, routes.one(1)) * 20)
                     assert {answer.status for answer in answers} == {200}
                 every_request(service, token)
             assert POOLER not in service.written()
-        with house.database(ages=5) as older, service_on(house, older, place) as service:
+        with servers.database(ages=5) as older, service_on(servers, older, place) as service:
             older.add_migration("one", id=1, status=1)
             every_request_but_jobs(service, token)
-            house.cluster.psql(older.name, "-f", schema_files()[5])
+            servers.cluster.psql(older.name, "-f", schema_files()[5])
             every_request_but_jobs(service, token)
             assert "sub_batch_size" in served(service, token, path=routes.one(1)).json["migration"]
 
 
-def test_a_network_that_cuts_connections(house, database, token):
-    relay = Relay(free_port(), ("127.0.0.1", house.cluster.port))
+def test_a_network_that_cuts_connections(servers, database, token):
+    relay = Relay(free_port(), ("127.0.0.1", servers.cluster.port))
     relay.open()
     try:
-        with service_on(house, database, {"port": relay.port}) as service:
+        with service_on(servers, database, {"port": relay.port}) as service:
             for _ in range(4):
                 served(service, token)
                 relay.cut()

@@ -16,8 +16,8 @@ from harness.worker import Worker
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["without history", "with history"])
-def played(house, keys, request):
-    with playing(house, keys, request.param) as play:
+def played(servers, keys, request):
+    with playing(servers, keys, request.param) as play:
         yield play
 
 

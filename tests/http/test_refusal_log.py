@@ -10,8 +10,8 @@ LINES = 20  # REFUSAL_LOG_LINES in fcgi/http/refusal_log.h
 
 
 @pytest.fixture(scope="module")
-def database(house):
-    with house.database() as database:
+def database(servers):
+    with servers.database() as database:
         yield database
 
 
@@ -19,8 +19,8 @@ def entries(service):
     return [json.loads(line) for line in service.lines()]
 
 
-def test_flood_of_reads_is_summed_up(house, database):
-    with house.service(database.name) as service:
+def test_flood_of_reads_is_summed_up(servers, database):
+    with servers.service(database.name) as service:
         for _ in range(LINES + 7):
             assert fastcgi.ask(service.address, parameters("GET", routes.LIST)).status == 401
     requests = [entry for entry in entries(service) if entry["msg"] == "request"]
@@ -29,15 +29,15 @@ def test_flood_of_reads_is_summed_up(house, database):
     assert [(entry["remote_ip"], entry["reason"], entry["count"]) for entry in sums] == [("192.0.2.7", "no token", 7)]
 
 
-def test_each_refused_write_has_its_line(house, database):
-    with house.service(database.name) as service:
+def test_each_refused_write_has_its_line(servers, database):
+    with servers.service(database.name) as service:
         for _ in range(LINES + 7):
             assert fastcgi.ask(service.address, parameters("POST", routes.PAUSE)).status == 401
     assert len([entry for entry in entries(service) if entry["msg"] == "write"]) == LINES + 7
 
 
-def test_addresses_are_counted_apart(house, database):
-    with house.service(database.name) as service:
+def test_addresses_are_counted_apart(servers, database):
+    with servers.service(database.name) as service:
         for number in range(LINES + 7):
             params = parameters("GET", routes.LIST, REMOTE_ADDR=f"198.51.100.{number}")
             assert fastcgi.ask(service.address, params).status == 401

@@ -8,29 +8,29 @@ from harness import routes
 from harness.relay import Relay
 from harness.history import Desk
 from harness.ports import free_port
-from harness.slowness import longer, milliseconds
+from harness.timing import longer, milliseconds
 from harness.worker import CHECK, worker
 
 KEY = {"HTTP_X_REQUEST_ID": "the-request"}
 
 
 @pytest.fixture(scope="module")
-def database(house):
-    with house.database(history=True) as database:
+def database(servers):
+    with servers.database(history=True) as database:
         database.execute("CREATE TABLE some_table (id bigint)")
         yield database
 
 
 @pytest.fixture(scope="module")
-def desk(house, database, keys):
-    with house.service(database.name) as service:
+def desk(servers, database, keys):
+    with servers.service(database.name) as service:
         yield Desk(database, service, keys)
 
 
 @pytest.fixture(scope="module")
-def hasty(house, database, keys):
+def hasty(servers, database, keys):
     changes = {"fcgi": {"timeout": milliseconds(longer(0.6))}}
-    with house.service(database.name, changes=changes) as service:
+    with servers.service(database.name, changes=changes) as service:
         yield Desk(database, service, keys)
 
 
@@ -148,9 +148,9 @@ def test_a_dry_run_is_never_a_repeat_and_nothing_repeats_one(desk):
     assert dry.json["migrations"] == [] and "repeated" not in dry.json
 
 
-def test_one_that_was_not_done_in_full_goes_on(house, desk, hasty, database):
+def test_one_that_was_not_done_in_full_goes_on(servers, desk, hasty, database):
     """After BBM_HELD a client comes again with the same key: what was left is done now, in the same action."""
-    with contextlib.closing(house.cluster.connect(database.name)) as holder:
+    with contextlib.closing(servers.cluster.connect(database.name)) as holder:
         holder.autocommit = False
         holder.cursor().execute("SELECT 1 FROM batched_background_migrations WHERE id = 2 FOR UPDATE")
         first = hasty.act("pause", **KEY)
@@ -193,13 +193,13 @@ def test_twins(desk, database):
         assert len({answer.json["action_id"] for answer in answers}) == 1
 
 
-def test_the_answer_was_lost(house, database, keys):
+def test_the_answer_was_lost(servers, database, keys):
     """The change is committed, but its answer is lost: the same request again has the answer."""
-    relay = Relay(free_port(), ("127.0.0.1", house.cluster.port))
+    relay = Relay(free_port(), ("127.0.0.1", servers.cluster.port))
     relay.open()
     changes = {"database": {"port": relay.port}, "fcgi": {"timeout": milliseconds(longer(2))}}
     try:
-        with house.service(database.name, changes=changes) as service:
+        with servers.service(database.name, changes=changes) as service:
             desk = Desk(database, service, keys)
             relay.swallow = b"SET status"
             lost = desk.act("pause", **KEY)

@@ -18,8 +18,8 @@ SCRIPT = os.path.join(REPOSITORY, "sql", "role.sql")
 
 
 @pytest.fixture(scope="module")
-def database(house):
-    with house.database() as database:
+def database(servers):
+    with servers.database() as database:
         database.execute("CREATE TABLE repositories (id bigint PRIMARY KEY, path text)")
         database.execute("CREATE SCHEMA partitions CREATE TABLE blobs (id bigint)")
         migration = database.add_migration("m", status=1)
@@ -28,8 +28,8 @@ def database(house):
 
 
 @pytest.fixture
-def role(house, database):
-    with contextlib.closing(house.cluster.connect(database.name, SERVICE_ROLE)) as connection:
+def role(servers, database):
+    with contextlib.closing(servers.cluster.connect(database.name, SERVICE_ROLE)) as connection:
         yield connection.cursor()
 
 
@@ -144,24 +144,24 @@ def test_it_cannot_give_its_rights_away(database, role):
     assert privileges(database) == before
 
 
-def test_a_second_run_changes_nothing(house, database):
+def test_a_second_run_changes_nothing(servers, database):
     before = privileges(database)
-    house.cluster.psql(database.name, "-f", SCRIPT)
+    servers.cluster.psql(database.name, "-f", SCRIPT)
     assert privileges(database) == before
 
 
-def test_additional_rights_are_taken_back(house, database):
+def test_additional_rights_are_taken_back(servers, database):
     before = privileges(database)
     database.execute(f"GRANT INSERT, DELETE, TRUNCATE, UPDATE ON batched_background_migrations TO {SERVICE_ROLE}")
     assert privileges(database) != before
-    house.cluster.psql(database.name, "-f", SCRIPT)
+    servers.cluster.psql(database.name, "-f", SCRIPT)
     assert privileges(database) == before
 
 
-def test_its_time_limits_are_parameters(house, database):
+def test_its_time_limits_are_parameters(servers, database):
     other = "bbm_fcgi_with_limits"
-    house.cluster.psql(database.name, "-v", f"role={other}", "-v", "statement_timeout=7s", "-f", SCRIPT)
-    with contextlib.closing(house.cluster.connect(database.name, other)) as connection:
+    servers.cluster.psql(database.name, "-v", f"role={other}", "-v", "statement_timeout=7s", "-f", SCRIPT)
+    with contextlib.closing(servers.cluster.connect(database.name, other)) as connection:
         cursor = connection.cursor()
         cursor.execute("SHOW statement_timeout")
         assert cursor.fetchone() == ("7s",)

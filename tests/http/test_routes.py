@@ -36,8 +36,8 @@ OUTSIDE = (
 
 
 @pytest.fixture(scope="module")
-def site(house):
-    with house.site() as site:
+def site(servers):
+    with servers.site() as site:
         site.database.add_migration("seven", id=7, status=0)
         yield site
 
@@ -202,9 +202,9 @@ def test_token_before_id(ask):
     assert_refused(ask("GET", routes.one(12345), token=None), "read", NO_TOKEN)
 
 
-def test_id_before_database(house, token):
+def test_id_before_database(servers, token):
     """An id that cannot be is refused without a look; one that can, is looked for."""
-    with house.service("no_such_database") as service:
+    with servers.service("no_such_database") as service:
         answer = fastcgi.ask(service.address, fastcgi.parameters("GET", routes.one(10**20), token))
         assert answer.status == 400
         answer = fastcgi.ask(service.address, fastcgi.parameters("GET", routes.one(12345), token))

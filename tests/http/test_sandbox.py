@@ -17,15 +17,15 @@ SANDBOX_EXIT = 77
 
 
 @pytest.fixture(scope="module")
-def database(house):
-    with house.database() as database:
+def database(servers):
+    with servers.database() as database:
         database.add_migration("seven", id=7, status=1)
         yield database
 
 
 @pytest.fixture(autouse=True)
-def needs_a_plain_build(house, database):
-    with house.service(database.name) as service:
+def needs_a_plain_build(servers, database):
+    with servers.service(database.name) as service:
         if "sandbox: off in a build" in service.written():
             pytest.skip("sanitizers, valgrind and coverage need what the sandbox takes away")
 
@@ -39,22 +39,22 @@ def asks(service, token):
     return fastcgi.ask(service.address, parameters("GET", routes.LIST, token))
 
 
-def test_process_is_confined_by_default(house, database, token):
-    with house.service(database.name) as service:
+def test_process_is_confined_by_default(servers, database, token):
+    with servers.service(database.name) as service:
         assert asks(service, token).status == 200
         status = status_of(service.server.child.pid)
         assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
 
 
 @pytest.mark.parametrize("mode, seccomp", [("off", "0"), ("log", "2")])
-def test_modes(house, database, token, mode, seccomp):
-    with house.service(database.name, changes={"fcgi": {"sandbox": mode}}) as service:
+def test_modes(servers, database, token, mode, seccomp):
+    with servers.service(database.name, changes={"fcgi": {"sandbox": mode}}) as service:
         assert asks(service, token).status == 200
         assert status_of(service.server.child.pid)["Seccomp"] == seccomp
 
 
-def test_metrics_still_count_descriptors(house, database):
-    with house.service(database.name) as service:
+def test_metrics_still_count_descriptors(servers, database):
+    with servers.service(database.name) as service:
         answer = fastcgi.ask(service.address, parameters("GET", "/-/metrics"))
         line = next(line for line in answer.body.decode().splitlines() if line.startswith("process_open_fds "))
         assert int(line.split()[1]) > 3
@@ -64,16 +64,16 @@ def test_metrics_still_count_descriptors(house, database):
 
 
 @pytest.fixture
-def misled(house, database):
-    folder = house.workspace.folder(house.unique("misled"))
+def misled(servers, database):
+    folder = servers.workspace.folder(servers.unique("misled"))
     program = install_program(folder, os.path.join(build_folder(), "tests", "misled", "bbm-fcgi"))
 
     @contextlib.contextmanager
     def start(**changes):
-        listen = house.socket_path()
-        configuration = house.configuration(database.name, listen, {"fcgi": changes})
+        listen = servers.socket_path()
+        configuration = servers.configuration(database.name, listen, {"fcgi": changes})
         log = os.path.join(folder, "log")
-        service = Service("misled", program, house.write_configuration(configuration), listen, log)
+        service = Service("misled", program, servers.write_configuration(configuration), listen, log)
         try:
             yield service
         finally:
@@ -87,8 +87,8 @@ def misdeed(token, deed):
 
 
 @pytest.mark.parametrize("deed", ["execve", "fork", "vfork", "ptrace", "write", "create"])
-def test_misdeed_ends_the_process(house, database, token, misled, deed):
-    with house.service(database.name) as neighbour:
+def test_misdeed_ends_the_process(servers, database, token, misled, deed):
+    with servers.service(database.name) as neighbour:
         with misled() as service:
             with fastcgi.Connection(service.address) as connection:
                 connection.send(fastcgi.request_bytes(misdeed(token, deed)))

@@ -52,15 +52,15 @@ def age(request):
 
 
 @pytest.fixture(params=[False, True], ids=["without history", "with history"])
-def database(house, age, request):
-    with house.database(ages=age, history=request.param) as database:
+def database(servers, age, request):
+    with servers.database(ages=age, history=request.param) as database:
         set_up(database, age)
         yield database
 
 
 @pytest.fixture
-def service(house, database):
-    with house.service(database.name) as service:
+def service(servers, database):
+    with servers.service(database.name) as service:
         yield service
 
 
@@ -180,8 +180,8 @@ def test_reading(database, asker, age):
     assert_jobs(database, asker)
 
 
-def test_without_a_row(house, age, keys):
-    with house.database(ages=age) as database, house.service(database.name) as service:
+def test_without_a_row(servers, age, keys):
+    with servers.database(ages=age) as database, servers.service(database.name) as service:
         asker = Asker(service, keys.token("*"))
         assert asker.get(routes.LIST).json == {"migrations": [], "job_in_flight": False}
         for action in ("pause", "resume"):
@@ -253,15 +253,15 @@ class Clients:
             yield self.asker.post(routes.action("resume", 9))
 
 
-def test_the_registry_is_upgraded_under_it(house, keys):
+def test_the_registry_is_upgraded_under_it(servers, keys):
     """From the first age to the last. As operators do, role.sql is run again only at the end."""
-    with house.database(ages=1) as database, house.service(database.name) as service:
+    with servers.database(ages=1) as database, servers.service(database.name) as service:
         set_up(database, 1)
         database.add_migration("the clients'", id=9, status=0)
         with Clients(service, keys.token("*")) as clients:
             for age, file in enumerate(schema_files()[1:], 2):
                 since = clients.answered
-                house.cluster.psql(database.name, "-f", file)
+                servers.cluster.psql(database.name, "-f", file)
                 for name, value in COLUMNS.get(age, {}).items():
                     database.execute(f"UPDATE batched_background_migrations SET {name} = %s", (value,))
                 answer = clients.asker.post(routes.action("restart", FAILED))
@@ -271,7 +271,7 @@ def test_the_registry_is_upgraded_under_it(house, keys):
                     clients.asker.get(routes.LIST)
         assert clients.wrong == []
         database.execute("DELETE FROM batched_background_migrations WHERE id = 9")
-        house.cluster.psql(database.name, "-f", role_file())
+        servers.cluster.psql(database.name, "-f", role_file())
         asker = clients.asker
         assert_reads(database, asker, AGES[-1])
         assert_jobs(database, asker)
@@ -279,14 +279,14 @@ def test_the_registry_is_upgraded_under_it(house, keys):
 
 
 @pytest.mark.parametrize("age", AGES[:-1], ids=lambda age: f"age {age}")
-def test_one_step_of_an_upgrade(house, keys, database, service, age):
+def test_one_step_of_an_upgrade(servers, keys, database, service, age):
     """A service that has served the older age serves the next one in full."""
     asker = Asker(service, keys.token("*"))
     assert_reads(database, asker, age)
-    house.cluster.psql(database.name, "-f", schema_files()[age])
+    servers.cluster.psql(database.name, "-f", schema_files()[age])
     for name, value in COLUMNS.get(age + 1, {}).items():
         database.execute(f"UPDATE batched_background_migrations SET {name} = %s", (value,))
-    house.cluster.psql(database.name, "-f", role_file())
+    servers.cluster.psql(database.name, "-f", role_file())
     assert_reads(database, asker, age + 1)
     assert_actions(database, asker, age + 1)
 

@@ -15,7 +15,7 @@ import pytest
 from harness import database_proxies, fastcgi, routes
 from harness.fastcgi import parameters
 from harness.postgres import REPOSITORY, SERVICE_ROLE
-from harness.slowness import longer, milliseconds
+from harness.timing import longer, milliseconds
 from harness.worker import COMMIT, WORK, worker
 
 # A role as the registry's own: it has rights on the tables, and nobody set its search_path.
@@ -34,8 +34,8 @@ POLYMORPHIC = {
 
 
 @contextlib.contextmanager
-def filled(house):
-    with house.database(history=True) as database:
+def filled(servers):
+    with servers.database(history=True) as database:
         database.execute("CREATE TABLE some_table (id bigint)")
         for identity, status in ((ACTIVE, 1), (2, 4), (FAILED, 3), (4, 0), (5, 2)):
             database.add_migration(f"m{identity}", id=identity, status=status, failure_error_code=4)
@@ -76,14 +76,14 @@ def assert_all_answered(service, database, token, allowed=(200,)):
 
 @pytest.mark.parametrize("path", ["'$user'", "''", "pg_catalog, pg_temp", "elsewhere, public"])
 @pytest.mark.parametrize("role", [SERVICE_ROLE, PLAIN_ROLE])
-def test_any_search_path_of_the_database_or_the_role(house, token, path, role):
-    with filled(house) as database:
+def test_any_search_path_of_the_database_or_the_role(servers, token, path, role):
+    with filled(servers) as database:
         rights_without_a_search_path(database)
         database.execute("CREATE SCHEMA elsewhere CREATE TABLE batched_background_migrations (id text)")
         database.execute(f"GRANT USAGE ON SCHEMA elsewhere TO {PLAIN_ROLE}, {SERVICE_ROLE}")
         for whose in (f"DATABASE {database.name}", f"ROLE {role} IN DATABASE {database.name}"):
             database.execute(f"ALTER {whose} SET search_path = {path}")
-        with house.service(database.name, changes={"database": {"user": role}}) as service:
+        with servers.service(database.name, changes={"database": {"user": role}}) as service:
             assert_all_answered(service, database, token)
 
 
@@ -103,19 +103,19 @@ LEFT_OVER = (
 
 
 @pytest.mark.parametrize("left", LEFT_OVER)
-def test_what_another_client_leaves_in_a_pooled_session(house, token, left):
-    with filled(house) as database, one_session(house, database) as place:
+def test_what_another_client_leaves_in_a_pooled_session(servers, token, left):
+    with filled(servers) as database, one_session(servers, database) as place:
         database.execute(f"GRANT TEMP ON DATABASE {database.name} TO {SERVICE_ROLE}")
-        with house.service(database.name, changes={"database": place}) as service:
+        with servers.service(database.name, changes={"database": place}) as service:
             with contextlib.closing(database_proxies.connect(place, database.name, SERVICE_ROLE)) as other, other.cursor() as cursor:
                 cursor.execute(left)
             assert_all_answered(service, database, token)
 
 
 @contextlib.contextmanager
-def one_session(house, database):
+def one_session(servers, database):
     """A pooler whose clients share one session, so that each finds what the others leave."""
-    bouncer = database_proxies.PgBouncer(house.workspace, house.unique("pgbouncer"), database.cluster.port, pool_size=1)
+    bouncer = database_proxies.PgBouncer(servers.workspace, servers.unique("pgbouncer"), database.cluster.port, pool_size=1)
     try:
         yield {"host": "127.0.0.1", "port": bouncer.port, "sslmode": "disable"}
     finally:
@@ -211,19 +211,19 @@ def set_traps(database):
 
 
 @pytest.fixture(scope="module")
-def trapped(house):
-    with filled(house) as database:
+def trapped(servers):
+    with filled(servers) as database:
         rights_without_a_search_path(database)
         assert set_traps(database) > 1000
         yield database
 
 
 @pytest.mark.parametrize("role", [PLAIN_ROLE, SERVICE_ROLE])
-def test_nothing_in_public_is_called(house, trapped, token, role):
+def test_nothing_in_public_is_called(servers, trapped, token, role):
     """By reads with and without unfinished jobs, and by writes with a worker in each state of a run."""
     trapped.execute(f'ALTER ROLE {SERVICE_ROLE} IN DATABASE {trapped.name} SET search_path = "$user", public')
     changes = {"database": {"user": role}, "fcgi": {"timeout": milliseconds(longer(1))}}
-    with house.service(trapped.name, changes=changes) as service:
+    with servers.service(trapped.name, changes=changes) as service:
         assert_all_answered(service, trapped, token)
         with worker(trapped) as played:
             for step in (WORK, COMMIT):
@@ -232,10 +232,10 @@ def test_nothing_in_public_is_called(house, trapped, token, role):
             played.rollback()
 
 
-def test_nothing_in_public_is_called_by_the_scripts(house, trapped):
+def test_nothing_in_public_is_called_by_the_scripts(servers, trapped):
     """They are run by a role that may do much more."""
-    house.cluster.add_history(trapped.name)
-    house.cluster.psql(trapped.name, "-v", f"role={SERVICE_ROLE}", "-f", os.path.join(REPOSITORY, "sql", "role.sql"))
+    servers.cluster.add_history(trapped.name)
+    servers.cluster.psql(trapped.name, "-v", f"role={SERVICE_ROLE}", "-f", os.path.join(REPOSITORY, "sql", "role.sql"))
 
 
 def test_a_trap_is_seen(trapped):

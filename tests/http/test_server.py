@@ -11,22 +11,22 @@ from harness.failing import Plan
 from harness.process import Server, wait_until
 from harness.resource import ResourceUsage
 from harness.service import listening_socket
-from harness.slowness import longer, milliseconds
+from harness.timing import longer, milliseconds
 
 GET_VALUES, GET_VALUES_RESULT, UNKNOWN_TYPE = 9, 10, 11
 SOON = milliseconds(longer(0.5))
 
 
 @pytest.fixture(scope="module")
-def database(house):
-    with house.database() as database:
+def database(servers):
+    with servers.database() as database:
         database.add_migration("seven", id=7, status=1)
         yield database
 
 
 @pytest.fixture(scope="module")
-def service(house, database):
-    with house.service(database.name, changes={"fcgi": {"threads": 2, "connections": 77}}) as service:
+def service(servers, database):
+    with servers.service(database.name, changes={"fcgi": {"threads": 2, "connections": 77}}) as service:
         yield service
 
 
@@ -95,9 +95,9 @@ DROPS = {
 
 
 @pytest.fixture(scope="module")
-def impatient(house, database):
+def impatient(servers, database):
     changes = {"fcgi": {"threads": 2, "readtimeout": SOON, "idletimeout": SOON}, "log": {"level": "debug"}}
-    with house.service(database.name, changes=changes) as service:
+    with servers.service(database.name, changes=changes) as service:
         yield service
 
 
@@ -120,12 +120,12 @@ def test_a_body_that_is_late_is_counted(impatient, token):
     assert dropped(impatient)["body_timeout"] == before + 1
 
 
-def test_an_answer_that_is_not_read_is_counted_once(house, token):
+def test_an_answer_that_is_not_read_is_counted_once(servers, token):
     changes = {"fcgi": {"threads": 2, "timeout": SOON, "readtimeout": SOON}}
-    with house.database() as database:
+    with servers.database() as database:
         for number in range(5):
             database.add_migration(f"{number}-{'x' * 100_000}")
-        with house.service(database.name, changes=changes) as service, Connection(service.address) as connection:
+        with servers.service(database.name, changes=changes) as service, Connection(service.address) as connection:
             samples = lambda: fastcgi.ask(service.address, parameters("GET", "/-/metrics")).samples
             connection.send(fastcgi.request_bytes(parameters("GET", routes.LIST, token)))
             assert wait_until(lambda: dropped(service)["answer_timeout"] == 1)
@@ -135,8 +135,8 @@ def test_an_answer_that_is_not_read_is_counted_once(house, token):
             assert dropped(service)["answer_timeout"] == 1
 
 
-def test_busy_threads_are_counted(house, database, token):
-    with house.service(database.name, changes={"fcgi": {"threads": 4}}) as service:
+def test_busy_threads_are_counted(servers, database, token):
+    with servers.service(database.name, changes={"fcgi": {"threads": 4}}) as service:
         samples = lambda: fastcgi.ask(service.address, parameters("GET", "/-/metrics")).samples
         assert samples()["bbm_fcgi_threads_busy"] == "1"  # the one that answers
         with database.locked(), Connection(service.address) as connection:
@@ -158,9 +158,9 @@ def switches(pid):
     return counts
 
 
-def test_an_idle_process_wakes_twice_a_second(house, database, listing):
+def test_an_idle_process_wakes_twice_a_second(servers, database, listing):
     """One thread looks for deadlines; while it does so six times, no other wakes."""
-    with house.service(database.name) as service:
+    with servers.service(database.name) as service:
         if ResourceUsage(service).sanitized:
             pytest.skip("a sanitizer has threads of its own")
         pid = service.server.child.pid
@@ -187,14 +187,14 @@ def listing(token):
 
 
 @pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1), (1, 2), (0, 2), (0, 1, 2)])
-def test_closed_descriptors_are_not_taken(house, database, listing, closed):
+def test_closed_descriptors_are_not_taken(servers, database, listing, closed):
     """Else a socket, or the epoll set, would have the number that log lines are written to."""
     closing = " ".join(f"{number}<&-" if number == 0 else f"{number}>&-" for number in closed)
-    program = f"{house.program}-{house.unique('closing')}"
+    program = f"{servers.program}-{servers.unique('closing')}"
     with open(program, "w", encoding="utf-8") as script:
-        script.write(f'#!/bin/sh\nexec {house.program} "$@" {closing}\n')
+        script.write(f'#!/bin/sh\nexec {servers.program} "$@" {closing}\n')
     os.chmod(program, 0o755)
-    with house.service(database.name, program=program) as service:
+    with servers.service(database.name, program=program) as service:
         for _ in range(3):
             assert fastcgi.ask(service.address, listing).status == 200
         pid = service.server.child.pid
@@ -202,15 +202,15 @@ def test_closed_descriptors_are_not_taken(house, database, listing, closed):
             assert os.readlink(f"/proc/{pid}/fd/{number}") == "/dev/null"
 
 
-def test_an_inherited_socket_stays_where_others_are_closed(house, database, listing):
-    path = house.socket_path()
-    program = f"{house.program}-{house.unique('closing')}"
+def test_an_inherited_socket_stays_where_others_are_closed(servers, database, listing):
+    path = servers.socket_path()
+    program = f"{servers.program}-{servers.unique('closing')}"
     with open(program, "w", encoding="utf-8") as script:
-        script.write(f'#!/bin/sh\nexec {house.program} "$@" 1>&- 2>&-\n')
+        script.write(f'#!/bin/sh\nexec {servers.program} "$@" 1>&- 2>&-\n')
     os.chmod(program, 0o755)
     with listening_socket(path) as listener:
-        house.open_to_servers(path)
-        with house.service(database.name, listen=path, inherited=listener, program=program):
+        servers.open_to_servers(path)
+        with servers.service(database.name, listen=path, inherited=listener, program=program):
             assert fastcgi.ask(path, listing).status == 200
 
 
@@ -226,10 +226,10 @@ START_FAILURES = {
 
 
 @pytest.mark.parametrize("function", START_FAILURES)
-def test_the_error_that_happened_is_named(house, database, function):
+def test_the_error_that_happened_is_named(servers, database, function):
     """Each of its calls at the start fails in turn, until there is none more and the service serves."""
-    plan = Plan(house)
-    file = house.write_configuration(house.configuration(database.name, listen := house.socket_path(), {"fcgi": {"threads": 2}}))
+    plan = Plan(servers)
+    file = servers.write_configuration(servers.configuration(database.name, listen := servers.socket_path(), {"fcgi": {"threads": 2}}))
     for number in range(1, 20):
         plan.arm(number, only=function)
         server = Server("failing", [plan.program, "-c", file], f"{listen}.{number}.log", plan.environment)

@@ -4,7 +4,7 @@ import subprocess
 
 from harness.process import clean_environment
 from harness.program import built
-from harness.slowness import longer
+from harness.timing import longer
 
 
 def test_soak_of_tokens():

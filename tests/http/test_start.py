@@ -16,22 +16,22 @@ from harness.workspace import UNPRIVILEGED
 
 
 @pytest.fixture(scope="module")
-def database(house):
-    with house.database() as database:
+def database(servers):
+    with servers.database() as database:
         yield database
 
 
 @pytest.fixture
-def run(house):
-    return lambda *arguments, **more: run_program(house.program, *arguments, **more)
+def run(servers):
+    return lambda *arguments, **more: run_program(servers.program, *arguments, **more)
 
 
 @pytest.fixture
-def configured(house, database):
+def configured(servers, database):
     """The path of a configuration file with these changes."""
 
     def write(changes=None):
-        return house.write_configuration(house.configuration(database.name, house.socket_path(), changes))
+        return servers.write_configuration(servers.configuration(database.name, servers.socket_path(), changes))
 
     return write
 
@@ -56,13 +56,13 @@ def attempt(request, run):
 # Wrong configurations
 
 
-def test_a_missing_file(attempt, house):
-    path = os.path.join(house.workspace.path, "nowhere.yml")
+def test_a_missing_file(attempt, servers):
+    path = os.path.join(servers.workspace.path, "nowhere.yml")
     assert_stops(attempt(path), path)
 
 
-def test_a_folder_for_a_file(attempt, house):
-    assert_stops(attempt(house.workspace.path), house.workspace.path)
+def test_a_folder_for_a_file(attempt, servers):
+    assert_stops(attempt(servers.workspace.path), servers.workspace.path)
 
 
 def test_an_unreadable_file(attempt, configured):
@@ -79,25 +79,25 @@ def test_an_unreadable_file(attempt, configured):
     ],
     ids=["empty", "unclosed", "two colons", "tab", "list", "scalar", "controls", "bytes", "unknown alias"],
 )  # fmt: skip
-def test_a_broken_file(attempt, house, text):
-    path = house.workspace.file(house.unique("broken") + ".yml", text)
+def test_a_broken_file(attempt, servers, text):
+    path = servers.workspace.file(servers.unique("broken") + ".yml", text)
     assert_stops(attempt(path), path)
 
 
-def test_a_key_that_stands_twice(attempt, house, configured):
+def test_a_key_that_stands_twice(attempt, servers, configured):
     with open(configured(), encoding="utf-8") as file:
         lines = file.read().splitlines()
     first = lines.index("log:") + 1
-    path = house.workspace.file(house.unique("twice") + ".yml", "\n".join([*lines, "log: {}"]) + "\n")
+    path = servers.workspace.file(servers.unique("twice") + ".yml", "\n".join([*lines, "log: {}"]) + "\n")
     assert_stops(attempt(path), f"{path}:{len(lines) + 1}", "log", f"line {first}")
 
 
 @pytest.mark.parametrize("line", [3, 11])
-def test_a_broken_line_is_named_by_its_number(attempt, house, configured, line):
+def test_a_broken_line_is_named_by_its_number(attempt, servers, configured, line):
     with open(configured(), encoding="utf-8") as file:
         lines = file.read().splitlines()
     lines.insert(line - 1, "  } broken: [")
-    path = house.workspace.file(house.unique("broken") + ".yml", "\n".join(lines) + "\n")
+    path = servers.workspace.file(servers.unique("broken") + ".yml", "\n".join(lines) + "\n")
     done = attempt(path)
     assert_stops(done, path)
     assert re.search(rf"\b{line}\b", done.stderr.replace(path, ""))
@@ -153,23 +153,23 @@ def test_a_wrong_value(attempt, configured, changes, names):
     "text", [None, "", "no certificate\n", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"],
     ids=["missing", "empty", "other text", "broken certificate"],
 )  # fmt: skip
-def test_a_bundle_that_cannot_be_used(attempt, house, configured, text):
-    bundle = os.path.join(house.workspace.path, house.unique("bundle") + ".pem")
+def test_a_bundle_that_cannot_be_used(attempt, servers, configured, text):
+    bundle = os.path.join(servers.workspace.path, servers.unique("bundle") + ".pem")
     if text is not None:
-        house.workspace.file(os.path.basename(bundle), text)
+        servers.workspace.file(os.path.basename(bundle), text)
     path = configured({"auth": {"token": {"rootcertbundle": bundle}}})
     assert_stops(attempt(path), path, "auth.token.rootcertbundle", bundle)
 
 
-def test_an_unreadable_bundle(attempt, house, configured, keys):
-    bundle = house.workspace.file(house.unique("bundle") + ".pem", keys.bundle, mode=0)
+def test_an_unreadable_bundle(attempt, servers, configured, keys):
+    bundle = servers.workspace.file(servers.unique("bundle") + ".pem", keys.bundle, mode=0)
     path = configured({"auth": {"token": {"rootcertbundle": bundle}}})
     assert_stops(attempt(path), path, "auth.token.rootcertbundle", bundle, "ermission denied")
 
 
-def test_a_key_of_the_bundle_that_is_no_certificate(attempt, house, configured, keys):
+def test_a_key_of_the_bundle_that_is_no_certificate(attempt, servers, configured, keys):
     """The obvious slip: the public key, or worse, the private one."""
-    bundle = house.workspace.file(house.unique("bundle") + ".pem", keys.trusted.public_pem)
+    bundle = servers.workspace.file(servers.unique("bundle") + ".pem", keys.trusted.public_pem)
     path = configured({"auth": {"token": {"rootcertbundle": bundle}}})
     assert_stops(attempt(path), path, "auth.token.rootcertbundle", bundle)
 
@@ -190,15 +190,15 @@ def test_a_port_in_use(run, configured):
         assert_stops(run("-c", path), path, "fcgi.listen", address)
 
 
-def test_a_socket_in_use(house, database, run, configured, token):
-    with house.service(database.name) as service:
+def test_a_socket_in_use(servers, database, run, configured, token):
+    with servers.service(database.name) as service:
         path = configured({"fcgi": {"listen": service.address}})
         assert_stops(run("-c", path), path, "fcgi.listen", service.address)
         assert fastcgi.ask(service.address, parameters("GET", routes.LIST, token)).status == 200
 
 
-def test_a_file_in_the_sockets_place_is_left_alone(house, run, configured):
-    file = house.workspace.file(house.unique("precious"), "do not delete")
+def test_a_file_in_the_sockets_place_is_left_alone(servers, run, configured):
+    file = servers.workspace.file(servers.unique("precious"), "do not delete")
     path = configured({"fcgi": {"listen": file}})
     assert_stops(run("-c", path), path, "fcgi.listen", file)
     with open(file, encoding="ascii") as kept:
@@ -320,43 +320,43 @@ fcgi:
 """
 
 
-def test_a_registrys_whole_configuration(house, database, run, token):
-    listen = house.socket_path()
+def test_a_registrys_whole_configuration(servers, database, run, token):
+    listen = servers.socket_path()
     text = REGISTRY_CONFIGURATION % {
-        "port": house.cluster.port, "dbname": database.name, "bundle": house.bundle, "listen": listen,
+        "port": servers.cluster.port, "dbname": database.name, "bundle": servers.bundle, "listen": listen,
     }  # fmt: skip
-    file = house.workspace.file(house.unique("registry") + ".yml", text)
+    file = servers.workspace.file(servers.unique("registry") + ".yml", text)
     assert run("-c", file, "-t").returncode == 0
-    with house.service_with_file(file, listen) as service:
+    with servers.service_with_file(file, listen) as service:
         assert serves(service, token)
 
 
-def test_log_is_json_and_info_if_not_given(house, database, token):
-    with house.service(database.name, changes={"log": REMOVED}) as service:
+def test_log_is_json_and_info_if_not_given(servers, database, token):
+    with servers.service(database.name, changes={"log": REMOVED}) as service:
         answer = fastcgi.ask(service.address, parameters("GET", routes.LIST, token))
         assert service.entry(answer.header("X-Request-Id"))["level"] == "info"
 
 
 @pytest.fixture
-def example(house):
+def example(servers):
     """conf/config.yml with the paths of this test in place of a host's, and nothing else changed."""
 
     def write(**paths):
         with open(os.path.join(REPOSITORY, "conf", "config.yml"), encoding="utf-8") as file:
             text = file.read()
-        for old, new in {"/etc/bbm-fcgi/bundle.pem": house.bundle, **paths}.items():
+        for old, new in {"/etc/bbm-fcgi/bundle.pem": servers.bundle, **paths}.items():
             assert old in text
             text = text.replace(old, new)
-        return house.workspace.file(house.unique("example") + ".yml", text)
+        return servers.workspace.file(servers.unique("example") + ".yml", text)
 
     return write
 
 
 @pytest.fixture
-def peer_database(house):
+def peer_database(servers):
     """A database that lets a role in by the system user's name, as Debian's PostgreSQL does over its socket."""
     user = pwd.getpwuid(os.geteuid()).pw_name if os.geteuid() else UNPRIVILEGED[0]
-    cluster = house.cluster
+    cluster = servers.cluster
     database = cluster.create_database("before_peer")
     cluster.psql(database.name, "-v", f"role={user}", "-f", os.path.join(REPOSITORY, "sql", "role.sql"))
     database.close()
@@ -364,53 +364,53 @@ def peer_database(house):
     return user
 
 
-def test_example_configuration_serves(house, example, peer_database, keys):
+def test_example_configuration_serves(servers, example, peer_database, keys):
     """As the README has it on a fresh Debian."""
-    listen = house.socket_path()
+    listen = servers.socket_path()
     file = example(**{
-        "/run/postgresql": house.cluster.folder, "port: 5432": f"port: {house.cluster.port}",
+        "/run/postgresql": servers.cluster.folder, "port: 5432": f"port: {servers.cluster.port}",
         "dbname: registry": "dbname: with_peer", "user: bbm-fcgi": f"user: {peer_database}",
         "/run/bbm-fcgi/bbm-fcgi.sock": listen,
     })  # fmt: skip
-    with house.service_with_file(file, listen) as service:
+    with servers.service_with_file(file, listen) as service:
         assert serves(service, keys.token("*"))
 
 
 # The environment
 
 
-def test_the_configuration_named_by_the_environment(run, configured, house):
+def test_the_configuration_named_by_the_environment(run, configured, servers):
     path = configured()
     assert run("-t", environment={"REGISTRY_CONFIGURATION_PATH": path}).returncode == 0
-    missing = os.path.join(house.workspace.path, "absent.yml")
+    missing = os.path.join(servers.workspace.path, "absent.yml")
     assert_stops(run("-t", environment={"REGISTRY_CONFIGURATION_PATH": missing}), missing)
     assert run("-t", "-c", path, environment={"REGISTRY_CONFIGURATION_PATH": missing}).returncode == 0
 
 
-def test_the_password_of_the_environment_wins(house, token):
+def test_the_password_of_the_environment_wins(servers, token):
     """In earnest: this database asks for the password."""
     environment = {"REGISTRY_DATABASE_PASSWORD": PASSWORD}
     wrong = {"database": {"password": "wrong"}}
-    database = house.cluster.create_database("with_password")
+    database = servers.cluster.create_database("with_password")
     try:
-        with house.service(database.name) as service:
+        with servers.service(database.name) as service:
             assert serves(service, token)
-        with house.service(database.name, changes=wrong) as service:
+        with servers.service(database.name, changes=wrong) as service:
             assert fastcgi.ask(service.address, parameters("GET", routes.LIST, token)).status == 503
-        with house.service(database.name, changes=wrong, environment=environment) as service:
+        with servers.service(database.name, changes=wrong, environment=environment) as service:
             assert serves(service, token)
     finally:
         database.close()
 
 
-def test_keys_of_the_environment_win(house, database, keys):
+def test_keys_of_the_environment_win(servers, database, keys):
     environment = {
         "REGISTRY_AUTH_TOKEN_ISSUER": "issuer-of-the-environment",
         "REGISTRY_AUTH_TOKEN_REALM": "https://environment.example.com/auth",
         "REGISTRY_AUTH_TOKEN_SERVICE": "container_registry",
-        "REGISTRY_AUTH_TOKEN_ROOTCERTBUNDLE": house.bundle,
-        "REGISTRY_DATABASE_HOST": house.cluster.folder,
-        "REGISTRY_DATABASE_PORT": str(house.cluster.port),
+        "REGISTRY_AUTH_TOKEN_ROOTCERTBUNDLE": servers.bundle,
+        "REGISTRY_DATABASE_HOST": servers.cluster.folder,
+        "REGISTRY_DATABASE_PORT": str(servers.cluster.port),
         "REGISTRY_DATABASE_USER": "bbm_fcgi",
         "REGISTRY_DATABASE_DBNAME": database.name,
         "REGISTRY_DATABASE_SSLMODE": "disable",
@@ -421,7 +421,7 @@ def test_keys_of_the_environment_win(house, database, keys):
         "auth": {"token": {"issuer": "x", "rootcertbundle": "/nowhere", "realm": "y"}},
         "database": {"host": "192.0.2.1", "port": 1, "user": "nobody", "dbname": "nothing"},
     }
-    with house.service("nothing", changes=changes, environment=environment) as service:
+    with servers.service("nothing", changes=changes, environment=environment) as service:
         path = "/env" + routes.LIST
         good = keys.token("*", iss="issuer-of-the-environment")
         answer = fastcgi.ask(service.address, parameters("GET", path, good))
@@ -433,22 +433,22 @@ def test_keys_of_the_environment_win(house, database, keys):
         assert refused.header("WWW-Authenticate") == expected
 
 
-def test_a_key_that_only_the_environment_has(house, database, keys):
+def test_a_key_that_only_the_environment_has(servers, database, keys):
     changes = {"auth": {"token": {"issuer": REMOVED}}, "database": REMOVED, "log": REMOVED}
     environment = {
         "REGISTRY_AUTH_TOKEN_ISSUER": "only-here",
         "REGISTRY_DATABASE_HOST": "127.0.0.1",
-        "REGISTRY_DATABASE_PORT": str(house.cluster.port),
+        "REGISTRY_DATABASE_PORT": str(servers.cluster.port),
         "REGISTRY_DATABASE_USER": "bbm_fcgi",
         "REGISTRY_DATABASE_DBNAME": database.name,
         "REGISTRY_DATABASE_SSLMODE": "disable",
     }
-    with house.service(database.name, changes=changes, environment=environment) as service:
+    with servers.service(database.name, changes=changes, environment=environment) as service:
         assert serves(service, keys.token("*", iss="only-here"))
 
 
-def test_the_log_level_of_the_environment(house, database, token):
-    with house.service(database.name, environment={"REGISTRY_LOG_LEVEL": "error"}) as service:
+def test_the_log_level_of_the_environment(servers, database, token):
+    with servers.service(database.name, environment={"REGISTRY_LOG_LEVEL": "error"}) as service:
         assert serves(service, token)
     assert '"method"' not in service.written()
 
@@ -463,7 +463,7 @@ def test_a_wrong_value_of_the_environment(attempt, configured, name, value, key)
     assert f"REGISTRY_{name}" in done.stderr, "the line does not say where the value comes from"
 
 
-def test_what_means_nothing_here_does_not_stop_the_start(house, database, token):
+def test_what_means_nothing_here_does_not_stop_the_start(servers, database, token):
     environment = {
         "REGISTRY_FF_BBM": "true",
         "REGISTRY_PORT": "tcp://10.0.0.1:5000",
@@ -481,18 +481,18 @@ def test_what_means_nothing_here_does_not_stop_the_start(house, database, token)
         "REGISTRY": "x",
         "REGISTRY_AUTH": "token",
     }
-    with house.service(database.name, environment=environment) as service:
+    with servers.service(database.name, environment=environment) as service:
         assert serves(service, token)
 
 
 # The end
 
 
-def test_sigterm_lets_a_request_under_way_finish(house, database, token):
+def test_sigterm_lets_a_request_under_way_finish(servers, database, token):
     """A pause that waits for the table is answered, and only then does the program end."""
     database.clear()
     database.add_migration("m", status=1)
-    with house.service(database.name) as service:
+    with servers.service(database.name) as service:
         with fastcgi.Connection(service.address) as connection:
             with database.locked():
                 connection.send(fastcgi.request_bytes(parameters("POST", routes.PAUSE, token), keep=False))

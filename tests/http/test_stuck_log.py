@@ -8,32 +8,32 @@ import pytest
 from harness import fastcgi, routes
 from harness.fastcgi import Connection, parameters
 from harness.process import wait_until
-from harness.slowness import longer
+from harness.timing import longer
 
 LOG_QUEUE = 512 * 1024  # LOG_QUEUE_SIZE in fcgi/base/log_queue.h
 LIVENESS, METRICS = "/-/liveness", "/-/metrics"
 
 
 @pytest.fixture(scope="module")
-def database(house):
-    with house.database() as database:
+def database(servers):
+    with servers.database() as database:
         database.add_migration("one", status=1)
         yield database
 
 
 @contextlib.contextmanager
-def service_with_stuck_log(house, database, blocking):
+def service_with_stuck_log(servers, database, blocking):
     """Its standard error is a full pipe. read() reads what is in it."""
-    pipe = os.path.join(house.workspace.path, house.unique("log"))
+    pipe = os.path.join(servers.workspace.path, servers.unique("log"))
     os.mkfifo(pipe)
     os.chmod(pipe, 0o666)
     end = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
-    program = f"{house.program}-{house.unique('logging')}"
+    program = f"{servers.program}-{servers.unique('logging')}"
     # A second writer that never waits makes the pipe's end non-blocking for all that share it.
     mode = "" if blocking else "import fcntl, os; fcntl.fcntl(2, fcntl.F_SETFL, os.O_NONBLOCK)"
     start = f"import os; os.dup2(os.open({pipe!r}, os.O_WRONLY), 2); {mode}"
     with open(program, "w", encoding="utf-8") as script:
-        script.write(f"#!/usr/bin/python3\n{start}\nimport sys\nos.execv({house.program!r}, sys.argv)\n")
+        script.write(f"#!/usr/bin/python3\n{start}\nimport sys\nos.execv({servers.program!r}, sys.argv)\n")
     os.chmod(program, 0o755)
 
     def read():
@@ -44,7 +44,7 @@ def service_with_stuck_log(house, database, blocking):
         return text
 
     try:
-        with house.service(database.name, {"fcgi": {"threads": 2}}, program=program) as service:
+        with servers.service(database.name, {"fcgi": {"threads": 2}}, program=program) as service:
             assert wait_until(lambda: b"serving" in read())  # all that it writes at its start
             with contextlib.suppress(BlockingIOError):
                 while True:
@@ -55,9 +55,9 @@ def service_with_stuck_log(house, database, blocking):
 
 
 @pytest.mark.parametrize("blocking", [True, False])
-def test_no_request_waits_for_the_log(house, database, token, blocking):
+def test_no_request_waits_for_the_log(servers, database, token, blocking):
     """More lines than the queue takes, and none is read until all requests are answered."""
-    with service_with_stuck_log(house, database, blocking) as (service, read):
+    with service_with_stuck_log(servers, database, blocking) as (service, read):
         wanted = LOG_QUEUE // 300
         with Connection(service.address) as connection:
             refused = parameters("POST", routes.PAUSE, CONTENT_LENGTH="0", HTTP_X_REQUEST_ID="r" * 128)
@@ -82,8 +82,8 @@ def test_no_request_waits_for_the_log(house, database, token, blocking):
         assert text.count(b'"correlation_id":"the-write"') == 1
 
 
-def test_stop_does_not_wait_for_the_log(house, database):
-    with service_with_stuck_log(house, database, True) as (service, _):
+def test_stop_does_not_wait_for_the_log(servers, database):
+    with service_with_stuck_log(servers, database, True) as (service, _):
         assert fastcgi.ask(service.address, parameters("GET", routes.LIST)).status == 401
         service.terminate()
         assert service.server.child.wait(longer(5)) == 0

@@ -15,16 +15,16 @@ from harness.workspace import give_away
 
 
 @pytest.fixture(scope="module")
-def database(house):
-    with house.database() as database:
+def database(servers):
+    with servers.database() as database:
         yield database
 
 
 class Supervisor:
     """The other end of NOTIFY_SOCKET."""
 
-    def __init__(self, house):
-        self.path = os.path.join(house.workspace.folder(house.unique("notify")), "socket")
+    def __init__(self, servers):
+        self.path = os.path.join(servers.workspace.folder(servers.unique("notify")), "socket")
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(self.path)
         self.socket.setblocking(False)
@@ -46,14 +46,14 @@ class Supervisor:
 
 
 @pytest.fixture
-def supervisor(house):
-    supervisor = Supervisor(house)
+def supervisor(servers):
+    supervisor = Supervisor(servers)
     with supervisor.socket:
         yield supervisor
 
 
-def test_start_reload_and_stop(house, database, supervisor):
-    with house.service(database.name, environment=supervisor.environment()) as service:
+def test_start_reload_and_stop(servers, database, supervisor):
+    with servers.service(database.name, environment=supervisor.environment()) as service:
         assert supervisor.receives("READY=1")
         assert supervisor.receives("STATUS=serving; the database answers")
         supervisor.messages.clear()
@@ -65,31 +65,31 @@ def test_start_reload_and_stop(house, database, supervisor):
     assert not any("WATCHDOG=1" in text for text in supervisor.messages)
 
 
-def test_status_says_that_the_database_is_away(house, supervisor):
+def test_status_says_that_the_database_is_away(servers, supervisor):
     changes = {"database": {"port": free_port()}}
-    with house.service("nothing", changes, environment=supervisor.environment()):
+    with servers.service("nothing", changes, environment=supervisor.environment()):
         assert supervisor.receives("STATUS=serving; the database cannot be reached")
 
 
-def test_watchdog_while_workers_make_progress(house, database, supervisor):
+def test_watchdog_while_workers_make_progress(servers, database, supervisor):
     environment = supervisor.environment(WATCHDOG_USEC="1000000")
-    with house.service(database.name, environment=environment):
+    with servers.service(database.name, environment=environment):
         assert supervisor.receives("WATCHDOG=1")
         supervisor.messages.clear()
         assert supervisor.receives("WATCHDOG=1"), "only once"
 
 
-def test_watchdog_of_another_process(house, database, supervisor):
+def test_watchdog_of_another_process(servers, database, supervisor):
     environment = supervisor.environment(WATCHDOG_USEC="200000", WATCHDOG_PID="1")
-    with house.service(database.name, environment=environment):
+    with servers.service(database.name, environment=environment):
         assert supervisor.receives("STATUS=serving; the database answers")
     assert not any("WATCHDOG=1" in text for text in supervisor.received())
 
 
-def test_supervisor_that_is_gone(house, database, token, supervisor):
+def test_supervisor_that_is_gone(servers, database, token, supervisor):
     environment = supervisor.environment(WATCHDOG_USEC="200000")
     supervisor.socket.close()
-    with house.service(database.name, environment=environment) as service:
+    with servers.service(database.name, environment=environment) as service:
         assert fastcgi.ask(service.address, parameters("GET", routes.LIST, token)).status == 200
 
 
@@ -109,24 +109,24 @@ def warnings(service):
     ],
     ids=["database", "role", "port"],
 )
-def test_wrong_database_is_one_warning_at_start(house, changes, words):
-    with house.service("nothing", {"database": changes}) as service:
+def test_wrong_database_is_one_warning_at_start(servers, changes, words):
+    with servers.service("nothing", {"database": changes}) as service:
         assert wait_until(lambda: warnings(service))
         (warning,) = warnings(service)
         for word in words:
             assert word in warning
 
 
-def test_database_without_the_role(house):
+def test_database_without_the_role(servers):
     """An empty database: the warning names the remedy."""
-    name = house.unique("empty")
-    house.cluster.execute(f"CREATE DATABASE {name}")
-    with house.service(name) as service:
+    name = servers.unique("empty")
+    servers.cluster.execute(f"CREATE DATABASE {name}")
+    with servers.service(name) as service:
         assert wait_until(lambda: warnings(service))
         assert "check database.dbname" in warnings(service)[0]
 
 
-def test_good_database_is_no_warning(house, database, token):
-    with house.service(database.name) as service:
+def test_good_database_is_no_warning(servers, database, token):
+    with servers.service(database.name) as service:
         assert fastcgi.ask(service.address, parameters("GET", routes.LIST, token)).status == 200
     assert warnings(service) == []

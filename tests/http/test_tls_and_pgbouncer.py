@@ -8,7 +8,7 @@ from harness import database_proxies, fastcgi, routes
 from harness.fastcgi import parameters
 from harness.postgres import SERVICE_ROLE
 from harness.process import wait_until
-from harness.slowness import longer, milliseconds
+from harness.timing import longer, milliseconds
 
 
 def ask(service, token, method="GET", path=routes.LIST):
@@ -19,17 +19,17 @@ def ask(service, token, method="GET", path=routes.LIST):
 
 
 @pytest.fixture(scope="module")
-def encrypted(house):
+def encrypted(servers):
     """A cluster with TLS, a database in it, and the way there."""
-    cluster, place = database_proxies.tls(house.workspace, house.unique("encrypted"))
-    with contextlib.closing(cluster.create_database(house.unique("registry"))) as database:
+    cluster, place = database_proxies.tls(servers.workspace, servers.unique("encrypted"))
+    with contextlib.closing(cluster.create_database(servers.unique("registry"))) as database:
         yield database, {**place, "port": cluster.port}
     cluster.stop()
 
 
-def test_the_connection_is_encrypted(house, encrypted, token):
+def test_the_connection_is_encrypted(servers, encrypted, token):
     database, place = encrypted
-    with house.service(database.name, changes={"database": place}) as service:
+    with servers.service(database.name, changes={"database": place}) as service:
         assert ask(service, token).status == 200
         (session,) = database.rows(
             "SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = %s", (SERVICE_ROLE,)
@@ -40,13 +40,13 @@ def test_the_connection_is_encrypted(house, encrypted, token):
 @pytest.mark.parametrize(
     "wrong", ["name", "authority"], ids=["another name than the certificate's", "a certificate nobody vouches for"]
 )
-def test_verify_full_verifies(house, encrypted, token, wrong):
+def test_verify_full_verifies(servers, encrypted, token, wrong):
     database, place = encrypted
     _, other = database_proxies.self_signed("localhost")
     changes = {"host": "127.0.0.1"} if wrong == "name" else {}
     if wrong == "authority":
-        changes["sslrootcert"] = house.workspace.file(house.unique("authority"), other)
-    with house.service(database.name, changes={"database": {**place, **changes}}) as service:
+        changes["sslrootcert"] = servers.workspace.file(servers.unique("authority"), other)
+    with servers.service(database.name, changes={"database": {**place, **changes}}) as service:
         answer = ask(service, token)
         assert answer.status == 503
         assert "certificate" in service.entry(answer.header("X-Request-Id"))["reason"]
@@ -57,20 +57,20 @@ def test_verify_full_verifies(house, encrypted, token, wrong):
 
 
 @pytest.fixture(scope="module")
-def pooled(house):
-    bouncer = database_proxies.PgBouncer(house.workspace, house.unique("pgbouncer"), house.cluster.port)
-    with house.database() as database:
+def pooled(servers):
+    bouncer = database_proxies.PgBouncer(servers.workspace, servers.unique("pgbouncer"), servers.cluster.port)
+    with servers.database() as database:
         database.add_migration("one", status=1)
         yield database, {"host": "127.0.0.1", "port": bouncer.port, "sslmode": "disable"}
     bouncer.stop()
 
 
-def test_a_statement_that_times_out_is_cancelled_behind_pgbouncer(house, pooled, token):
+def test_a_statement_that_times_out_is_cancelled_behind_pgbouncer(servers, pooled, token):
     """PgBouncer finds the statement by the client's connection, which must still be open."""
     database, place = pooled
     working = "SELECT 1 FROM pg_stat_activity WHERE usename = %s AND datname = %s AND state = 'active'"
     changes = {"database": place, "fcgi": {"timeout": milliseconds(longer(1))}}
-    with house.service(database.name, changes=changes) as service, ThreadPoolExecutor(1) as client:
+    with servers.service(database.name, changes=changes) as service, ThreadPoolExecutor(1) as client:
         with contextlib.closing(database.cluster.connect(database.name)) as other, other.cursor() as cursor:
             cursor.execute("BEGIN; LOCK TABLE batched_background_migrations")
             waiting = client.submit(ask, service, token)
@@ -81,9 +81,9 @@ def test_a_statement_that_times_out_is_cancelled_behind_pgbouncer(house, pooled,
         assert ask(service, token).status == 200
 
 
-def test_more_threads_than_the_pool_has_connections(house, pooled, token):
+def test_more_threads_than_the_pool_has_connections(servers, pooled, token):
     database, place = pooled
-    with house.service(database.name, changes={"database": place, "fcgi": {"threads": 16}}) as service:
+    with servers.service(database.name, changes={"database": place, "fcgi": {"threads": 16}}) as service:
         with ThreadPoolExecutor(16) as clients:
             writes = [clients.submit(ask, service, token, "POST", path) for path in (routes.PAUSE, routes.RESUME) * 20]
             reads = [clients.submit(ask, service, token) for _ in range(100)]

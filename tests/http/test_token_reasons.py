@@ -14,8 +14,8 @@ CLAIMED = ("claimed_issuer", "claimed_subject", "claimed_kid")
 
 
 @pytest.fixture(scope="module")
-def site(house):
-    with house.site() as site:
+def site(servers):
+    with servers.site() as site:
         yield site
 
 

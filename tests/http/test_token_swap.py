@@ -14,21 +14,21 @@ from harness.tokens import claims, sign
 
 
 @pytest.fixture
-def bundle(house, keys):
+def bundle(servers, keys):
     """A bundle of its own, which is replaced as an operator does it: by a rename."""
-    path = house.workspace.file(house.unique("bundle"), keys.trusted.certificate)
+    path = servers.workspace.file(servers.unique("bundle"), keys.trusted.certificate)
 
     def replace(text):
-        os.rename(house.workspace.file(house.unique("bundle"), text), path)
+        os.rename(servers.workspace.file(servers.unique("bundle"), text), path)
 
     replace.path = path
     return replace
 
 
 @pytest.fixture
-def service(house, bundle):
+def service(servers, bundle):
     changes = {"auth": {"token": {"rootcertbundle": bundle.path}}}
-    with house.database() as database, house.service(database.name, changes=changes) as service:
+    with servers.database() as database, servers.service(database.name, changes=changes) as service:
         yield service
 
 

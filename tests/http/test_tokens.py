@@ -19,8 +19,8 @@ from harness.tokens import ABSENT, SERVICE, Key, claims, entry, remember, sign, 
 
 
 @pytest.fixture(scope="module")
-def site(house):
-    with house.site() as site:
+def site(servers):
+    with servers.site() as site:
         yield site
 
 
@@ -416,8 +416,8 @@ def test_token_in_another_place_counts_as_none(site, keys):
 # The challenge
 
 
-def test_challenge_can_ask_for_the_star(house, keys):
-    with house.database() as database, house.site(database, changes={"fcgi": {"challenge": "*"}}) as site:
+def test_challenge_can_ask_for_the_star(servers, keys):
+    with servers.database() as database, servers.site(database, changes={"fcgi": {"challenge": "*"}}) as site:
         for path, method in ((routes.LIST, "GET"), (routes.PAUSE, "POST")):
             answer = site.client.request(method, path)
             assert (answer.status, answer.header("WWW-Authenticate")) == (401, challenge("*"))
@@ -427,18 +427,18 @@ def test_challenge_can_ask_for_the_star(house, keys):
         assert site.client.post(routes.PAUSE, keys.token("read")).status == 401
 
 
-def test_autoredirect_makes_the_realm_from_the_host(house):
+def test_autoredirect_makes_the_realm_from_the_host(servers):
     changes = {"auth": {"token": {"autoredirect": True}}}
-    with house.database() as database, house.site(database, changes=changes) as site:
+    with servers.database() as database, servers.site(database, changes=changes) as site:
         answer = site.client.get(routes.LIST, headers={"Host": "registry.example.com"})
         expected = challenge("read", realm="https://registry.example.com/auth/token")
         assert (answer.status, answer.header("WWW-Authenticate")) == (401, expected)
 
 
 @pytest.mark.parametrize("host", ['a",error="x', "a\\", "a\r\nX-Evil: 1", "", "a b", b"\xff", "x" * 5000])
-def test_host_cannot_break_the_challenge(house, host):
+def test_host_cannot_break_the_challenge(servers, host):
     changes = {"auth": {"token": {"autoredirect": True}}}
-    with house.service("unused", changes=changes) as service:
+    with servers.service("unused", changes=changes) as service:
         answer = fastcgi.ask(service.address, fastcgi.parameters("GET", routes.LIST, HTTP_HOST=host))
     assert answer.status in (400, 401) and answer.header("X-Evil") is None
     if answer.status == 401:

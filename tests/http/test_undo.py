@@ -9,23 +9,23 @@ from harness.answer import error_body
 from harness.fastcgi import Connection, parameters
 from harness.history import Desk
 from harness.process import wait_until
-from harness.slowness import longer, milliseconds
+from harness.timing import longer, milliseconds
 from harness.worker import WORK, worker
 
 ELSEWHERE = "it was changed since, without a record"
 
 
 @pytest.fixture(scope="module")
-def database(house):
-    with house.database(history=True) as database:
+def database(servers):
+    with servers.database(history=True) as database:
         database.execute("CREATE TABLE some_table (id bigint)")
         yield database
 
 
 @pytest.fixture(scope="module")
-def desk(house, database, keys):
+def desk(servers, database, keys):
     changes = {"fcgi": {"timeout": milliseconds(longer(1))}}
-    with house.service(database.name, changes=changes) as service:
+    with servers.service(database.name, changes=changes) as service:
         yield Desk(database, service, keys)
 
 
@@ -168,10 +168,10 @@ def test_a_dry_run(desk, database):
     assert resumed(desk.undo(number)) == [1, 3]
 
 
-def test_a_row_that_is_held(house, desk, database):
+def test_a_row_that_is_held(servers, desk, database):
     """The others are resumed; the one that is held is not, and it is named."""
     number = desk.done("pause")
-    with contextlib.closing(house.cluster.connect(database.name)) as holder:
+    with contextlib.closing(servers.cluster.connect(database.name)) as holder:
         holder.autocommit = False
         holder.cursor().execute("SELECT 1 FROM batched_background_migrations WHERE id = 2 FOR UPDATE")
         answer = desk.undo(number)
@@ -186,10 +186,10 @@ def test_a_row_that_is_held(house, desk, database):
 
 
 @pytest.mark.parametrize("assignments", ["status = 1, updated_at = now()", "updated_at = now()"])
-def test_somebody_acts_at_the_same_moment(house, desk, database, assignments):
+def test_somebody_acts_at_the_same_moment(servers, desk, database, assignments):
     """The undo finds the row held by somebody whose change is then committed: it is theirs."""
     number = desk.done("pause", 2)
-    with contextlib.closing(house.cluster.connect(database.name)) as holder, ThreadPoolExecutor(1) as pool:
+    with contextlib.closing(servers.cluster.connect(database.name)) as holder, ThreadPoolExecutor(1) as pool:
         holder.autocommit = False
         holder.cursor().execute(f"UPDATE batched_background_migrations SET {assignments} WHERE id = 2")
         waiting = pool.submit(desk.undo, number)
@@ -217,13 +217,13 @@ def test_a_worker_goes_on_afterwards(desk, database):
         assert played.run() == "job finished"
 
 
-def test_beside_a_process_that_writes_no_history(house, desk, database, keys):
+def test_beside_a_process_that_writes_no_history(servers, desk, database, keys):
     """As during an upgrade, one of an older version: what it has done is nobody's to take back."""
-    old_role = house.unique("old")
+    old_role = servers.unique("old")
     database.execute(f"CREATE ROLE {old_role} LOGIN")
     tables = "batched_background_migrations, batched_background_migration_jobs"
     database.execute(f"GRANT SELECT, UPDATE ON {tables} TO {old_role}")
-    with house.service(database.name, changes={"database": {"user": old_role}}) as service:
+    with servers.service(database.name, changes={"database": {"user": old_role}}) as service:
         old = Desk(database, service, keys)
         number = desk.done("pause")
         assert old.one(1)["status"] == "paused" and "paused_by" not in old.one(1)

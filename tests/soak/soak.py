@@ -25,7 +25,7 @@ from harness import fastcgi, routes, tokens  # noqa: E402
 from harness.fastcgi import parameters  # noqa: E402
 from harness.faults import Load, frozen  # noqa: E402
 from harness.relay import Relay  # noqa: E402
-from harness.house import House  # noqa: E402
+from harness.servers import Servers  # noqa: E402
 from harness.ports import free_port  # noqa: E402
 from harness.postgres import REPOSITORY, SERVICE_ROLE, Cluster  # noqa: E402
 from harness.resource import ResourceUsage  # noqa: E402
@@ -154,21 +154,21 @@ class Round:
         )
 
 
-def soak(house, seconds):
+def soak(servers, seconds):
     """The rounds that settle, and those that are judged."""
-    cluster = Cluster(house.workspace, "soaked", {"synchronous_commit": "on"})
+    cluster = Cluster(servers.workspace, "soaked", {"synchronous_commit": "on"})
     database = cluster.create_database("soak", sample=True)
     database.close()
     relay = Relay(free_port(), ("127.0.0.1", cluster.port))
     relay.open()
     changes = {"fcgi": LIMITS, "database": {"port": relay.port, "connecttimeout": "2s"}, "log": {"level": "error"}}
     try:
-        with house.service(database.name, changes=changes, environment=NO_CACHE) as service:
+        with servers.service(database.name, changes=changes, environment=NO_CACHE) as service:
             pid = service.server.child.pid
-            scene = service, house.keys, cluster, relay
+            scene = service, servers.keys, cluster, relay
             length = min(20, seconds / 40)
             distinct = 5 * remembered_most()
-            wrong = meet(service, house.keys, distinct, distinct // 5)
+            wrong = meet(service, servers.keys, distinct, distinct // 5)
             assert not wrong, wrong[:3]
             print(f"{distinct} distinct tokens taken, {distinct // 5} refused: {ResourceUsage(service)}; then each fault, twice")
             start = time.monotonic()
@@ -224,8 +224,8 @@ def main():
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 1800
     print(f"{'seconds':>7} {'fault':>13} {'requests':>8} {'200':>8} {'401':>6} {'503':>6} {'slowest':>8}"
           f" {'files':>5} {'threads':>7} {'kB':>8}")  # fmt: skip
-    with House() as house:
-        settling, judged = soak(house, seconds)
+    with Servers() as servers:
+        settling, judged = soak(servers, seconds)
     rounds = settling + judged
     wrong = [f"round {number}, {one.name}: {what}" for number, one in enumerate(rounds) for what in one.wrong]
     print(f"{sum(one.requests for one in rounds)} requests; settled at {settling[-1].usage}; at the end {judged[-1].usage}")

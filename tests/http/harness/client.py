@@ -5,7 +5,7 @@ import http.client
 
 from . import openapi
 from .answer import Answer
-from .slowness import longer
+from .timing import longer
 
 
 class Client:

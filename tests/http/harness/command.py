@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives import serialization
 
 from . import tokens
 from .postgres import REPOSITORY
-from .slowness import longer
+from .timing import longer
 
 CHATOPS = os.path.join(REPOSITORY, "deploy", "chatops")
 BBM = os.path.join(CHATOPS, "bbm")

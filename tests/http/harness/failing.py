@@ -16,10 +16,10 @@ class Plan:
     functions or libraries with this prefix; after a dash, all others.
     """
 
-    def __init__(self, house):
-        folder = house.workspace.folder(house.unique("failing"))
+    def __init__(self, servers):
+        folder = servers.workspace.folder(servers.unique("failing"))
         self.program = install_program(folder, os.path.join(build_folder(), "tests", "failing", "bbm-fcgi"))
-        path = house.workspace.file(house.unique("plan"), bytes(LAYOUT.size), mode=0o666)
+        path = servers.workspace.file(servers.unique("plan"), bytes(LAYOUT.size), mode=0o666)
         self.environment = {"BBM_FAIL": path}
         with open(path, "r+b") as file:
             self._shared = mmap.mmap(file.fileno(), LAYOUT.size)

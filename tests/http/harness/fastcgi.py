@@ -9,7 +9,7 @@ import struct
 
 from . import openapi
 from .answer import Answer
-from .slowness import longer
+from .timing import longer
 
 BEGIN_REQUEST, ABORT_REQUEST, END_REQUEST, PARAMS, STDIN, STDOUT, STDERR = range(1, 8)
 RESPONDER = 1

@@ -4,7 +4,7 @@ import threading
 import time
 
 from .client import send
-from .slowness import longer
+from .timing import longer
 
 
 class Load:

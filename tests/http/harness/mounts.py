@@ -16,7 +16,7 @@ from .ports import PortTaken, accepts, free_port, on_free_port
 from .postgres import REPOSITORY
 from .process import DidNotStart, Server, clean_environment, wait_until
 from .program import install_program, processes_of
-from .slowness import longer
+from .timing import longer
 from .workspace import UNPRIVILEGED, give_away
 
 PROGRAM = "/usr/local/sbin/bbm-fcgi"
@@ -61,11 +61,11 @@ def write(folder, name, text):
     return path
 
 
-def configuration_without_listen(house, database, changes=None):
+def configuration_without_listen(servers, database, changes=None):
     """For those who hand the socket over as descriptor 0."""
-    configuration = house.configuration(database.name, "", changes)
+    configuration = servers.configuration(database.name, "", changes)
     del configuration["fcgi"]["listen"]
-    return house.write_configuration(configuration)
+    return servers.write_configuration(configuration)
 
 
 class WebServer:
@@ -123,13 +123,13 @@ def tcp_address():
 
 
 @contextlib.contextmanager
-def nginx(house, database, listen=None):
-    with house.service(database.name, listen=listen) as service, house.nginx(service) as client:
+def nginx(servers, database, listen=None):
+    with servers.service(database.name, listen=listen) as service, servers.nginx(service) as client:
         yield Mounted(client, service.written)
 
 
-def nginx_tcp(house, database):
-    return nginx(house, database, tcp_address())
+def nginx_tcp(servers, database):
+    return nginx(servers, database, tcp_address())
 
 
 # Apache
@@ -179,11 +179,11 @@ FcgidProcessTableFile {folder}/processes
 
 
 @contextlib.contextmanager
-def apache_fcgid(house, database, more="", changes=None, options=None):
+def apache_fcgid(servers, database, more="", changes=None, options=None):
     """more: lines for Apache's main file; options: changes to the deployed file's own numbers."""
-    folder = house.workspace.folder(house.unique("fcgid"))
+    folder = servers.workspace.folder(servers.unique("fcgid"))
     program = install_program(folder)
-    file = configuration_without_listen(house, database, changes)
+    file = configuration_without_listen(servers, database, changes)
     install(folder, "bbm-fcgi.conf", "apache-fcgid/bbm-fcgi.conf",
             {PROGRAM: program, CONFIGURATION: file, **(options or {})})  # fmt: skip
     give_away_folder(folder, "ipc")
@@ -201,9 +201,9 @@ def give_away_folder(folder, name):
 
 
 @contextlib.contextmanager
-def apache_proxy_fcgi(house, database, listen=None):
-    with house.service(database.name, listen=listen) as service:
-        folder = house.workspace.folder(house.unique("apache"))
+def apache_proxy_fcgi(servers, database, listen=None):
+    with servers.service(database.name, listen=listen) as service:
+        folder = servers.workspace.folder(servers.unique("apache"))
         place = f"unix:{SOCKET}|fcgi://bbm-fcgi"
         target = f"unix:{service.address}|fcgi://bbm-fcgi" if listen is None else "fcgi://{}:{}".format(*listen)
         install(folder, "bbm-fcgi.conf", "apache-proxy-fcgi/bbm-fcgi.conf", {place: target})
@@ -211,8 +211,8 @@ def apache_proxy_fcgi(house, database, listen=None):
             yield Mounted(Client(server.port), service.written)
 
 
-def apache_proxy_fcgi_tcp(house, database):
-    return apache_proxy_fcgi(house, database, tcp_address())
+def apache_proxy_fcgi_tcp(servers, database):
+    return apache_proxy_fcgi(servers, database, tcp_address())
 
 
 # lighttpd
@@ -238,9 +238,9 @@ def start_lighttpd(folder):
 
 
 @contextlib.contextmanager
-def lighttpd(house, database, listen=None):
-    with house.service(database.name, listen=listen) as service:
-        folder = house.workspace.folder(house.unique("lighttpd"))
+def lighttpd(servers, database, listen=None):
+    with servers.service(database.name, listen=listen) as service:
+        folder = servers.workspace.folder(servers.unique("lighttpd"))
         changes = {f'"socket" => "{SOCKET}"': f'"socket" => "{service.address}"'}
         if listen is not None:
             changes = {f'"socket" => "{SOCKET}"': '"host" => "{}", "port" => {}'.format(*listen)}
@@ -249,17 +249,17 @@ def lighttpd(house, database, listen=None):
             yield Mounted(Client(server.port), service.written)
 
 
-def lighttpd_tcp(house, database):
-    return lighttpd(house, database, tcp_address())
+def lighttpd_tcp(servers, database):
+    return lighttpd(servers, database, tcp_address())
 
 
 @contextlib.contextmanager
-def lighttpd_spawn(house, database):
-    folder = house.workspace.folder(house.unique("lighttpd"))
+def lighttpd_spawn(servers, database):
+    folder = servers.workspace.folder(servers.unique("lighttpd"))
     program = install_program(folder)
     changes = {
         PROGRAM: program,
-        CONFIGURATION: configuration_without_listen(house, database),
+        CONFIGURATION: configuration_without_listen(servers, database),
         "/run/lighttpd/": f"{folder}/",
         "/var/log/lighttpd/": f"{folder}/",
     }
@@ -289,9 +289,9 @@ frontend test
 
 
 @contextlib.contextmanager
-def haproxy(house, database, listen=None, changes=None):
-    with house.service(database.name, changes, listen=listen) as service:
-        folder = house.workspace.folder(house.unique("haproxy"))
+def haproxy(servers, database, listen=None, changes=None):
+    with servers.service(database.name, changes, listen=listen) as service:
+        folder = servers.workspace.folder(servers.unique("haproxy"))
         target = "{}:{}".format(*listen) if listen else f"unix@{service.address}"
         file = install(folder, "bbm-fcgi.cfg", "haproxy/bbm-fcgi.cfg", {f"unix@{SOCKET}": target})
         frontend = "\n".join(line.lstrip("#") for line in deployed("haproxy/bbm-fcgi.cfg", {}).splitlines()
@@ -304,8 +304,8 @@ def haproxy(house, database, listen=None, changes=None):
             yield Mounted(Client(server.port), service.written)
 
 
-def haproxy_tcp(house, database):
-    return haproxy(house, database, tcp_address())
+def haproxy_tcp(servers, database):
+    return haproxy(servers, database, tcp_address())
 
 
 # Caddy
@@ -324,9 +324,9 @@ http://127.0.0.1:{port} {{
 
 
 @contextlib.contextmanager
-def caddy(house, database, listen=None, changes=None):
-    with house.service(database.name, changes, listen=listen) as service:
-        folder = house.workspace.folder(house.unique("caddy"))
+def caddy(servers, database, listen=None, changes=None):
+    with servers.service(database.name, changes, listen=listen) as service:
+        folder = servers.workspace.folder(servers.unique("caddy"))
         target = "{}:{}".format(*listen) if listen else f"unix/{service.address}"
         install(folder, "bbm-fcgi.caddy", "caddy/bbm-fcgi.caddy", {f"unix/{SOCKET}": target})
         server = WebServer(
@@ -337,8 +337,8 @@ def caddy(house, database, listen=None, changes=None):
             yield Mounted(Client(server.port), service.written)
 
 
-def caddy_tcp(house, database):
-    return caddy(house, database, tcp_address())
+def caddy_tcp(servers, database):
+    return caddy(servers, database, tcp_address())
 
 
 # spawn-fcgi
@@ -347,12 +347,12 @@ def caddy_tcp(house, database):
 class InitScript:
     """The SysV script with its settings, in a folder of their own."""
 
-    def __init__(self, house, database, processes, listen=None):
+    def __init__(self, servers, database, processes, listen=None):
         self.number = processes
-        self.folder = house.workspace.folder(house.unique("spawn"))
+        self.folder = servers.workspace.folder(servers.unique("spawn"))
         self.program = install_program(self.folder)
         self.listen = listen or os.path.join(self.folder, "run", "bbm-fcgi.sock")
-        self.configuration = configuration_without_listen(house, database)
+        self.configuration = configuration_without_listen(servers, database)
         self.pid_file = os.path.join(self.folder, "bbm-fcgi.pid")
         # Root's, as /run and /var/log are.
         os.mkdir(os.path.join(self.folder, "log"), 0o755)
@@ -406,21 +406,21 @@ class InitScript:
 
 
 @contextlib.contextmanager
-def spawn_fcgi(house, database, processes=1, listen=None):
-    with InitScript(house, database, processes, listen) as script:
-        server = Nginx(house.workspace.folder(house.unique("nginx")), script.listen)
+def spawn_fcgi(servers, database, processes=1, listen=None):
+    with InitScript(servers, database, processes, listen) as script:
+        server = Nginx(servers.workspace.folder(servers.unique("nginx")), script.listen)
         try:
             yield Mounted(Client(server.port), script.written, script.processes)
         finally:
             server.stop()
 
 
-def spawn_fcgi_three(house, database):
-    return spawn_fcgi(house, database, 3)
+def spawn_fcgi_three(servers, database):
+    return spawn_fcgi(servers, database, 3)
 
 
-def spawn_fcgi_tcp(house, database):
-    return spawn_fcgi(house, database, 1, tcp_address())
+def spawn_fcgi_tcp(servers, database):
+    return spawn_fcgi(servers, database, 1, tcp_address())
 
 
 # systemd
@@ -433,15 +433,15 @@ def unit_line(unit, key):
 
 
 @contextlib.contextmanager
-def systemd(house, database):
+def systemd(servers, database):
     """systemd-socket-activate in systemd's place, and the unit's restrictions as far as they go."""
-    folder = house.workspace.folder(house.unique("systemd"))
+    folder = servers.workspace.folder(servers.unique("systemd"))
     # No valgrind: it writes code and runs it, which the unit forbids.
     program = install_program(folder, wrapped=False)
     socket_path = os.path.join(folder, "bbm-fcgi.sock")
     unit = install(
         folder, "bbm-fcgi.service", "systemd/bbm-fcgi.service",
-        {PROGRAM: program, CONFIGURATION: configuration_without_listen(house, database)},
+        {PROGRAM: program, CONFIGURATION: configuration_without_listen(servers, database)},
     )  # fmt: skip
     with open(unit, encoding="utf-8") as file:
         text = file.read()
@@ -450,12 +450,12 @@ def systemd(house, database):
     argv = ["systemd-socket-activate", "--inetd", f"--listen={listen}"]
     # A leak cannot be looked for under these restrictions.
     argv += ["-E", "ASAN_OPTIONS=detect_leaks=0:exitcode=99"]
-    argv += ["/usr/bin/python3", house.copy_to_servers("tests/http/harness/confined.py"), unit]
+    argv += ["/usr/bin/python3", servers.copy_to_servers("tests/http/harness/confined.py"), unit]
     argv += unit_line(text, "ExecStart").split()
     server = Server("systemd-socket-activate", argv, os.path.join(folder, "output"))
     try:
         server.wait_ready(lambda: accepts(listen))
-        front = Nginx(house.workspace.folder(house.unique("nginx")), listen)
+        front = Nginx(servers.workspace.folder(servers.unique("nginx")), listen)
         try:
             yield Mounted(Client(front.port), server.written, lambda: processes_of(program))
         finally:

@@ -15,7 +15,7 @@ from . import fastcgi, routes
 from .fastcgi import parameters
 from .postgres import SERVICE_ROLE
 from .rows import STATUS
-from .slowness import longer, milliseconds
+from .timing import longer, milliseconds
 from .worker import COMMIT, WORK, Worker
 
 SEED = int(os.environ.get("BBM_TEST_SEED") or random.SystemRandom().randrange(10**6))
@@ -277,14 +277,14 @@ def run(play):
 
 
 @contextlib.contextmanager
-def playing(house, keys, history):
+def playing(servers, keys, history):
     """The whole play; what the tests look at is what it leaves behind."""
     print(f"BBM_TEST_SEED={SEED}")
     changes = {"fcgi": {"timeout": milliseconds(TIMEOUT)}}
     with contextlib.ExitStack() as stack:
-        database = stack.enter_context(house.database(history=history))
+        database = stack.enter_context(servers.database(history=history))
         database.execute(TRIGGERS)
-        services = [stack.enter_context(house.service(database.name, changes=changes)) for _ in range(2)]
+        services = [stack.enter_context(servers.service(database.name, changes=changes)) for _ in range(2)]
         play = Play(database, keys.token("*"), history)
         play.replenish()
         play.clients = [Client(number, play, services[number % 2]) for number in range(CLIENTS)]

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import time
 
-from .slowness import longer
+from .timing import longer
 from .workspace import as_servers_user
 
 SANITIZER_OPTIONS = {

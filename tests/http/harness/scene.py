@@ -14,7 +14,7 @@ from .postgres import SERVICE_ROLE
 from .process import wait_until
 from .relay import Relay
 from .resource import ResourceUsage, settled_usage
-from .slowness import longer, milliseconds
+from .timing import longer, milliseconds
 
 UNAVAILABLE = error_body("UNAVAILABLE", "service unavailable")
 THREADS, TIMEOUT, QUEUE = 4, longer(2), longer(0.5)
@@ -75,15 +75,15 @@ class Scene:
 
 
 @contextlib.contextmanager
-def scene_on(house, keys, cluster, name=None, changes=None):
-    database = cluster.create_database(name or house.unique("registry"))
+def scene_on(servers, keys, cluster, name=None, changes=None):
+    database = cluster.create_database(name or servers.unique("registry"))
     database.add_migration("one", status=1)
     database.close()
     relay = Relay(free_port(), ("127.0.0.1", cluster.port))
     relay.open()
     places = {"port": relay.port, "connecttimeout": milliseconds(longer(2))}
     try:
-        with house.service(database.name, changes={"fcgi": LIMITS, "database": places, **(changes or {})}) as service:
+        with servers.service(database.name, changes={"fcgi": LIMITS, "database": places, **(changes or {})}) as service:
             yield Scene(cluster, database, relay, service, keys)
     finally:
         relay.close()

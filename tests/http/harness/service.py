@@ -12,7 +12,7 @@ from . import tokens
 from .ports import accepts
 from .postgres import PASSWORD, SERVICE_ROLE
 from .process import Server, clean_environment, sanitizer_report, wait_until
-from .slowness import SLOWNESS, longer, milliseconds
+from .timing import SLOWNESS, longer, milliseconds
 from .workspace import as_servers_user
 
 REMOVED = object()

@@ -17,7 +17,7 @@ from .fastcgi import parameters
 from .postgres import SERVICE_ROLE
 from .process import wait_until
 from .rows import STATUS
-from .slowness import longer, milliseconds
+from .timing import longer, milliseconds
 from .worker import ATTEMPT, CHECK, CHOOSE, COMMIT, COUNT, LOCK, MARK, SELECT, WORK, worker
 
 # The migration that the worker takes, one that it does not, and how many there are.
@@ -136,33 +136,33 @@ def token(keys):
 
 
 @pytest.fixture(scope="module")
-def database(house):
-    with house.database(history=True) as database:
+def database(servers):
+    with servers.database(history=True) as database:
         database.execute("CREATE TABLE some_table (id bigint)")
         yield database
 
 
-def _service(house, database, token, seconds):
-    with house.service(database.name, changes={"fcgi": {"timeout": milliseconds(seconds)}}) as service:
+def _service(servers, database, token, seconds):
+    with servers.service(database.name, changes={"fcgi": {"timeout": milliseconds(seconds)}}) as service:
         yield Asked(service, token, seconds)
 
 
 @pytest.fixture(scope="module")
-def hasty(house, database, token):
+def hasty(servers, database, token):
     """A service that soon gives up."""
-    yield from _service(house, database, token, SHORT)
+    yield from _service(servers, database, token, SHORT)
 
 
 @pytest.fixture(scope="module")
-def patient(house, database, token):
+def patient(servers, database, token):
     """One that has time: what could be had by waiting, it must get."""
-    yield from _service(house, database, token, LONG)
+    yield from _service(servers, database, token, LONG)
 
 
 @pytest.fixture(scope="module")
-def second(house, database, token):
+def second(servers, database, token):
     """Another process on the same database."""
-    yield from _service(house, database, token, LONG)
+    yield from _service(servers, database, token, LONG)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ class Site:
         self.client = client
 
 
-class House:
+class Servers:
     def __init__(self):
         self._number = itertools.count(1)
         self._stack = contextlib.ExitStack()
