@@ -9,6 +9,7 @@ import tempfile
 import pytest
 from harness import fastcgi, routes
 from harness.fastcgi import parameters
+from harness.mounts import apache_fcgid, lighttpd_spawn, spawn_fcgi
 from harness.process import wait_until
 from harness.program import build_folder, install_program
 from harness.service import Service
@@ -139,3 +140,27 @@ def test_without_sandbox_the_misdeeds_happen(token, misled):
             else:
                 assert fastcgi.ask(service.address, misdeed(token, deed)).status == 200
             assert "is denied" not in service.written()
+
+
+# The same behind the web servers that start the program themselves: the others go on.
+
+STARTERS = {
+    "apache-fcgid": apache_fcgid,
+    "lighttpd": lighttpd_spawn,
+    "spawn-fcgi": lambda servers, database, source: spawn_fcgi(servers, database, 3, source=source),
+}
+
+
+@pytest.mark.parametrize("deed", ["execve", "create"])
+@pytest.mark.parametrize("mount", STARTERS)
+def test_misdeed_behind_a_web_server(servers, database, token, mount, deed):
+    program = os.path.join(build_folder(), "tests", "misled", "bbm-fcgi")
+    with STARTERS[mount](servers, database, source=program) as mounted:
+        assert mounted.client.get(routes.LIST, token).status == 200
+        before = set(mounted.processes())
+        answer = mounted.client.get(routes.LIST, token, headers={"X-Misdeed": deed})
+        assert answer.status in (500, 502, 503), answer
+        assert wait_until(lambda: before - set(mounted.processes())), "no process has ended"
+        assert wait_until(lambda: "the process ends" in mounted.written())
+        for _ in range(5):
+            assert wait_until(lambda: mounted.client.get(routes.LIST, token).status == 200)

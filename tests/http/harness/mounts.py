@@ -179,10 +179,10 @@ FcgidProcessTableFile {folder}/processes
 
 
 @contextlib.contextmanager
-def apache_fcgid(servers, database, more="", changes=None, options=None):
+def apache_fcgid(servers, database, more="", changes=None, options=None, source=None):
     """more: lines for Apache's main file; options: changes to the deployed file's own numbers."""
     folder = servers.workspace.folder(servers.unique("fcgid"))
-    program = install_program(folder)
+    program = install_program(folder, source)
     file = configuration_without_listen(servers, database, changes)
     install(folder, "bbm-fcgi.conf", "apache-fcgid/bbm-fcgi.conf",
             {PROGRAM: program, CONFIGURATION: file, **(options or {})})  # fmt: skip
@@ -254,9 +254,9 @@ def lighttpd_tcp(servers, database):
 
 
 @contextlib.contextmanager
-def lighttpd_spawn(servers, database):
+def lighttpd_spawn(servers, database, source=None):
     folder = servers.workspace.folder(servers.unique("lighttpd"))
-    program = install_program(folder)
+    program = install_program(folder, source)
     changes = {
         PROGRAM: program,
         CONFIGURATION: configuration_without_listen(servers, database),
@@ -347,10 +347,10 @@ def caddy_tcp(servers, database):
 class InitScript:
     """The SysV script with its settings, in a folder of their own."""
 
-    def __init__(self, servers, database, processes, listen=None):
+    def __init__(self, servers, database, processes, listen=None, source=None):
         self.number = processes
         self.folder = servers.workspace.folder(servers.unique("spawn"))
-        self.program = install_program(self.folder)
+        self.program = install_program(self.folder, source)
         self.listen = listen or os.path.join(self.folder, "run", "bbm-fcgi.sock")
         self.configuration = configuration_without_listen(servers, database)
         self.pid_file = os.path.join(self.folder, "bbm-fcgi.pid")
@@ -406,8 +406,8 @@ class InitScript:
 
 
 @contextlib.contextmanager
-def spawn_fcgi(servers, database, processes=1, listen=None):
-    with InitScript(servers, database, processes, listen) as script:
+def spawn_fcgi(servers, database, processes=1, listen=None, source=None):
+    with InitScript(servers, database, processes, listen, source) as script:
         server = Nginx(servers.workspace.folder(servers.unique("nginx")), script.listen)
         try:
             yield Mounted(Client(server.port), script.written, script.processes)
@@ -484,4 +484,4 @@ MOUNTS = {
 # Their files tell how; that it works is seen to, the whole run is not made again.
 ALSO_OVER_TCP = {"lighttpd": lighttpd_tcp, "haproxy": haproxy_tcp, "caddy": caddy_tcp, "spawn-fcgi": spawn_fcgi_tcp}
 
-__all__ = ["ALSO_OVER_TCP", "MOUNTS", "InitScript", "apache_fcgid", "deployed", "processes_of", "unit_line"]
+__all__ = ["ALSO_OVER_TCP", "MOUNTS", "InitScript", "apache_fcgid", "deployed", "lighttpd_spawn", "processes_of", "spawn_fcgi", "unit_line"]
