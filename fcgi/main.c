@@ -101,7 +101,10 @@ static void on_started(void *shared)
 {
     const struct service *service = shared;
     notify_ready("serving");
-    check_database_at_start(service->conf);
+    /* A web server starts a process with one thread for a request, which then says what is wrong; a
+     * check would be a second connection. */
+    if (service->conf->fcgi.threads > 1)
+        check_database_at_start(service->conf);
 }
 
 /* Tells the supervisor what has changed since the last time. */

@@ -235,7 +235,7 @@ def test_the_error_that_happened_is_named(servers, database, function):
         server = Server("failing", [plan.program, "-c", file], f"{listen}.{number}.log", plan.environment)
         assert wait_until(lambda s=server: s.child.poll() is not None or served(listen))
         if server.child.poll() is None:  # no such call any more, or one that is not needed
-            assert served(listen) and server.stop() == 0
+            assert wait_until(lambda: served(listen)) and server.stop() == 0
             break
         assert server.child.wait(longer(10)) == 71
         lines = [line for line in server.written().splitlines() if not line.startswith("{")]
