@@ -163,7 +163,7 @@ static const int families[] = {AF_UNIX, AF_INET, AF_INET6};
 /* More than any machine has. */
 #define CALLS 512
 
-/* So long the log may take to write its last lines. */
+/* The time in which the log may write its last lines. */
 #define LAST_LINES_MS 1000
 
 /* ---- denied calls ---- */

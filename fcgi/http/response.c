@@ -126,7 +126,7 @@ static bool write_record(const FCGX_Request *fcgx, const char *bytes, size_t len
 }
 
 /* Writes the body after all that the stream holds. An error is left in the stream, as its own are:
- * whoever closes it finds it there. */
+ * the thread that closes it finds it there. */
 static void write_body(FCGX_Request *fcgx, const char *body, size_t len)
 {
     FCGX_Stream *out = fcgx->out;

@@ -16,7 +16,7 @@
 #define LOOK_MS     100
 #define QUIET_LOOKS 5
 
-/* A worker that is at one request for so long is blocked, and all others may lead. */
+/* A worker that takes longer for one request is blocked, and all others may lead. */
 #define BLOCKED_MS 100
 
 /* Looks for requests that wait for a shared answer, and for blocked workers. Returns whether any

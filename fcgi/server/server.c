@@ -17,7 +17,7 @@
 /* How often the timer runs. */
 #define TIMER_MS 500
 
-/* So long without a request after there were some, on_idle is called. */
+/* After this time without a request, on_idle is called. */
 #define IDLE_MS 500
 
 /* How often it is looked at a stop whether all is answered. */

@@ -56,7 +56,7 @@ WHERE id = (SELECT max(id) FROM batched_background_migration_jobs);
 INSERT INTO batched_background_migration_jobs (batched_background_migration_id, min_value, max_value, status)
 VALUES (1, 1, 1, 2);
 """
-# So that a list's text is made anew.
+# So that a list's text is made again.
 TOUCH = "UPDATE batched_background_migrations SET updated_at = clock_timestamp() WHERE id = 1;"
 # So many that their list takes megabytes.
 FILL_MUCH = """
@@ -106,8 +106,8 @@ WAYS = {
     "list": Way("GET", routes.LIST, fresh="kid"),
     "list, changed": Way("GET", routes.LIST, before=TOUCH),
     "one, by a chain": Way("GET", routes.one(1), fresh="x5c"),
-    "list, connected anew": Way("GET", routes.LIST, before=DISCONNECT),
-    "list, counted anew": Way("GET", routes.LIST, before=LOSE),
+    "list, reconnected": Way("GET", routes.LIST, before=DISCONNECT),
+    "list, recounted": Way("GET", routes.LIST, before=LOSE),
     "one": Way("GET", routes.one(3)),
     "none such": Way("GET", routes.one(77), 404),
     "jobs": Way("GET", routes.jobs(3), query="n=2&status=failed"),
@@ -116,7 +116,7 @@ WAYS = {
     "a stranger": Way("POST", routes.PAUSE, 401, fresh="stranger"),
     "conflict": Way("POST", routes.action("pause", 3), 409),
     "restart": Way("POST", routes.action("restart", 3), before=RESET),
-    "restart, connected anew": Way("POST", routes.action("restart", 3), before=RESET + DISCONNECT),
+    "restart, reconnected": Way("POST", routes.action("restart", 3), before=RESET + DISCONNECT),
     "method": Way("PUT", routes.LIST, 405),
     "metrics": Way("GET", METRICS),
     "ready": Way("GET", "/-/readiness"),
@@ -196,7 +196,7 @@ class Asker:
         assert self.states() == self.was or "detail" in error, (failed, answer)
 
 
-@pytest.mark.parametrize("way,on", [(way, False) for way in WAYS] + [(way, True) for way in WAYS if "anew" not in way])
+@pytest.mark.parametrize("way,on", [(way, False) for way in WAYS] + [(way, True) for way in WAYS if "reconnected" not in way and "recounted" not in way])
 def test_request(service, database, plan, keys, way, on):
     ask = Asker(service, database, keys, WAYS[way])
     held = ResourceUsage(service).descriptors
@@ -286,7 +286,7 @@ def test_allocation_in_a_library(servers, plan, database, way):
     ask_inside(servers, plan, database, WAYS[way], only="-libfcgi")
 
 
-@pytest.mark.parametrize("way", [way for way in WAYS if "anew" not in way])
+@pytest.mark.parametrize("way", [way for way in WAYS if "reconnected" not in way and "recounted" not in way])
 def test_all_allocations_in_libraries(servers, plan, database, way):
     ask_inside(servers, plan, database, WAYS[way], only="-libfcgi", on=True)
 
@@ -354,7 +354,7 @@ def test_memory_limit(servers, keys):
 def test_new_bundle(servers, plan, keys, database, inside):
     """It is used as a whole or not at all."""
     skip_unless_fit(plan, inside)
-    told = lambda service: [line for line in service.lines() if "trust bundle" in line]
+    reports = lambda service: [line for line in service.lines() if "trust bundle" in line]
     changes = {"fcgi": {"threads": 1}}
     with servers.service(database.name, changes, environment=leaking(plan, inside), program=plan.program) as service:
         params = parameters("GET", routes.LIST, keys.token("*"))
@@ -364,9 +364,9 @@ def test_new_bundle(servers, plan, keys, database, inside):
         step = sample if inside else lambda number: 1
         for number, _ in enumerate(plan.walk(step=step, inside=inside), 1):
             service.server.send(signal.SIGHUP)
-            assert wait_until(lambda n=number: len(told(service)) >= n, pause=0.002), (number, service.lines()[-2:])
+            assert wait_until(lambda n=number: len(reports(service)) >= n, pause=0.002), (number, service.lines()[-2:])
             failed = plan.disarm()
-            last = told(service)[-1]
+            last = reports(service)[-1]
             assert "not reloaded" in last or ("reloaded: 4 keys" in last and (inside or failed in IDLE)), (failed, last)
             assert fastcgi.ask(service.address, params).status == 200, failed
 

@@ -295,3 +295,16 @@ def test_successor_starts_while_the_old_process_still_answers(servers, database,
         assert connection.answer().status == 200
         first.stop()
         assert fastcgi.ask(path, listing).status == 200
+
+
+def test_sigterm_lets_a_write_in_progress_finish(servers, token):
+    """A pause that waits for the table is answered, and only then does the program end."""
+    with servers.database() as database, servers.service(database.name) as service:
+        database.add_migration("m", status=1)
+        with fastcgi.Connection(service.address) as connection:
+            with database.locked():
+                connection.send(fastcgi.request_bytes(parameters("POST", routes.PAUSE, token), keep=False))
+                assert database.someone_waits_for_a_lock()
+                service.terminate()
+            assert connection.answer().status == 200
+        assert database.migrations()[0]["status"] == 0

@@ -483,20 +483,3 @@ def test_what_means_nothing_here_does_not_stop_the_start(servers, database, toke
     }
     with servers.service(database.name, environment=environment) as service:
         assert serves(service, token)
-
-
-# The end
-
-
-def test_sigterm_lets_a_request_under_way_finish(servers, database, token):
-    """A pause that waits for the table is answered, and only then does the program end."""
-    database.clear()
-    database.add_migration("m", status=1)
-    with servers.service(database.name) as service:
-        with fastcgi.Connection(service.address) as connection:
-            with database.locked():
-                connection.send(fastcgi.request_bytes(parameters("POST", routes.PAUSE, token), keep=False))
-                assert database.someone_waits_for_a_lock()
-                service.terminate()
-            assert connection.answer().status == 200
-    assert database.migrations()[0]["status"] == 0
