@@ -68,8 +68,7 @@ static void look_up(void *argument)
     struct db_addresses found = {0};
     struct addrinfo *list = NULL;
     int failure = getaddrinfo(lookup->host, NULL, &hints, &list);
-    for (struct addrinfo *info = list; info && found.count < DB_ADDRESSES_MAX;
-         info = info->ai_next)
+    for (struct addrinfo *info = list; info && found.count < DB_ADDRESSES_MAX; info = info->ai_next)
         add(&found, info);
     if (list)
         freeaddrinfo(list);
