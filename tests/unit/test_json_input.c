@@ -141,10 +141,10 @@ static void test_what_jansson_does_not_take(void **state)
 /* An object that holds nested lists, `depth` levels in all. */
 static void nested(size_t depth, char *text)
 {
-    strcpy(text, "{\"a\":");
+    memcpy(text, "{\"a\":", 5);
     memset(text + 5, '[', depth - 1);
     memset(text + 4 + depth, ']', depth - 1);
-    strcpy(text + 3 + 2 * depth, "}");
+    memcpy(text + 3 + 2 * depth, "}", 2); /* with its zero */
 }
 
 static void test_depth(void **state)
