@@ -97,10 +97,19 @@ static void on_look(void *context, struct server *server)
     service_on_look(context, server);
 }
 
+/* For systemctl status. */
+static const char *state_text(void)
+{
+    int reachable = metrics_database_reachable();
+    if (reachable < 0)
+        return "serving";
+    return reachable ? "serving; the database answers" : "serving; the database cannot be reached";
+}
+
 static void on_started(void *shared)
 {
     const struct service *service = shared;
-    notify_ready("serving");
+    notify_ready(state_text());
     /* A web server starts a process with one thread for a request, which then says what is wrong; a
      * check would be a second connection. */
     if (service->conf->fcgi.threads > 1)
@@ -114,9 +123,8 @@ static void report_state(bool progress)
     static int reachable = -1;
     int64_t every = notify_watchdog_ms();
     int now = metrics_database_reachable();
-    if (now != reachable && now >= 0)
-        notify_status(now ? "serving; the database answers"
-                          : "serving; the database cannot be reached");
+    if (now != reachable)
+        notify_status(state_text());
     reachable = now;
     if (every > 0 && progress && clock_ms() - watchdog >= every / 2) {
         notify_watchdog();
@@ -137,7 +145,7 @@ static void on_reload(void *shared)
     const struct service *service = shared;
     notify_reloading();
     trust_bundle_refresh(service->auth->trust_bundle, true);
-    notify_ready("serving");
+    notify_ready(state_text());
 }
 
 static void on_stopping(void *shared)

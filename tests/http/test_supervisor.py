@@ -60,7 +60,7 @@ def test_start_reload_and_stop(servers, database, supervisor):
         service.server.send(signal.SIGHUP)
         assert supervisor.receives("RELOADING=1")
         assert any("MONOTONIC_USEC=" in text for text in supervisor.messages)
-        assert supervisor.receives("READY=1")
+        assert supervisor.receives("READY=1", "STATUS=serving; the database answers")
     assert supervisor.receives("STOPPING=1")
     assert not any("WATCHDOG=1" in text for text in supervisor.messages)
 
