@@ -41,7 +41,7 @@ GROWN_JOBS = (10_000, 1_000_000, 10_000_000)
 
 FULL_COUNT = (
     "SELECT batched_background_migration_id, count(*) FILTER (WHERE status = 2),"
-    " count(*) FILTER (WHERE status = 3) FROM batched_background_migration_jobs GROUP BY 1"
+    " count(*) FILTER (WHERE status = 3) FROM public.batched_background_migration_jobs GROUP BY 1"
 )
 
 

@@ -18,10 +18,10 @@ $rows = $database->query('
     SELECT m.id, m.name, m.status, m.job_signature_name, m.table_name, m.column_name, m.batch_size,
            m.min_value, m.max_value, m.batching_strategy, m.total_tuple_count, m.failure_error_code,
            j.finished_jobs
-      FROM batched_background_migrations AS m
+      FROM public.batched_background_migrations AS m
      CROSS JOIN LATERAL (
            SELECT count(*) AS finished_jobs
-             FROM batched_background_migration_jobs
+             FROM public.batched_background_migration_jobs
             WHERE batched_background_migration_id = m.id AND status = 2) AS j
      ORDER BY m.id');
 
