@@ -11,7 +11,6 @@
 #include "auth/access.h"
 #include "http/handler.h"
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,8 +22,6 @@ struct route {
     enum access access;
     handler *handler;
     unsigned params; /* that it takes: PARAM(…) of each */
-    bool coalesced;  /* without parameters, one answer of the handler serves all that wait for it
-                        (coalesce.h) */
 };
 
 struct routes {
@@ -32,6 +29,8 @@ struct routes {
     size_t api_count;
     const struct route *operational; /* from the root, for monitoring */
     size_t operational_count;
+    handler *coalesced; /* the one handler whose answer, without parameters, serves all that wait
+                           for it, by whichever route they come (coalesce.h) */
 };
 
 enum router_verdict {

@@ -41,13 +41,13 @@ static void share_answer(const struct call *call, struct call *other)
 }
 
 /* Runs the handler for the first of a batch, which has the least time left, and shares the
- * answer. All coalesced routes have one handler. */
+ * answer: routes.coalesced is one handler for all. */
 static void answer_batch(struct service_thread *thread, struct coalesce_waiter *waiters,
                          const struct request_context *own, struct server *server)
 {
     struct call *call = &context_of(waiters)->call;
     call->store = thread->store;
-    bool good = context_of(waiters)->match.route->handler(call);
+    bool good = thread->service->routes->coalesced(call);
     if (coalesce_end(thread->service->coalesce))
         server_wake_worker(server);
     for (struct coalesce_waiter *other = waiters->next; other; other = other->next)
@@ -57,7 +57,8 @@ static void answer_batch(struct service_thread *thread, struct coalesce_waiter *
 
 bool service_may_coalesce(const struct service_thread *thread, const struct request_context *x)
 {
-    return x->match.route->coalesced && !x->call.params.given && x->fcgi->may_be_kept &&
+    return x->match.route->handler == thread->service->routes->coalesced && !x->call.params.given &&
+           x->fcgi->may_be_kept &&
            list_cache_len(thread->service->list_cache) <= COALESCED_BODY_MAX;
 }
 
