@@ -124,10 +124,14 @@ $(BUILD)/page_files.c: $(PAGE) fcgi/page/embed
 $(BUILD)/page_files.o: $(BUILD)/page_files.c
 	$(COMPILE) -c -o $@ $<
 
-# A unit test is one file with everything but main() behind it.
+# A unit test is one file with everything but main() behind it. What it, or a header of tests/unit that
+# it includes, defines as __wrap_NAME stands in the place of NAME.
+UNIT_FILES   = $< $(wildcard $(shell sed -n 's|^.include "\([a-z_]*\.h\)"$$|tests/unit/\1|p' $<))
+UNIT_WRAPPED = $(sort $(shell grep -oh '__wrap_[A-Za-z][A-Za-z0-9_]*' $(UNIT_FILES)))
+
 $(BUILD)/tests/unit/%: tests/unit/%.c $(filter-out %/main.o,$(OBJECTS))
 	@mkdir -p $(@D)
-	$(COMPILE) -o $@ $(filter %.c %.o,$^) $(HARDLD) $(PKG_LIBS) \
+	$(COMPILE) -o $@ $(filter %.c %.o,$^) $(UNIT_WRAPPED:__wrap_%=-Wl,--wrap=%) $(HARDLD) $(PKG_LIBS) \
 	    $$(pkg-config --cflags --libs cmocka)
 
 # What the benchmark loads and compares with.

@@ -3,8 +3,7 @@
 #include "store/environment.h"
 
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include <stddef.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -12,26 +11,23 @@
 static const char *const kept[] = {"PGPASSWORD",    "PGPASSFILE", "PGSSLCERT",  "PGSSLKEY",
                                    "PGSSLROOTCERT", "PGSSLCRL",   "PGSSLCRLDIR"};
 
-static bool is_kept(const char *name, size_t len)
+static bool is_kept(const char *variable)
 {
+    size_t len = strcspn(variable, "=");
     for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++) {
-        if (strlen(kept[i]) == len && strncmp(kept[i], name, len) == 0)
+        if (strlen(kept[i]) == len && strncmp(kept[i], variable, len) == 0)
             return true;
     }
-    return false;
+    return strncmp(variable, "PG", 2) != 0;
 }
 
+/* Not by unsetenv(3), which finds no variable without a "=". */
 void store_clean_environment(void)
 {
-    char **variable = environ;
-    while (*variable) {
-        char name[64];
-        size_t len = strcspn(*variable, "=");
-        if (strncmp(*variable, "PG", 2) != 0 || len >= sizeof name || is_kept(*variable, len)) {
-            variable++;
-            continue;
-        }
-        snprintf(name, sizeof name, "%.*s", (int)len, *variable);
-        unsetenv(name); /* moves the later ones down */
+    char **end = environ;
+    for (char **variable = environ; *variable; variable++) {
+        if (is_kept(*variable))
+            *end++ = *variable;
     }
+    *end = NULL;
 }
