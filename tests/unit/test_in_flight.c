@@ -10,13 +10,13 @@
 static struct migration rows[3];
 static struct migrations migrations;
 
-/* Reads the answer into migrations 1, 2 and 3. */
+/* Reads the answer into migrations 0, 2 and 3. */
 static void read_result(PGresult *result)
 {
     struct store store = {0};
     struct error error = {0};
     for (int i = 0; i < 3; i++)
-        rows[i] = (struct migration){.id = i + 1};
+        rows[i] = (struct migration){.id = i == 0 ? 0 : i + 1};
     migrations = (struct migrations){.rows = rows, .count = 3};
     fake_reads(&SQL_IN_FLIGHT, result);
     assert_true(in_flight_read(&store, 77, &migrations, &error));
