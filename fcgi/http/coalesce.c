@@ -25,8 +25,8 @@ static struct coalesce_waiter *take_all(struct coalesce *coalesce)
 /* Starts a batch, if somebody waits and it is time. */
 static struct coalesce_waiter *begin(struct coalesce *coalesce, int64_t now)
 {
-    if (!coalesce->first || (coalesce->running >= COALESCE_CONCURRENT &&
-                             now - coalesce->started < COALESCE_PATIENCE_MS))
+    if (!coalesce->first ||
+        (coalesce->running > 0 && now - coalesce->started < COALESCE_PATIENCE_MS))
         return NULL;
     coalesce->running++;
     coalesce->started = now;

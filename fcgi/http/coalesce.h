@@ -3,10 +3,13 @@
  * coalesce: requests for the same answer that come at the same time share one handler's run, and so
  * one database statement (request coalescing, also called singleflight).
  *
- * A request that comes while enough batches run waits for the next one. The next batch starts after
+ * A request that comes while a batch runs waits for the next one. The next batch starts after
  * all its requests have come, so none gets an older answer than a run of its own would give. When
- * the running batches take long, the next request starts another one for all waiting requests;
+ * the running batch takes long, the next request starts another one for all waiting requests;
  * coalesce_age says when a request has waited for too long.
+ *
+ * A batch runs until its answers are written, and not only until the handler has run: so more
+ * requests share the next one, and the database is asked half as often under load.
  *
  * One object for all threads of a process, behind its own lock. No I/O; `now` is clock_ms().
  */
@@ -15,10 +18,6 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-
-/* Batches that run at once while they are quick. With one, the database is idle while answers are
- * written; with more, fewer requests share. */
-#define COALESCE_CONCURRENT 2
 
 /* How long, in ms, the last batch may run until another one starts nevertheless. */
 #define COALESCE_PATIENCE_MS 10
@@ -43,7 +42,7 @@ struct coalesce_waiter *coalesce_join(struct coalesce *coalesce, struct coalesce
 /* Starts a batch for those that wait. NULL: nobody waits, or it is not time yet. */
 struct coalesce_waiter *coalesce_begin(struct coalesce *coalesce, int64_t now);
 
-/* The handler has run for a batch. True where somebody waits for the next one. */
+/* The answers of a batch are written. True where somebody waits for the next one. */
 bool coalesce_end(struct coalesce *coalesce);
 
 /* For how long, in ms, somebody has waited; -1: nobody waits. */

@@ -48,11 +48,11 @@ static void answer_batch(struct service_thread *thread, struct coalesce_waiter *
     struct call *call = &context_of(waiters)->call;
     call->store = thread->store;
     bool good = thread->service->routes->coalesced(call);
-    if (coalesce_end(thread->service->coalesce))
-        server_wake_worker(server);
     for (struct coalesce_waiter *other = waiters->next; other; other = other->next)
         share_answer(call, &context_of(other)->call);
     conclude_all(waiters, good, own);
+    if (coalesce_end(thread->service->coalesce))
+        server_wake_worker(server);
 }
 
 bool service_may_coalesce(const struct service_thread *thread, const struct request_context *x)

@@ -18,7 +18,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Threads that lead at once: two for coalesced requests (coalesce.h), and two more. */
+/* Threads that lead at once: one for coalesced requests (coalesce.h), and three more. */
 #define LEADER_POOL_LEADERS 4
 
 struct leader_pool;

@@ -19,21 +19,20 @@ static void assert_batch(const struct coalesce_waiter *batch, const struct coale
     assert_null(batch);
 }
 
-/* As many batches as run at once, each of one request. */
-static void fill(struct coalesce *coalesce, struct coalesce_waiter waiters[COALESCE_CONCURRENT])
+/* Starts a batch of one request. */
+static void start(struct coalesce *coalesce, struct coalesce_waiter *waiter)
 {
-    for (int i = 0; i < COALESCE_CONCURRENT; i++)
-        assert_batch(coalesce_join(coalesce, &waiters[i], NOW), &waiters[i], 1);
+    assert_batch(coalesce_join(coalesce, waiter, NOW), waiter, 1);
 }
 
-static void test_requests_wait_for_running_batches(void **state)
+static void test_requests_wait_for_running_batch(void **state)
 {
     struct coalesce *coalesce = coalesce_new();
-    struct coalesce_waiter first[COALESCE_CONCURRENT];
+    struct coalesce_waiter first;
     struct coalesce_waiter later[3];
     (void)state;
     assert_int_equal(coalesce_age(coalesce, NOW), -1);
-    fill(coalesce, first);
+    start(coalesce, &first);
     assert_int_equal(coalesce_age(coalesce, NOW), -1);
     for (size_t i = 0; i < COUNT(later); i++)
         assert_null(coalesce_join(coalesce, &later[i], NOW));
@@ -44,18 +43,17 @@ static void test_requests_wait_for_running_batches(void **state)
     assert_batch(coalesce_begin(coalesce, NOW), later, COUNT(later));
     assert_int_equal(coalesce_age(coalesce, NOW), -1);
     assert_null(coalesce_begin(coalesce, NOW)); /* nobody waits */
-    for (int i = 0; i < COALESCE_CONCURRENT; i++)
-        assert_false(coalesce_end(coalesce));
+    assert_false(coalesce_end(coalesce));
     coalesce_free(coalesce);
 }
 
 static void test_next_request_starts_batch_for_all_waiting(void **state)
 {
     struct coalesce *coalesce = coalesce_new();
-    struct coalesce_waiter first[COALESCE_CONCURRENT];
+    struct coalesce_waiter first;
     struct coalesce_waiter later[3];
     (void)state;
-    fill(coalesce, first);
+    start(coalesce, &first);
     assert_null(coalesce_join(coalesce, &later[0], NOW));
     assert_null(coalesce_join(coalesce, &later[1], NOW));
     assert_true(coalesce_end(coalesce));
@@ -63,13 +61,13 @@ static void test_next_request_starts_batch_for_all_waiting(void **state)
     coalesce_free(coalesce);
 }
 
-static void test_slow_batches_are_not_waited_for(void **state)
+static void test_slow_batch_is_not_waited_for(void **state)
 {
     struct coalesce *coalesce = coalesce_new();
-    struct coalesce_waiter first[COALESCE_CONCURRENT];
+    struct coalesce_waiter first;
     struct coalesce_waiter later[3];
     (void)state;
-    fill(coalesce, first);
+    start(coalesce, &first);
     assert_null(coalesce_join(coalesce, &later[0], NOW));
     assert_null(coalesce_begin(coalesce, NOW + COALESCE_PATIENCE_MS - 1));
     assert_int_equal(coalesce_age(coalesce, NOW + COALESCE_PATIENCE_MS), COALESCE_PATIENCE_MS);
@@ -83,17 +81,16 @@ static void test_slow_batches_are_not_waited_for(void **state)
 static void test_clear_starts_no_batch(void **state)
 {
     struct coalesce *coalesce = coalesce_new();
-    struct coalesce_waiter first[COALESCE_CONCURRENT];
+    struct coalesce_waiter first;
     struct coalesce_waiter later[3];
     (void)state;
     assert_null(coalesce_clear(coalesce));
-    fill(coalesce, first);
+    start(coalesce, &first);
     assert_null(coalesce_join(coalesce, &later[0], NOW));
     assert_null(coalesce_join(coalesce, &later[1], NOW));
     assert_batch(coalesce_clear(coalesce), later, 2);
     assert_int_equal(coalesce_age(coalesce, NOW), -1);
-    for (int i = 0; i < COALESCE_CONCURRENT; i++)
-        assert_false(coalesce_end(coalesce));
+    assert_false(coalesce_end(coalesce));
     assert_batch(coalesce_join(coalesce, &later[2], NOW), &later[2], 1);
     coalesce_free(coalesce);
 }
@@ -156,9 +153,9 @@ static void test_each_request_is_answered_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_requests_wait_for_running_batches),
+        cmocka_unit_test(test_requests_wait_for_running_batch),
         cmocka_unit_test(test_next_request_starts_batch_for_all_waiting),
-        cmocka_unit_test(test_slow_batches_are_not_waited_for),
+        cmocka_unit_test(test_slow_batch_is_not_waited_for),
         cmocka_unit_test(test_clear_starts_no_batch),
         cmocka_unit_test(test_each_request_is_answered_once),
     };
