@@ -2,7 +2,8 @@
  *
  * log_queue: whole lines on their way to stderr, so that no request waits for its reader.
  *
- * One thread writes what the others put here. What stderr does not take in time is lost and
+ * One thread writes what the others put here: the first line at once, and those that come within a few
+ * milliseconds after it together; a line of the audit log waits for none. What stderr does not take in time is lost and
  * counted: first lines of requests, and only when these have left no room, lines of the audit
  * log, for which a part of the queue is kept free. Thread-safe.
  */

@@ -4,15 +4,30 @@
 
 #include "base/metrics_counters.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
-/* Descriptors that are looked at: more than any configuration opens. */
+/* Descriptors that are looked at: more than any configuration opens; and how many in one call. */
 #define DESCRIPTORS 131072
+#define AT_ONCE     1024
+
+/* How many of the descriptors from `first` on are open. poll() says so of many in one call. */
+static unsigned count_open(int first, int count)
+{
+    struct pollfd each[AT_ONCE];
+    unsigned open = 0;
+    for (int i = 0; i < count; i++)
+        each[i] = (struct pollfd){.fd = first + i};
+    if (poll(each, (nfds_t)count, 0) < 0)
+        return 0;
+    for (int i = 0; i < count; i++)
+        open += !(each[i].revents & POLLNVAL);
+    return open;
+}
 
 /* Asks for each descriptor: /proc/self/fd is closed to a process that is not dumpable. */
 static unsigned count_descriptors(void)
@@ -21,8 +36,8 @@ static unsigned count_descriptors(void)
     unsigned count = 0;
     getrlimit(RLIMIT_NOFILE, &limit);
     int most = limit.rlim_cur < DESCRIPTORS ? (int)limit.rlim_cur : DESCRIPTORS;
-    for (int fd = 0; fd < most; fd++)
-        count += fcntl(fd, F_GETFD) != -1;
+    for (int first = 0; first < most; first += AT_ONCE)
+        count += count_open(first, most - first < AT_ONCE ? most - first : AT_ONCE);
     return count;
 }
 

@@ -10,6 +10,8 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define LINE_SIZE 100
@@ -85,11 +87,66 @@ static void assert_line(const char *kind, size_t number)
 
 static void test_lines_come_in_order(void **state)
 {
+    enum {
+        TOGETHER = 30
+    };
     (void)state;
-    for (size_t i = 0; i < 3000; i++) {
-        put("line", i, false);
-        assert_line("line", i);
+    for (size_t i = 0; i < 100; i++) {
+        for (size_t j = 0; j < TOGETHER; j++)
+            put("line", i * TOGETHER + j, false);
+        for (size_t j = 0; j < TOGETHER; j++)
+            assert_line("line", i * TOGETHER + j);
     }
+}
+
+/* Stderr keeps the borders of what is written. Where this thread is held up between two lines, they
+ * may be written apart: that does not happen each time. */
+static void test_lines_gather(void **state)
+{
+    enum {
+        TOGETHER = 3
+    };
+    int ends[2];
+    char lines[10 * LINE_SIZE];
+    ssize_t largest = 0;
+    (void)state;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends), 0);
+    dup2(ends[1], STDERR_FILENO);
+    close(ends[1]);
+    close(pipes.reader);
+    pipes.reader = ends[0];
+    struct pollfd readable = {.fd = pipes.reader, .events = POLLIN};
+    for (size_t i = 0; i < 100 && largest < TOGETHER * LINE_SIZE; i++) {
+        ssize_t left = (1 + TOGETHER) * LINE_SIZE;
+        put("line", 0, false);
+        left -= read(pipes.reader, lines, sizeof lines);
+        for (size_t j = 0; j < TOGETHER; j++) {
+            put("line", j, false);
+            poll(&readable, 1, 1);
+        }
+        while (left > 0) {
+            ssize_t part = read(pipes.reader, lines, sizeof lines);
+            assert_true(part > 0);
+            largest = part > largest ? part : largest;
+            left -= part;
+        }
+    }
+    assert_int_equal(largest, TOGETHER * LINE_SIZE);
+}
+
+/* Each of these waits for the one before: if one waited for others, that would take 5 s. */
+static void test_audit_lines_wait_for_none(void **state)
+{
+    struct timespec start;
+    struct timespec end;
+    (void)state;
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    for (size_t i = 0; i < 1000; i++) {
+        put("audit", i, true);
+        assert_line("audit", i);
+    }
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    assert_true(end.tv_sec - start.tv_sec < 4);
 }
 
 /* More lines than the pipe and the queue take: nobody waits, and each is written, in order, or
@@ -231,6 +288,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_lines_come_in_order, pipe_begin, pipe_end),
+        cmocka_unit_test_setup_teardown(test_lines_gather, pipe_begin, pipe_end),
+        cmocka_unit_test_setup_teardown(test_audit_lines_wait_for_none, pipe_begin, pipe_end),
         cmocka_unit_test_setup_teardown(test_reader_that_does_not_read, pipe_begin, pipe_end),
         cmocka_unit_test_setup_teardown(test_pipe_that_does_not_block, pipe_begin, pipe_end),
         cmocka_unit_test_setup_teardown(test_reader_that_is_gone, pipe_begin, pipe_end),
