@@ -70,7 +70,7 @@ SCRIPTS  := $(wildcard sql/role.sql sql/history.sql)
 DEPLOYED := $(filter-out deploy/demo/% deploy/man/% deploy/debian/% $(COMMANDS) $(COMPLETE),$(wildcard deploy/*.md deploy/*/*))
 
 .PHONY: all help check deps deps-test deps-bench deps-debian deps-deb unit units fuzzers fuzz race run test test-debian test-slow \
-        test-threads soak soak-tokens cost memcheck coverage bench lint format clean install uninstall deb test-deb test-systemd version
+        test-threads soak soak-tokens cost instructions system-calls memcheck coverage bench lint format clean install uninstall deb test-deb test-systemd version
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := all
 
@@ -191,6 +191,12 @@ soak-tokens: $(BUILD)/tests/soak_tokens ## a million distinct tokens; memory mus
 
 cost: all ## what each kind of token costs, counted by callgrind
 	BBM_BUILD="$(abspath $(BUILD))" tests/token_cost
+
+instructions: all ## what each kind of request costs in instructions, and where; ARGS='-k pause*'
+	BBM_BUILD="$(abspath $(BUILD))" tests/instructions $(ARGS)
+
+system-calls: all ## which system calls each kind of request makes; ARGS='-k list* -v'
+	BBM_BUILD="$(abspath $(BUILD))" tests/system_calls $(ARGS)
 
 deps: ## installs what building and the demo need
 	deploy/demo/packages
