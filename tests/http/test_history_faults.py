@@ -13,6 +13,7 @@ from harness.fastcgi import parameters
 from harness.history import Desk
 from harness.play import TRIGGERS, Changes
 from harness.ports import free_port
+from harness.scene import UNAVAILABLE
 from harness.timing import longer, milliseconds
 
 KEY = {"HTTP_X_REQUEST_ID": "the-request"}
@@ -76,6 +77,16 @@ def test_a_connection_that_ends_at_a_step(database, desk, relay, fault, step):
     assert again.json.get("repeated", False) is bool(paused)
     assert assert_both_or_neither(database) == {1, 2, 3, 4, 5}
     assert [action["id"] for action in database.history()] == [again.json["action_id"]]
+
+
+@pytest.mark.parametrize("fault", ["cut_before", "swallow"])
+def test_a_dry_run_that_is_lost_has_changed_nothing(database, desk, relay, fault):
+    setattr(relay, fault, b"SKIP LOCKED")
+    answer = desk.act("pause", None, "dry_run=true", **KEY)
+    setattr(relay, fault, None)
+    assert (answer.status, answer.json) == (503, UNAVAILABLE)
+    assert desk.service.entry("the-request")["outcome"] == "failed"
+    assert assert_both_or_neither(database) == set()
 
 
 @pytest.mark.parametrize("fault", ["cut_before", "swallow"])

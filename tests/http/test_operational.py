@@ -356,6 +356,8 @@ def test_writes_by_outcome(servers, keys, token, proxy):
             ):
                 ask(service, "POST", path, bearer)
             ask(service, "GET", routes.LIST, token)
+            dry_run = parameters("POST", routes.PAUSE, token, QUERY_STRING="dry_run=true")
+            assert fastcgi.ask(service.address, dry_run).status == 200
             proxy.close()
             ask(service, "POST", routes.PAUSE, token)
             samples = scrape(service)

@@ -17,7 +17,7 @@ from harness.rows import STATUS
 from harness.worker import CHECK, LOCK, MARK, SELECT, WORK
 from harness.worker_scene import (
     ACTIVE, answer_of, assert_held, assert_kept, background, cases, changes, database, finish, goings_on, hasty,
-    LIMIT, LONG, meant, now_in, OTHER, OURS, patient, PlainUpdate, played, RUNNING, scene, SHORT, statuses,
+    history, LIMIT, LONG, meant, now_in, OTHER, OURS, patient, PlainUpdate, played, RUNNING, scene, SHORT, statuses,
     TARGETS, token, Violation, wait_for_first_go,
 )  # fmt: skip
 
@@ -119,6 +119,7 @@ def test_the_plain_update_is_undone_by_a_worker_that_goes_on(database, backgroun
 
 
 @pytest.mark.parametrize("target", [None, OURS], ids=["all", "this one"])
+@pytest.mark.usefixtures("history")
 def test_a_worker_that_sets_running_what_was_paused_and_stays(database, background, hasty, patient, played, scene, target):
     """It shows as paused until the worker commits, but what is committed then is that it runs."""
     scene(ACTIVE)
@@ -137,6 +138,18 @@ def test_a_worker_that_sets_running_what_was_paused_and_stays(database, backgrou
     played.finish()
     assert futures[1].result(LONG + 3).status == 200
     assert_kept(database, played, ACTIVE, target)
+
+
+def test_a_worker_that_only_reads_jobs_is_not_past_choosing(database, hasty, played, scene):
+    """Only a lock that is for writing comes after the step that sets a migration running."""
+    scene(ACTIVE)
+    played.until(MARK)
+    played.connection.cursor().execute("SELECT count(*) FROM batched_background_migration_jobs")
+    before = statuses(database)
+    assert_held(hasty.act("pause", OURS), changes([OURS], before.get, "paused"), "not_paused", [])
+    played.finish()
+    assert hasty.act("pause", OURS).status == 200
+    assert_kept(database, played, ACTIVE, OURS)
 
 
 def test_one_held_row_does_not_keep_the_others(database, background, patient, played, scene):

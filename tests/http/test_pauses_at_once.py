@@ -53,6 +53,32 @@ def test_a_pause_that_finds_another_ones_fresh_work(database, background, patien
     assert_kept(database, played, ACTIVE, target)
 
 
+def test_a_migration_that_is_resumed_and_chosen_before_the_last_pass(database, background, patient, played, scene):
+    """What the last pass pauses may have been chosen since the worker was looked at.
+
+    A held row keeps the pause from its end, and a lock on the history holds up its next pass.
+    """
+    scene(ACTIVE)
+    with contextlib.ExitStack() as stack:
+        holder, other = (stack.enter_context(contextlib.closing(database.cluster.connect(database.name))) for _ in range(2))
+        holder.autocommit = other.autocommit = False
+        holder.cursor().execute(f"SELECT FROM batched_background_migrations WHERE id = {OTHER} FOR UPDATE")
+        future = background.submit(patient.act, "pause")
+        assert wait_until(lambda: statuses(database)[OURS] == 0)
+        other.cursor().execute("LOCK TABLE bbm_fcgi.changes IN SHARE MODE")
+        assert database.someone_waits_for_a_lock()
+        database.execute("UPDATE batched_background_migrations SET status = 1 WHERE id = %s", (OURS,))
+        played.until(MARK)
+        holder.rollback()
+        other.rollback()
+        assert wait_until(lambda: statuses(database)[OURS] == 0)
+        # It has to wait for the worker now; if it answers instead, that is looked at below.
+        wait_until(future.done, seconds=0.5)
+    played.finish()
+    assert future.result(LONG + 3).status == 200
+    assert_kept(database, played, ACTIVE, None)
+
+
 @pytest.mark.parametrize("resumer", ["patient", "second"], ids=["same process", "another process"])
 def test_a_resume_while_a_pause_waits(database, background, patient, played, scene, request, resumer):
     """The pause is the one that answers last, so it is the pause that holds."""
@@ -107,7 +133,8 @@ def test_shared_holders_of_the_lock_are_no_fault(database, patient, scene):
             holder.autocommit = False
             holder.cursor().execute("SELECT pg_advisory_xact_lock_shared(1), pg_current_xact_id()")
         for target in (None, OURS):
-            assert patient.act("pause", target).status == 200
+            answer = patient.act("pause", target)
+            assert (answer.status, answer.json["job_in_flight"]) == (200, False)
 
 
 def test_a_worker_with_savepoints(database, hasty, played, scene):

@@ -88,7 +88,8 @@ OTHERS = {
     "another id": {"HTTP_X_REQUEST_ID": "another"},
     "none": {},
     "an idempotency key, which goes first": {**KEY, "HTTP_IDEMPOTENCY_KEY": "another"},
-    "another caller": {**KEY, "who": "bob"},
+    "another caller": {**KEY, "who": "bob", "jti": "token of alice"},
+    "another token of the caller": {**KEY, "jti": "another"},
 }
 
 
@@ -117,6 +118,16 @@ def test_the_same_again_after_the_callers_own_opposite_is_a_new_request(desk, be
     assert "repeated" not in answer.json and answer.json["action_id"] > first.json["action_id"]
     assert [migration["id"] for migration in answer.json["migrations"]] == [migration["id"] for migration in resumed]
     assert set(desk.states().values()) == {0, 3}
+
+
+@pytest.mark.parametrize("other", [{"who": "bob", "jti": "token of alice"}, {"jti": "another"}], ids=["caller", "token"])
+def test_the_opposite_under_another_ones_token_is_not_the_callers_own(desk, database, other):
+    """What another one has resumed under the same id stays resumed."""
+    first = desk.act("pause", **KEY)
+    assert desk.act("resume", 1, **other, **KEY).json["migrations"]
+    before = snapshot(database)
+    assert desk.act("pause", **KEY).json == {**first.json, "repeated": True}
+    assert snapshot(database) == before
 
 
 def test_after_ten_minutes_it_is_another_request(desk, database):

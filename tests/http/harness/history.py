@@ -12,8 +12,8 @@ class Desk:
         self.service = service
         self.keys = keys
 
-    def ask(self, method, path, query="", who="alice", **more):
-        token = self.keys.token("*", sub=who, jti=f"token of {who}")
+    def ask(self, method, path, query="", who="alice", jti=None, **more):
+        token = self.keys.token("*", sub=who, jti=jti or f"token of {who}")
         return fastcgi.ask(self.service.address, parameters(method, path, token, QUERY_STRING=query, **more))
 
     def act(self, action, identity=None, query="", **more):

@@ -142,6 +142,16 @@ def database(servers):
         yield database
 
 
+@pytest.fixture(params=[True, False], ids=["with a history", "without one"])
+def history(request, database):
+    """A change without a record is another statement."""
+    if not request.param:
+        database.execute("ALTER SCHEMA bbm_fcgi RENAME TO away")
+    yield request.param
+    if not request.param:
+        database.execute("ALTER SCHEMA away RENAME TO bbm_fcgi")
+
+
 def _service(servers, database, token, seconds):
     with servers.service(database.name, changes={"fcgi": {"timeout": milliseconds(seconds)}}) as service:
         yield Asked(service, token, seconds)
