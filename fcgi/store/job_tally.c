@@ -271,6 +271,8 @@ bool job_tally_is_same_table(struct job_tally *tally, size_t expected, const str
         return false;
     if (tally->mark == JOB_TALLY_NO_MARK)
         return true;
+    if (old == 0)
+        return false;
     const struct job_row *last = &rows[old - 1];
     if (last->id != tally->mark ||
         (tally->mark_created_at != JOB_TALLY_NO_TIME && tally->mark_created_at != last->created_at))

@@ -166,7 +166,7 @@ static void test_pauses_of_others(void **state)
     PGresult *result = pause_rows();
     (void)state;
     set_migrations();
-    rows[1].updated_at.value = 0;
+    rows[1].updated_at.value = INT64_C(946684800) * 1000000; /* as NULL reads, if at all */
     rows[3].updated_at.given = false;
     FAKE_ROW(result, INTEGER(0), MOMENT(1), TEXT("x"), NOTHING);
     FAKE_ROW(result, INTEGER(1), MOMENT(2), TEXT("x"), NOTHING);
