@@ -1,6 +1,6 @@
 -- Migrations and jobs to measure on, always the same ones: as many as asked, the jobs in equal
 -- shares, and those of one migration one after the other, as a worker makes them.
---   psql -v migrations=10 -v jobs=1000 -f tests/bench/data.sql
+--   psql -v migrations=10 -v jobs=1000 -v failed_every=200 -f tests/bench/data.sql
 
 BEGIN;
 
@@ -43,7 +43,7 @@ CROSS JOIN LATERAL (
             ELSE id % 2 END AS status
 ) AS migration;
 
--- One of two hundred failed, save in what is finished.
+-- One of so many failed, save in what is finished.
 INSERT INTO batched_background_migration_jobs (
     batched_background_migration_id, min_value, max_value, status, failure_error_code, attempts,
     created_at, updated_at, started_at, finished_at
@@ -63,7 +63,7 @@ FROM generate_series(0, :jobs::bigint - 1) AS job
 CROSS JOIN LATERAL (
     SELECT
         job * :migrations / :jobs + 1 AS migration_id,
-        job % 200 = 199 AND job * :migrations / :jobs >= :migrations / 2 AS failed,
+        job % :failed_every = :failed_every - 1 AND job * :migrations / :jobs >= :migrations / 2 AS failed,
         timestamptz '2026-01-01 00:00:00.123456Z' + job * interval '1 second' AS instant
 ) AS made;
 

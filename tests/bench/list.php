@@ -1,63 +1,9 @@
 <?php
-// The registry's list as a legacy host would otherwise serve it: one script, one statement, a
-// connection that outlives the request, and no token asked for. Fields and progress are the
-// registry's own; what this service adds to them is left out.
+// The registry's list as a legacy host would otherwise serve it: one script, one statement.
 declare(strict_types=1);
 
-const STATUS = ['paused', 'active', 'finished', 'failed', 'running'];
+require __DIR__ . '/migration.php';
 
-$database = new PDO(getenv('BENCH_DSN'), getenv('BENCH_USER'), getenv('BENCH_PASSWORD'), [
-    PDO::ATTR_PERSISTENT => true,
-    PDO::ATTR_ERRMODE => PDO::ERRMODE_EXCEPTION,
-    PDO::ATTR_DEFAULT_FETCH_MODE => PDO::FETCH_ASSOC,
-    // Without it PDO prepares, executes and deallocates: three round trips in place of one.
-    PDO::ATTR_EMULATE_PREPARES => true,
-]);
-
-$rows = $database->query('
-    SELECT m.id, m.name, m.status, m.job_signature_name, m.table_name, m.column_name, m.batch_size,
-           m.min_value, m.max_value, m.batching_strategy, m.total_tuple_count, m.failure_error_code,
-           j.finished_jobs
-      FROM public.batched_background_migrations AS m
-     CROSS JOIN LATERAL (
-           SELECT count(*) AS finished_jobs
-             FROM public.batched_background_migration_jobs
-            WHERE batched_background_migration_id = m.id AND status = 2) AS j
-     ORDER BY m.id');
-
-$migrations = [];
-foreach ($rows as $row) {
-    $migration = [
-        'id' => $row['id'],
-        'name' => $row['name'],
-        'status' => STATUS[$row['status']] ?? 'unknown',
-        'job_signature_name' => $row['job_signature_name'],
-        'target_table' => $row['table_name'],
-        'target_column' => $row['column_name'],
-        'batch_size' => $row['batch_size'],
-        'min_value' => $row['min_value'],
-        'max_value' => $row['max_value'],
-        'batching_strategy' => $row['batching_strategy'] ?? '',
-        'finished_jobs' => $row['finished_jobs'],
-    ];
-    $total = $row['total_tuple_count'];
-    if ($total !== null) {
-        $migration['total_tuple_count'] = $total;
-    }
-    if ($row['failure_error_code'] !== null) {
-        $migration['error_code'] = $row['failure_error_code'];
-    }
-    if ($row['status'] === 2) {
-        $migration['progress'] = 100;
-        $migration['capped'] = false;
-    } elseif ($total > 0) {
-        $done = min($row['finished_jobs'] * $row['batch_size'], $total) / $total * 100;
-        $migration['progress'] = min($done, 99.9);
-        $migration['capped'] = $done >= 100;
-    }
-    $migrations[] = $migration;
-}
-
-header('Content-Type: application/json');
-header('Cache-Control: no-store');
-echo json_encode(['migrations' => $migrations], JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE | JSON_THROW_ON_ERROR);
+$statement = database()->prepare(MIGRATIONS . ' ORDER BY m.id');
+$statement->execute();
+answer(['migrations' => array_map('migration', $statement->fetchAll())]);

@@ -17,7 +17,7 @@ def cpu_seconds(pid):
     while total is None:
         total = sum(_times(pid, 4))
         for child in children:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                 total += sum(_times(child, 2))
         # One that ended meanwhile may have been counted twice, or not at all.
         now = _children(pid)
@@ -57,7 +57,7 @@ def watch(servers, load):
     """The load's own figures, and the CPU a request of each server: name to pid."""
     before = {name: cpu_seconds(pid) for name, pid in servers.items()}
     figures = load()
-    if figures["failures"]:
+    if figures["failures"] or not figures["requests"]:
         raise RuntimeError(f"{figures['failures']} of {figures['requests']} requests failed")
     for name, pid in servers.items():
         spent = cpu_seconds(pid) - before[name]
@@ -67,13 +67,17 @@ def watch(servers, load):
     return figures
 
 
-def wrk(port, connections, seconds, asked, token=None):
-    """Through the web server."""
-    argv = ["wrk", "-t", "2", "-c", str(connections), "-d", f"{seconds}s", "--timeout", "60s",
+def wrk(port, connections, seconds, asked, token=None, refused=False):
+    """Through the web server. `refused`: every answer must be one with a status of 400 and more."""
+    threads = str(min(2, connections))
+    argv = ["wrk", "-t", threads, "-c", str(connections), "-d", f"{seconds}s", "--timeout", "60s",
             "-s", os.path.join(HERE, "wrk.lua")]  # fmt: skip
     if token:
         argv += ["-H", f"Authorization: Bearer {token}"]
-    return json.loads(run([*argv, f"http://127.0.0.1:{port}", "--", *asked]).splitlines()[-1])
+    figures = json.loads(run([*argv, f"http://127.0.0.1:{port}", "--", threads, *asked]).splitlines()[-1])
+    count = figures.pop("refused")
+    figures["failures"] += figures["requests"] - count if refused else count
+    return figures
 
 
 def straight(program, address, connections, seconds, request):
@@ -81,25 +85,42 @@ def straight(program, address, connections, seconds, request):
     return json.loads(run([program, address, str(connections), str(seconds), request]))
 
 
-def pgbench(cluster, dbname, role, connections, seconds, script, folder):
-    """The database alone. Its log of single transactions is where the latencies come from."""
-    log = os.path.join(folder, "pgbench")
-    argv = [f"{cluster.bin}/pgbench", "-n", "-M", "extended", "-c", str(connections), "-j", "2",
-            "-T", str(seconds), "-f", script, "-l", "--log-prefix", log,
-            "-h", "127.0.0.1", "-p", str(cluster.port), "-U", role, dbname]  # fmt: skip
-    run(argv)
-    latencies = []
-    for name in os.listdir(folder):
-        if name.startswith("pgbench."):
-            path = os.path.join(folder, name)
+class Pgbench:
+    """The database alone, with the statements of a script. pgbench's log of single transactions is
+    where the latencies come from."""
+
+    def __init__(self, cluster, dbname, role, script, folder):
+        self.cluster = cluster
+        self.folder = folder
+        self.argv = [f"{cluster.bin}/pgbench", "-n", "-f", script, "-l", "--log-prefix", os.path.join(folder, "pgbench"),
+                     "-h", "127.0.0.1", "-p", str(cluster.port), "-U", role, dbname]  # fmt: skip
+        self.connecting = {}
+
+    def load(self, mode, clients, seconds):
+        """With the CPU of PostgreSQL for each transaction, without what the connections have cost."""
+        if (mode, clients) not in self.connecting:
+            self.connecting[mode, clients], _ = self._run(mode, clients, ["-t", "1"])
+        spent, latencies = self._run(mode, clients, ["-T", str(seconds)])
+        count = len(latencies)
+        return {
+            "requests": count,
+            "rate": count / seconds,
+            "p50": latencies[count // 2],
+            "p99": latencies[count * 99 // 100],
+            "cpu PostgreSQL": max(0, spent - self.connecting[mode, clients]) * 1e6 / count,
+        }
+
+    def _run(self, mode, clients, length):
+        """Seconds of the CPU, and latencies in microseconds, ascending."""
+        before = cpu_seconds(self.cluster.server.child.pid)
+        run([*self.argv[:1], "-M", mode, "-c", str(clients), "-j", str(min(2, clients)), *length, *self.argv[1:]])
+        spent = cpu_seconds(self.cluster.server.child.pid) - before
+        latencies = []
+        for name in os.listdir(self.folder):
+            path = os.path.join(self.folder, name)
             with open(path, encoding="ascii") as lines:
                 latencies += [int(line.split()[2]) for line in lines]
             os.remove(path)
-    latencies.sort()
-    return {
-        "requests": len(latencies),
-        "failures": 0,
-        "seconds": seconds,
-        "p50": latencies[len(latencies) // 2],
-        "p99": latencies[len(latencies) * 99 // 100],
-    }
+        if not latencies:
+            raise RuntimeError("pgbench made no transaction")
+        return spent, sorted(latencies)

@@ -1,5 +1,5 @@
-"""The servers that are compared: this service, PHP-FPM, the bare libfcgi program, and before them
-one nginx, all on one PostgreSQL and all in the harness's folder."""
+"""The servers that are compared: this service, PHP-FPM, the bare libfcgi program, each behind an nginx
+of its own, all on one PostgreSQL and all in the harness's folder."""
 
 import contextlib
 import glob
@@ -7,7 +7,9 @@ import os
 import re
 import shutil
 
+import measure
 from harness import postgres
+from harness.client import Client
 from harness.fastcgi import Connection, parameters, request_bytes
 from harness.nginx import Nginx
 from harness.ports import accepts
@@ -33,8 +35,15 @@ pm.max_children = {children}
 env[BENCH_DSN] = "pgsql:host=127.0.0.1;port={port};dbname={dbname};sslmode=disable"
 env[BENCH_USER] = {user}
 env[BENCH_PASSWORD] = {password}
+env[BENCH_PREPARES] = {prepares}
 """
 PHP_MODULES = ("zend_extension=opcache", "extension=pdo", "extension=pdo_pgsql")
+
+
+PHP_SCRIPTS = ("list.php", "one.php", "migration.php")
+
+# However slow the machine, slow is not failed.
+PATIENT = {"timeout": "60s", "queuetimeout": "60s"}
 
 
 def newest_php_fpm():
@@ -55,73 +64,119 @@ def running(name, argv, address, folder):
         server.stop()
 
 
+class Site:
+    """A server and the nginx before it."""
+
+    def __init__(self, server, nginx, cluster, service=None):
+        self.service = service
+        self.port = nginx.port
+        self.pids = {
+            "program": server.child.pid,
+            "PostgreSQL": cluster.server.child.pid,
+            "nginx": nginx.server.child.pid,
+        }
+
+    def load(self, asked, clients, seconds, token=None, refused=False):
+        """Figures of wrk, and the CPU a request of each process."""
+        return measure.watch(self.pids, lambda: measure.wrk(self.port, clients, seconds, asked, token, refused))
+
+    def ask(self, asked, token=None):
+        method, path = asked.split(" ", 1)
+        with Client(self.port).connect(timeout=120) as connection:
+            connection.request(method, path, headers={"Authorization": f"Bearer {token}"} if token else {})
+            response = connection.getresponse()
+            return response.status, response.read()
+
+
 class Stage:
     def __init__(self, servers):
         self.servers = servers
-        self.load = servers.workspace.copy_program(os.path.join(build_folder(), "bench", "load"))
+        self.load, self.floor_program = (
+            servers.workspace.copy_program(os.path.join(build_folder(), "bench", name)) for name in ("load", "floor")
+        )
 
     @contextlib.contextmanager
-    def database(self, migrations, jobs):
+    def database(self, migrations, jobs, failed_every=200):
         with self.servers.database() as database:
-            fill(database, migrations, jobs)
+            fill(database, migrations, jobs, failed_every)
             yield database
 
+    def changes(self, prepared, threads):
+        """To the harness's configuration of a service."""
+        return {"fcgi": {"threads": threads, **PATIENT}, "database": {"preparedstatements": prepared}}
+
     @contextlib.contextmanager
-    def php(self, database, children):
+    def site(self, database, changes, program=None):
+        """This service."""
+        with self.servers.service(database.name, changes, program=program) as service:
+            with self.nginx(service.address) as nginx:
+                yield Site(service.server, nginx, self.servers.cluster, service)
+
+    @contextlib.contextmanager
+    def php(self, database, children, emulate):
+        """PHP-FPM, with PDO's emulated prepares or with its own prepared statements."""
         folder = self.servers.workspace.folder(self.servers.unique("php"))
-        script = os.path.join(folder, "list.php")
-        shutil.copyfile(os.path.join(HERE, "list.php"), script)
+        scripts = os.path.join(folder, "php")
+        os.mkdir(scripts)
+        for name in PHP_SCRIPTS:
+            shutil.copyfile(os.path.join(HERE, name), os.path.join(scripts, name))
         settings = PHP_FPM.format(folder=folder, children=children, port=self.servers.cluster.port,
-                                  dbname=database.name, user=SERVICE_ROLE, password=PASSWORD)  # fmt: skip
+                                  dbname=database.name, user=SERVICE_ROLE, password=PASSWORD,
+                                  prepares="emulated" if emulate else "native")  # fmt: skip
         file = self.servers.workspace.file(self.servers.unique("php") + ".conf", settings)
         argv = [newest_php_fpm(), "-n", "-y", file]
         for module in PHP_MODULES:
             argv += ["-d", module]
         address = os.path.join(folder, "php.sock")
-        with running("php-fpm", argv, address, folder) as server:
-            yield server, address, script
+        with running("php-fpm", argv, address, folder) as server, self.nginx(address, folder) as nginx:
+            yield Site(server, nginx, self.servers.cluster)
 
     @contextlib.contextmanager
     def floor(self, answer, threads):
-        """The bare program, answering these bytes; a thread for each connection it may get."""
+        """The bare program, with this answer to everything; a thread for each connection it may get."""
+        head = "".join(f"{name}: {value}\r\n" for name, value in answer.headers)
+        content = f"Status: 200 OK\r\n{head}\r\n".encode() + answer.body
         folder = self.servers.workspace.folder(self.servers.unique("floor"))
-        program = self.servers.workspace.copy_program(os.path.join(build_folder(), "bench", "floor"))
-        file = self.servers.workspace.file(self.servers.unique("answer"), answer)
+        file = self.servers.workspace.file(self.servers.unique("answer"), content)
         address = os.path.join(folder, "floor.sock")
-        with running("floor", [program, address, str(threads), file], address, folder) as server:
-            yield server, address
+        argv = [self.floor_program, address, str(threads), file]
+        with running("floor", argv, address, folder) as server, self.nginx(address) as nginx:
+            yield Site(server, nginx, self.servers.cluster)
 
     @contextlib.contextmanager
-    def nginx(self, service, floor, php, script):
+    def nginx(self, address, scripts=""):
         with open(os.path.join(HERE, "nginx.conf.in"), encoding="utf-8") as file:
-            main = file.read().replace("@floor@", floor).replace("@php@", php).replace("@script@", script)
-        nginx = Nginx(self.servers.workspace.folder(self.servers.unique("nginx")), service.address, main)
+            main = file.read().replace("@scripts@", scripts)
+        nginx = Nginx(self.servers.workspace.folder(self.servers.unique("nginx")), address, main)
         try:
             yield nginx
         finally:
             nginx.stop()
 
+    def token(self):
+        return self.servers.keys.token("*")
+
     def request_file(self, path=LIST, method="GET"):
         """A request with a good token as it goes over the wire."""
-        whole = request_bytes(parameters(method, path, self.servers.keys.token("*")))
+        whole = request_bytes(parameters(method, path, self.token()))
         return self.servers.workspace.file(self.servers.unique("request"), whole)
 
     def ask(self, address, path=LIST):
-        """The list, without a web server and on a connection of its own."""
+        """Without a web server and on a connection of its own."""
         with Connection(address, timeout=120) as connection:
-            answer = connection.request(parameters("GET", path, self.servers.keys.token("*")))
+            answer = connection.request(parameters("GET", path, self.token()))
         assert answer.status == 200, answer
         return answer
 
-    def statements(self, database):
-        """What the service sends for a list once it is warm, for pgbench: as PostgreSQL logs it."""
+    def statements(self, database, path):
+        """What the service sends for it once it is warm, for pgbench: as PostgreSQL logs it."""
         log = self.servers.cluster.server.log
         role = f"ALTER ROLE {SERVICE_ROLE} {{}} log_statement {{}}"
         database.execute(role.format("SET", "= 'all'"))
-        with self.servers.service(database.name, {"fcgi": {"threads": 1}}) as service:
-            self.ask(service.address)
+        with self.servers.service(database.name, self.changes(False, 1)) as service:
+            self.ask(service.address, path)
             start = os.path.getsize(log)
-            self.ask(service.address)
+            self.ask(service.address, path)
         database.execute(role.format("RESET", ""))
         with open(log, "rb") as file:
             file.seek(start)
@@ -143,9 +198,8 @@ def in_log(text):
     return "".join(f"{statement};\n" for statement in statements)
 
 
-def fill(database, migrations, jobs):
+def fill(database, migrations, jobs, failed_every=200):
     data = os.path.join(HERE, "data.sql")
-    database.cluster.psql(
-        database.name, "-v", f"migrations={migrations}", "-v", f"jobs={jobs}", "-f", data
-    )
-
+    sizes = {"migrations": migrations, "jobs": jobs, "failed_every": failed_every}
+    variables = [part for name, value in sizes.items() for part in ("-v", f"{name}={value}")]
+    database.cluster.psql(database.name, *variables, "-f", data)
