@@ -93,7 +93,7 @@ class Ours:
         wrong = {name: number - before.get(name, 0) for name, number in after.items()
                  if number > before.get(name, 0) and f'status="{row.status}"' not in name}  # fmt: skip
         if wrong:
-            raise RuntimeError(f"{row.name}, {self.name}: not all answers are {row.status}: {wrong}")
+            raise RuntimeError(f"not all answers are {row.status}: {wrong}")
 
     def check_changes(self, row, lines):
         writes = [json.loads(line) for line in lines if '"method":"POST"' in line]
@@ -101,7 +101,7 @@ class Ours:
         # With many clients a resume may overtake the pause before it.
         right = changed >= 0.9 * len(writes) if row.changed else changed == 0
         if not writes or not right:
-            raise RuntimeError(f"{row.name}, {self.name}: {changed} of {len(writes)} requests changed something")
+            raise RuntimeError(f"{changed} of {len(writes)} requests changed something")
 
 
 def restore(database):
@@ -126,9 +126,10 @@ class Comparison:
         self.floors = {row: enter(stage.floor(answer, FLOOR_THREADS)) for row, answer in answers.items()}
         self.pgbench = {row: self.statements(few, path) for row, path in ((LIST_ROW, LIST), (ONE_ROW, one(1)))}
         check_answers(self)
-        for site in [*(site for ours in self.ours for site in ours.sites.values()), *self.php.values()]:
-            path = "/php/list.php" if site in self.php.values() else LIST
-            site.load([f"GET {path}"], THREADS, 1, stage.token())
+        for site in (site for ours in self.ours for site in ours.sites.values()):
+            site.load([f"GET {LIST}"], THREADS, 1, stage.token())
+        for site in self.php.values():
+            site.load([f"GET {path}" for path in php_paths(LIST_ROW)], THREADS, 1)
 
     def statements(self, database, path):
         folder = self.stage.servers.workspace.folder(self.stage.servers.unique("pgbench"))
@@ -155,7 +156,10 @@ class Comparison:
                 loads = list(self.loads(row))
                 # Every other round the other way round: none always follows the same one.
                 for name, load in loads if number % 2 == 0 else reversed(loads):
-                    figures.add((row.name, name, clients), load(clients, self.asked.seconds))
+                    try:
+                        figures.add((row.name, name, clients), load(clients, self.asked.seconds))
+                    except RuntimeError as failure:
+                        raise RuntimeError(f"{row.name}, {name}, {clients} clients: {failure}") from failure
 
     def tables(self, figures):
         text = [

@@ -3,33 +3,47 @@
 import contextlib
 import json
 import os
+import re
 import subprocess
 
 from harness.process import clean_environment
 
-TICKS = os.sysconf("SC_CLK_TCK")
 HERE = os.path.dirname(os.path.abspath(__file__))
+TICKS = os.sysconf("SC_CLK_TCK")
+# Some kernels have none; a tick is 10 ms, and what is shorter is lost.
+IN_NANOSECONDS = os.path.exists("/proc/self/schedstat")
 
 
 def cpu_seconds(pid):
-    """utime and stime of a server: of its process, its children, and the children that it had."""
+    """Of a server: of its process, its children, and the children that it had."""
     total, children = None, _children(pid)
     while total is None:
-        total = sum(_times(pid, 4))
+        total = _own(pid) + sum(_ticks(pid)[2:]) / TICKS
         for child in children:
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                total += sum(_times(child, 2))
+                total += _own(child)
         # One that ended meanwhile may have been counted twice, or not at all.
         now = _children(pid)
         if now != children:
             total, children = None, now
-    return total / TICKS
+    return total
 
 
-def _times(pid, number):
-    """utime, stime, cutime, cstime: the first `number` of them, in ticks."""
+def _own(pid):
+    """Seconds of all threads."""
+    if not IN_NANOSECONDS:
+        return sum(_ticks(pid)[:2]) / TICKS
+    total = 0
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/schedstat", encoding="ascii") as spent:
+            total += int(spent.read().split()[0])
+    return total / 1e9
+
+
+def _ticks(pid):
+    """utime, stime, cutime, cstime."""
     with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:
-        return [int(field) for field in stat.read().rpartition(")")[2].split()[11 : 11 + number]]
+        return [int(field) for field in stat.read().rpartition(")")[2].split()[11:15]]
 
 
 def _children(pid):
@@ -61,7 +75,7 @@ def watch(servers, load):
         raise RuntimeError(f"{figures['failures']} of {figures['requests']} requests failed")
     for name, pid in servers.items():
         spent = cpu_seconds(pid) - before[name]
-        if spent * TICKS >= 5:  # fewer ticks say nothing
+        if spent >= 0.005:  # less is not the load's
             figures[f"cpu {name}"] = spent * 1e6 / figures["requests"]
     figures["rate"] = figures["requests"] / figures["seconds"]
     return figures
@@ -99,21 +113,21 @@ class Pgbench:
     def load(self, mode, clients, seconds):
         """With the CPU of PostgreSQL for each transaction, without what the connections have cost."""
         if (mode, clients) not in self.connecting:
-            self.connecting[mode, clients], _ = self._run(mode, clients, ["-t", "1"])
-        spent, latencies = self._run(mode, clients, ["-T", str(seconds)])
+            self.connecting[mode, clients], *_ = self._run(mode, clients, ["-t", "1"])
+        spent, rate, latencies = self._run(mode, clients, ["-T", str(seconds)])
         count = len(latencies)
         return {
             "requests": count,
-            "rate": count / seconds,
+            "rate": rate,
             "p50": latencies[count // 2],
             "p99": latencies[count * 99 // 100],
             "cpu PostgreSQL": max(0, spent - self.connecting[mode, clients]) * 1e6 / count,
         }
 
     def _run(self, mode, clients, length):
-        """Seconds of the CPU, and latencies in microseconds, ascending."""
+        """Seconds of the CPU, transactions/s, and latencies in microseconds, ascending."""
         before = cpu_seconds(self.cluster.server.child.pid)
-        run([*self.argv[:1], "-M", mode, "-c", str(clients), "-j", str(min(2, clients)), *length, *self.argv[1:]])
+        text = run([*self.argv[:1], "-M", mode, "-c", str(clients), "-j", str(min(2, clients)), *length, *self.argv[1:]])
         spent = cpu_seconds(self.cluster.server.child.pid) - before
         latencies = []
         for name in os.listdir(self.folder):
@@ -123,4 +137,5 @@ class Pgbench:
             os.remove(path)
         if not latencies:
             raise RuntimeError("pgbench made no transaction")
-        return spent, sorted(latencies)
+        rate = float(re.search(r"tps = ([\d.]+) \(without initial connection time\)", text)[1])
+        return spent, rate, sorted(latencies)
