@@ -12,8 +12,8 @@ from harness.postgres import SERVICE_ROLE
 from harness.routes import LIST, action, jobs, one
 
 THREADS = 8
-# The web server may keep that many connections open to each: nginx's processes, 16 each, twice.
-FLOOR_THREADS = 32 * (os.cpu_count() or 1)
+# The web server may keep that many connections open to each: nginx's processes, 32 each, twice.
+FLOOR_THREADS = 64 * (os.cpu_count() or 1)
 
 MIGRATIONS, JOBS = 10, 100
 # For what needs many rows: pages of jobs, and changes of one migration, spread so that clients do not
