@@ -18,8 +18,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Threads that lead at once: one for coalesced requests (coalesce.h), and three more. */
-#define LEADER_POOL_LEADERS 4
+/* Threads that lead at once: while one answers coalesced requests (coalesce.h), the other one takes
+ * those that come. */
+#define LEADER_POOL_LEADERS 2
 
 struct leader_pool;
 
