@@ -9,9 +9,6 @@
 #include "base/metrics.h"
 #include "store/readiness.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-
 /* A scrape waits no longer than this for the migrations, whatever the deadline: scrapers
  * give up after 10 s, and the counters are worth having without them. */
 #define PROGRESS_MS 2000
@@ -58,31 +55,29 @@ static bool read_database(struct call *call, struct migrations *migrations, bool
 }
 
 /* What the database has to add; without one, that there is none. */
-static void write_database(FILE *out, struct call *call)
+static void write_database(struct buffer *out, struct call *call)
 {
     struct migrations migrations = {0};
     bool job_in_flight;
     bool up = read_database(call, &migrations, &job_in_flight);
     metrics_family(out, "bbm_fcgi_database_up", "gauge",
                    "1 where this scrape could read the migrations from the database.");
-    fprintf(out, "bbm_fcgi_database_up %d\n", up);
+    buffer_format(out, "bbm_fcgi_database_up %d\n", up);
     if (up) {
         migration_metrics_write(out, &migrations);
         metrics_family(out, "bbm_fcgi_job_in_flight", "gauge",
                        "1 while a worker of the registry is in a run.");
-        fprintf(out, "bbm_fcgi_job_in_flight %d\n", job_in_flight);
+        buffer_format(out, "bbm_fcgi_job_in_flight %d\n", job_in_flight);
     }
     store_migrations_free(&migrations);
 }
 
 bool health_metrics(struct call *call)
 {
-    struct buffer text;
-    if (!buffer_open(&text))
-        return error_unavailable(&call->error, "out of memory");
+    struct buffer text = buffer_start(NULL, 0);
     /* The migrations first: what that costs is then in the counters already. */
-    write_database(text.out, call);
-    metrics_print(text.out);
-    call->text = buffer_close(&text);
+    write_database(&text, call);
+    metrics_print(&text);
+    call->text = buffer_take(&text);
     return call->text || error_unavailable(&call->error, "out of memory");
 }

@@ -3,6 +3,7 @@
 #include "api/migration_metrics.h"
 
 #include "api/progress.h"
+#include "base/buffer.h"
 #include "base/metrics.h"
 #include "base/text.h"
 
@@ -10,25 +11,26 @@
 #include <string.h>
 
 /* Writes the name and the labels of one migration's sample, up to its value. */
-static void write_labels(FILE *out, const char *name, const struct migration *m, bool with_status)
+static void write_labels(struct buffer *out, const char *name, const struct migration *m,
+                         bool with_status)
 {
-    char id[24];
+    char id[TEXT_INTEGER_SIZE];
     const char *status = store_status_name(m->status);
-    int len = snprintf(id, sizeof id, "%" PRId64, m->id);
-    fprintf(out, "%s{", name);
-    metrics_label(out, "migration_id", id, (size_t)len);
-    fputc(',', out);
+    size_t len = text_integer(m->id, id);
+    buffer_format(out, "%s{", name);
+    metrics_label(out, "migration_id", id, len);
+    buffer_char(out, ',');
     metrics_label(out, "migration_name", m->name.at, m->name.len);
     if (with_status) {
-        fputc(',', out);
+        buffer_char(out, ',');
         metrics_label(out, "status", status, strlen(status));
     }
-    fputs("} ", out);
+    buffer_string(out, "} ");
 }
 
 /* The registry's own metric, under its name and labels, so that dashboards made for the registry
  * go on working. A progress that is not known has no sample. */
-static void write_progress(FILE *out, const struct migrations *migrations)
+static void write_progress(struct buffer *out, const struct migrations *migrations)
 {
     static const char name[] = "registry_database_bbm_progress_percent";
     char digits[32];
@@ -41,24 +43,24 @@ static void write_progress(FILE *out, const struct migrations *migrations)
             continue;
         text_number(progress.percent, digits);
         write_labels(out, name, &migrations->rows[i], true);
-        fprintf(out, "%s\n", digits);
+        buffer_format(out, "%s\n", digits);
     }
 }
 
 /* Every migration has this one: an alert on status="failed" misses none. */
-static void write_status(FILE *out, const struct migrations *migrations)
+static void write_status(struct buffer *out, const struct migrations *migrations)
 {
     static const char name[] = "bbm_fcgi_migration_status";
     metrics_family(out, name, "gauge",
                    "1 for the state that the migration is in; it has no series for other states.");
     for (size_t i = 0; i < migrations->count; i++) {
         write_labels(out, name, &migrations->rows[i], true);
-        fputs("1\n", out);
+        buffer_string(out, "1\n");
     }
 }
 
 /* One family of a number that a migration has, or has not. */
-static void write_numbers(FILE *out, const struct migrations *migrations, const char *name,
+static void write_numbers(struct buffer *out, const struct migrations *migrations, const char *name,
                           const char *help, struct opt_int64 (*number)(const struct migration *))
 {
     metrics_family(out, name, "gauge", help);
@@ -67,7 +69,7 @@ static void write_numbers(FILE *out, const struct migrations *migrations, const 
         if (!value.given)
             continue;
         write_labels(out, name, &migrations->rows[i], false);
-        fprintf(out, "%" PRId64 "\n", value.value);
+        buffer_format(out, "%" PRId64 "\n", value.value);
     }
 }
 
@@ -81,7 +83,7 @@ static struct opt_int64 failed_jobs(const struct migration *migration)
     return (struct opt_int64){true, migration->failed_jobs};
 }
 
-void migration_metrics_write(FILE *out, const struct migrations *migrations)
+void migration_metrics_write(struct buffer *out, const struct migrations *migrations)
 {
     write_progress(out, migrations);
     write_status(out, migrations);

@@ -9,9 +9,9 @@
 
 #include "store/store.h"
 
-#include <stdio.h>
+struct buffer;
 
 /* Writes the families of these migrations, each with its HELP and TYPE. */
-void migration_metrics_write(FILE *out, const struct migrations *migrations);
+void migration_metrics_write(struct buffer *out, const struct migrations *migrations);
 
 #endif

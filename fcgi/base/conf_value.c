@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * One value of the configuration: from text to its type. */
+#include "base/buffer.h"
 #include "base/conf_settings.h"
 
 #include <ctype.h>
@@ -112,12 +113,15 @@ static int choice_of(const struct conf_setting *setting, const char *s)
 static bool fail_choice(const struct conf_setting *setting, const struct conf_origin *origin,
                         const struct conf_report *report, const char *s)
 {
-    char list[160] = "";
+    char place[160];
+    struct buffer list = buffer_fixed(place, sizeof place);
     for (int i = 0; i < CONF_CHOICES && setting->choices[i]; i++) {
-        size_t len = strlen(list);
-        snprintf(list + len, sizeof list - len, "%s%s", i ? ", " : "", setting->choices[i]);
+        if (i > 0)
+            buffer_string(&list, ", ");
+        buffer_string(&list, setting->choices[i]);
     }
-    return conf_fail(report, origin, setting->path, "expected one of %s; found \"%.64s\"", list, s);
+    return conf_fail(report, origin, setting->path, "expected one of %s; found \"%.64s\"",
+                     buffer_text(&list), s);
 }
 
 bool conf_set_string(char **slot, const char *s)

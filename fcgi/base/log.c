@@ -2,6 +2,7 @@
  * One event, one line. */
 #include "base/log.h"
 
+#include "base/buffer.h"
 #include "base/log_queue.h"
 #include "base/text.h"
 
@@ -14,6 +15,9 @@
 #include <time.h>
 #include <unistd.h>
 
+/* A line of up to so many bytes needs no allocation. */
+#define LINE_USUAL 1024
+
 /* What all threads share: how to log, set before they start. */
 static struct {
     enum log_level level;
@@ -25,14 +29,6 @@ static const char *const level_names[] = {"debug", "info", "warning", "error", "
 
 /* sd-daemon(3): syslog's priorities debug, info, warning, error and notice. */
 static const char *const priorities[] = {"<7>", "<6>", "<4>", "<3>", "<5>", "<5>"};
-
-/* A line under construction; of the usual length, it needs no allocation. */
-struct line {
-    char *at;
-    size_t len;
-    size_t size;
-    char usual[1024];
-};
 
 /* True where JOURNAL_STREAM names the file that stderr is (systemd.exec(5)). */
 static bool is_journal(void)
@@ -58,35 +54,6 @@ bool log_wanted(enum log_level level)
     return level >= shared.level;
 }
 
-/* Makes room for `more` bytes; false when out of memory, and the rest is dropped. */
-static bool line_room(struct line *line, size_t more)
-{
-    if (line->len + more <= line->size)
-        return true;
-    size_t size = (line->len + more) * 2;
-    char *bigger = line->at == line->usual ? malloc(size) : realloc(line->at, size);
-    if (!bigger)
-        return false;
-    if (line->at == line->usual)
-        memcpy(bigger, line->usual, line->len);
-    line->at = bigger;
-    line->size = size;
-    return true;
-}
-
-static void line_bytes(struct line *line, const char *s, size_t len)
-{
-    if (!line_room(line, len))
-        return;
-    memcpy(line->at + line->len, s, len);
-    line->len += len;
-}
-
-static void line_string(struct line *line, const char *s)
-{
-    line_bytes(line, s, strlen(s));
-}
-
 /* True for what could change how a line looks without being seen: C0 and C1 controls,
  * DEL, line and paragraph separators, the bidirectional and zero-width marks, the soft
  * hyphen and the annotation marks. */
@@ -99,17 +66,15 @@ static bool deceptive(uint32_t point)
            (point >= 0xE0000 && point <= 0xE007F);
 }
 
-static void line_escape(struct line *line, uint32_t point)
+static void line_escape(struct buffer *line, uint32_t point)
 {
-    char escaped[16];
     if (point == '"' || point == '\\')
-        snprintf(escaped, sizeof escaped, "\\%c", (char)point);
+        buffer_format(line, "\\%c", (char)point);
     else if (point < 0x10000)
-        snprintf(escaped, sizeof escaped, "\\u%04x", (unsigned)point);
+        buffer_format(line, "\\u%04x", (unsigned)point);
     else
-        snprintf(escaped, sizeof escaped, "\\u%04x\\u%04x", (unsigned)(0xD7C0 + (point >> 10)),
-                 (unsigned)(0xDC00 + (point & 0x3FF)));
-    line_string(line, escaped);
+        buffer_format(line, "\\u%04x\\u%04x", (unsigned)(0xD7C0 + (point >> 10)),
+                      (unsigned)(0xDC00 + (point & 0x3FF)));
 }
 
 /* How many bytes at `p` are printable ASCII that stays as it is. */
@@ -123,7 +88,7 @@ static size_t count_plain(const unsigned char *p, size_t len, bool quotes)
 }
 
 /* Appends `s` with deceptive characters escaped, and quotes where it is not JSON. */
-static void line_clean(struct line *line, const char *s, bool quotes)
+static void line_clean(struct buffer *line, const char *s, bool quotes)
 {
     const unsigned char *p = (const unsigned char *)s;
     size_t len = strlen(s);
@@ -131,7 +96,7 @@ static void line_clean(struct line *line, const char *s, bool quotes)
         uint32_t point;
         size_t used = count_plain(p, len, quotes);
         if (used > 0) {
-            line_bytes(line, (const char *)p, used);
+            buffer_bytes(line, (const char *)p, used);
             p += used;
             len -= used;
             continue;
@@ -141,34 +106,31 @@ static void line_clean(struct line *line, const char *s, bool quotes)
             (quotes && (point == '"' || point == '\\')))
             line_escape(line, point);
         else
-            line_bytes(line, (const char *)p, used);
+            buffer_bytes(line, (const char *)p, used);
         p += used;
         len -= used;
     }
 }
 
-static void line_quoted(struct line *line, const char *s)
+static void line_quoted(struct buffer *line, const char *s)
 {
-    line_bytes(line, "\"", 1);
+    buffer_char(line, '"');
     line_clean(line, s, true);
-    line_bytes(line, "\"", 1);
+    buffer_char(line, '"');
 }
 
-static void line_value(struct line *line, const struct log_field *field)
+static void line_value(struct buffer *line, const struct log_field *field)
 {
-    char number[48];
     switch (field->type) {
     case LOG_STRING:
         line_quoted(line, field->string);
         break;
     case LOG_INTEGER:
-        snprintf(number, sizeof number, "%" PRId64, field->integer);
-        line_string(line, number);
+        buffer_integer(line, field->integer);
         break;
     case LOG_MILLISECONDS:
-        snprintf(number, sizeof number, "%" PRId64 ".%03d", field->integer / 1000,
-                 (int)(field->integer % 1000));
-        line_string(line, number);
+        buffer_format(line, "%" PRId64 ".%03d", field->integer / 1000,
+                      (int)(field->integer % 1000));
         break;
     case LOG_RAW:
         if (shared.format == LOG_JSON)
@@ -179,19 +141,19 @@ static void line_value(struct line *line, const struct log_field *field)
     }
 }
 
-static void line_field(struct line *line, const struct log_field *field)
+static void line_field(struct buffer *line, const struct log_field *field)
 {
     bool json = shared.format == LOG_JSON;
     if ((field->type == LOG_STRING || field->type == LOG_RAW) && !field->string)
         return;
-    line_string(line, json ? ",\"" : " ");
-    line_string(line, field->name);
-    line_string(line, json ? "\":" : "=");
+    buffer_string(line, json ? ",\"" : " ");
+    buffer_string(line, field->name);
+    buffer_string(line, json ? "\":" : "=");
     line_value(line, field);
 }
 
 /* The time, level and message that every line starts with. */
-static void line_start(struct line *line, enum log_level level, const char *message)
+static void line_start(struct buffer *line, enum log_level level, const char *message)
 {
     struct timespec now;
     char time[32];
@@ -200,32 +162,29 @@ static void line_start(struct line *line, enum log_level level, const char *mess
     text_rfc3339((int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000, time);
 
     if (shared.journal)
-        line_string(line, priorities[level]);
-    line_string(line, json ? "{\"time\":\"" : "time=\"");
-    line_string(line, time);
-    line_string(line, json ? "\",\"level\":\"" : "\" level=");
-    line_string(line, level_names[level]);
-    line_string(line, json ? "\",\"msg\":" : " msg=");
+        buffer_string(line, priorities[level]);
+    buffer_string(line, json ? "{\"time\":\"" : "time=\"");
+    buffer_string(line, time);
+    buffer_string(line, json ? "\",\"level\":\"" : "\" level=");
+    buffer_string(line, level_names[level]);
+    buffer_string(line, json ? "\",\"msg\":" : " msg=");
     line_quoted(line, message);
 }
 
 void log_event(enum log_level level, const char *message, const struct log_field *fields,
                size_t count)
 {
-    struct line line;
+    char usual[LINE_USUAL];
     if (!log_wanted(level))
         return;
-    line.len = 0;
-    line.size = sizeof line.usual;
-    line.at = line.usual;
+    struct buffer line = buffer_start(usual, sizeof usual);
     line_start(&line, level, message);
     for (size_t i = 0; i < count; i++)
         line_field(&line, &fields[i]);
-    line_string(&line, shared.format == LOG_JSON ? "}\n" : "\n");
-    line.at[line.len - 1] = '\n'; /* also where memory was not enough for all of it */
-    log_queue_put(line.at, line.len, level == LOG_AUDIT);
-    if (line.at != line.usual)
-        free(line.at);
+    buffer_string(&line, shared.format == LOG_JSON ? "}\n" : "\n");
+    line.text[line.len - 1] = '\n'; /* also where memory was not enough for all of it */
+    log_queue_put(line.text, line.len, level == LOG_AUDIT);
+    buffer_free(&line);
 }
 
 void log_message(enum log_level level, const char *fmt, ...)

@@ -14,7 +14,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
+
+struct buffer;
 
 /* What became of a request's token. */
 enum metrics_token {
@@ -99,8 +100,8 @@ void metrics_log_lost(bool audit, uint64_t lines);
 /* All of the above as text. Further families may follow: each starts with metrics_family
  * ("gauge" or "counter"), and its samples are the caller's to print, with every label's
  * value written by metrics_label: quoted, escaped, made valid UTF-8. */
-void metrics_print(FILE *out);
-void metrics_family(FILE *out, const char *name, const char *type, const char *help);
-void metrics_label(FILE *out, const char *name, const char *value, size_t len);
+void metrics_print(struct buffer *out);
+void metrics_family(struct buffer *out, const char *name, const char *type, const char *help);
+void metrics_label(struct buffer *out, const char *name, const char *value, size_t len);
 
 #endif

@@ -69,11 +69,11 @@ extern struct metrics_shared metrics_shared;
 extern struct metrics_bundle metrics_bundle;
 
 /* Prints a family of one sample that has no labels. */
-void metrics_print_integer(FILE *out, const char *name, const char *type, const char *help,
+void metrics_print_integer(struct buffer *out, const char *name, const char *type, const char *help,
                            uint64_t number);
 
 /* Prints what the kernel knows of this process, under the names that Prometheus' own clients use.
  */
-void metrics_process_print(FILE *out);
+void metrics_process_print(struct buffer *out);
 
 #endif

@@ -2,10 +2,12 @@
  * The counters as Prometheus' text. */
 #include "base/metrics.h"
 
+#include "base/buffer.h"
 #include "base/metrics_counters.h"
 #include "base/text.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 static uint64_t value(counter_t *counter)
@@ -15,40 +17,41 @@ static uint64_t value(counter_t *counter)
 
 /* ---- families, labels and samples ---- */
 
-void metrics_family(FILE *out, const char *name, const char *type, const char *help)
+void metrics_family(struct buffer *out, const char *name, const char *type, const char *help)
 {
-    fprintf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+    buffer_format(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-void metrics_label(FILE *out, const char *name, const char *value, size_t len)
+void metrics_label(struct buffer *out, const char *name, const char *value, size_t len)
 {
     const unsigned char *p = (const unsigned char *)value;
-    fprintf(out, "%s=\"", name);
+    buffer_format(out, "%s=\"", name);
     while (len > 0) {
         uint32_t point;
         size_t used = text_decode(p, len, &point);
         if (point == '"' || point == '\\')
-            fprintf(out, "\\%c", (char)point);
+            buffer_format(out, "\\%c", (char)point);
         else if (point == '\n')
-            fputs("\\n", out);
+            buffer_string(out, "\\n");
         else if (point == TEXT_REPLACEMENT)
-            fputs("\xEF\xBF\xBD", out);
+            buffer_string(out, "\xEF\xBF\xBD");
         else
-            fwrite(p, 1, used, out);
+            buffer_bytes(out, (const char *)p, used);
         p += used;
         len -= used;
     }
-    fputc('"', out);
+    buffer_char(out, '"');
 }
 
-void metrics_print_integer(FILE *out, const char *name, const char *type, const char *help,
+void metrics_print_integer(struct buffer *out, const char *name, const char *type, const char *help,
                            uint64_t number)
 {
     metrics_family(out, name, type, help);
-    fprintf(out, "%s %" PRIu64 "\n", name, number);
+    buffer_format(out, "%s %" PRIu64 "\n", name, number);
 }
 
-static void write_counter(FILE *out, const char *name, const char *help, counter_t *counter)
+static void write_counter(struct buffer *out, const char *name, const char *help,
+                          counter_t *counter)
 {
     metrics_print_integer(out, name, "counter", help, value(counter));
 }
@@ -62,7 +65,7 @@ static uint64_t gauge(_Atomic int64_t *gauge)
 
 /* One histogram's samples; `label` is empty or `name="value",`. Buckets are read once, so
  * that the last one and the count are the same. */
-static void write_histogram(FILE *out, const char *name, const char *label,
+static void write_histogram(struct buffer *out, const char *name, const char *label,
                             struct metrics_histogram *histogram)
 {
     uint64_t sum = 0;
@@ -70,16 +73,16 @@ static void write_histogram(FILE *out, const char *name, const char *label,
     for (size_t i = 0; i < METRICS_BUCKETS; i++) {
         sum += value(&histogram->buckets[i]);
         if (i < METRICS_BUCKETS - 1)
-            fprintf(out, "%s_bucket{%sle=\"%g\"} %" PRIu64 "\n", name, label,
-                    (double)metrics_bounds[i] / 1e6, sum);
+            buffer_format(out, "%s_bucket{%sle=\"%g\"} %" PRIu64 "\n", name, label,
+                          (double)metrics_bounds[i] / 1e6, sum);
     }
-    fprintf(out, "%s_bucket{%sle=\"+Inf\"} %" PRIu64 "\n", name, label, sum);
+    buffer_format(out, "%s_bucket{%sle=\"+Inf\"} %" PRIu64 "\n", name, label, sum);
     const char *open = len ? "{" : "";
     const char *close = len ? "}" : "";
     len -= len > 0; /* without the comma */
-    fprintf(out, "%s_sum%s%.*s%s %.6f\n", name, open, len, label, close,
-            (double)value(&histogram->micros) / 1e6);
-    fprintf(out, "%s_count%s%.*s%s %" PRIu64 "\n", name, open, len, label, close, sum);
+    buffer_format(out, "%s_sum%s%.*s%s %.6f\n", name, open, len, label, close,
+                  (double)value(&histogram->micros) / 1e6);
+    buffer_format(out, "%s_count%s%.*s%s %" PRIu64 "\n", name, open, len, label, close, sum);
 }
 
 /* ---- the families ---- */
@@ -90,16 +93,17 @@ static const char *pattern_at(size_t i)
     return i == METRICS_ROUTES - 1 ? "other" : atomic_load(&metrics_shared.routes[i].pattern);
 }
 
-static void write_route_requests(FILE *out, const char *pattern, struct metrics_route *route)
+static void write_route_requests(struct buffer *out, const char *pattern,
+                                 struct metrics_route *route)
 {
     for (size_t m = 0; m < METRICS_METHODS; m++) {
         for (size_t s = 0; s < METRICS_STATUSES; s++) {
             uint64_t requests = value(&route->requests[m][s]);
             if (requests > 0)
-                fprintf(out,
-                        "bbm_fcgi_requests_total{route=\"%s\",method=\"%s\",status=\"%s\"} "
-                        "%" PRIu64 "\n",
-                        pattern, metrics_methods[m], metrics_statuses[s], requests);
+                buffer_format(out,
+                              "bbm_fcgi_requests_total{route=\"%s\",method=\"%s\",status=\"%s\"} "
+                              "%" PRIu64 "\n",
+                              pattern, metrics_methods[m], metrics_statuses[s], requests);
         }
     }
 }
@@ -113,7 +117,7 @@ static bool route_used(struct metrics_route *route)
     return false;
 }
 
-static void write_requests(FILE *out)
+static void write_requests(struct buffer *out)
 {
     char label[96];
     metrics_family(out, "bbm_fcgi_requests_total", "counter",
@@ -133,18 +137,18 @@ static void write_requests(FILE *out)
     }
 }
 
-static void write_tokens(FILE *out)
+static void write_tokens(struct buffer *out)
 {
     static const char *const names[METRICS_TOKENS] = {"accepted", "none", "invalid",
                                                       "insufficient"};
     metrics_family(out, "bbm_fcgi_tokens_total", "counter",
                    "Verdicts on the tokens of requests that need one.");
     for (size_t i = 0; i < METRICS_TOKENS; i++)
-        fprintf(out, "bbm_fcgi_tokens_total{verdict=\"%s\"} %" PRIu64 "\n", names[i],
-                value(&metrics_shared.tokens[i]));
+        buffer_format(out, "bbm_fcgi_tokens_total{verdict=\"%s\"} %" PRIu64 "\n", names[i],
+                      value(&metrics_shared.tokens[i]));
 }
 
-static void write_certificates(FILE *out)
+static void write_certificates(struct buffer *out)
 {
     static const char name[] = "bbm_fcgi_certificate_expiry_timestamp_seconds";
     metrics_family(out, name, "gauge",
@@ -152,21 +156,21 @@ static void write_certificates(FILE *out)
                    "epoch.");
     pthread_mutex_lock(&metrics_bundle.lock);
     for (size_t i = 0; i < metrics_bundle.count; i++)
-        fprintf(out, "%s{fingerprint=\"%s\"} %" PRId64 "\n", name,
-                metrics_bundle.list[i].fingerprint, metrics_bundle.list[i].not_after);
+        buffer_format(out, "%s{fingerprint=\"%s\"} %" PRId64 "\n", name,
+                      metrics_bundle.list[i].fingerprint, metrics_bundle.list[i].not_after);
     pthread_mutex_unlock(&metrics_bundle.lock);
 }
 
-static void write_writes(FILE *out)
+static void write_writes(struct buffer *out)
 {
     metrics_family(out, "bbm_fcgi_writes_total", "counter",
                    "Requests for a pause, a resume or a restart, by what came of them.");
     for (int i = 0; i < METRICS_WRITES; i++)
-        fprintf(out, "bbm_fcgi_writes_total{outcome=\"%s\"} %" PRIu64 "\n",
-                metrics_write_name((enum metrics_write)i), value(&metrics_shared.writes[i]));
+        buffer_format(out, "bbm_fcgi_writes_total{outcome=\"%s\"} %" PRIu64 "\n",
+                      metrics_write_name((enum metrics_write)i), value(&metrics_shared.writes[i]));
 }
 
-static void write_server(FILE *out)
+static void write_server(struct buffer *out)
 {
     static const char *const names[METRICS_DROPS] = {
         "read_timeout",   "body_timeout",         "answer_timeout", "idle_timeout",
@@ -179,16 +183,16 @@ static void write_server(FILE *out)
     metrics_family(out, "bbm_fcgi_connections_dropped_total", "counter",
                    "FastCGI connections not served to their end, by reason.");
     for (size_t i = 0; i < METRICS_DROPS; i++)
-        fprintf(out, "bbm_fcgi_connections_dropped_total{reason=\"%s\"} %" PRIu64 "\n", names[i],
-                value(&metrics_shared.drops[i]));
+        buffer_format(out, "bbm_fcgi_connections_dropped_total{reason=\"%s\"} %" PRIu64 "\n",
+                      names[i], value(&metrics_shared.drops[i]));
     metrics_family(out, "bbm_fcgi_log_lines_lost_total", "counter",
                    "Lines that stderr did not take in time; audit: of writes.");
     for (size_t i = 0; i < 2; i++)
-        fprintf(out, "bbm_fcgi_log_lines_lost_total{log=\"%s\"} %" PRIu64 "\n", logs[i],
-                value(&metrics_shared.log_lost[i]));
+        buffer_format(out, "bbm_fcgi_log_lines_lost_total{log=\"%s\"} %" PRIu64 "\n", logs[i],
+                      value(&metrics_shared.log_lost[i]));
 }
 
-static void write_database(FILE *out)
+static void write_database(struct buffer *out)
 {
     static const char *const names[METRICS_DATABASE_ERRORS] = {"connect", "lost", "timeout",
                                                                "passing", "refused"};
@@ -206,18 +210,18 @@ static void write_database(FILE *out)
     metrics_family(out, "bbm_fcgi_database_errors_total", "counter",
                    "What went wrong at the database, by kind.");
     for (size_t i = 0; i < METRICS_DATABASE_ERRORS; i++)
-        fprintf(out, "bbm_fcgi_database_errors_total{kind=\"%s\"} %" PRIu64 "\n", names[i],
-                value(&metrics_shared.database_errors[i]));
+        buffer_format(out, "bbm_fcgi_database_errors_total{kind=\"%s\"} %" PRIu64 "\n", names[i],
+                      value(&metrics_shared.database_errors[i]));
     metrics_family(out, "bbm_fcgi_database_statement_duration_seconds", "histogram",
                    "Time for one statement, connecting included where that was needed.");
     write_histogram(out, "bbm_fcgi_database_statement_duration_seconds", "",
                     &metrics_shared.database_time);
 }
 
-void metrics_print(FILE *out)
+void metrics_print(struct buffer *out)
 {
     metrics_family(out, "bbm_fcgi_build_info", "gauge", "Version of the program.");
-    fprintf(out, "bbm_fcgi_build_info{version=\"%s\"} 1\n", BBM_VERSION);
+    buffer_format(out, "bbm_fcgi_build_info{version=\"%s\"} 1\n", BBM_VERSION);
     write_requests(out);
     write_tokens(out);
     write_writes(out);

@@ -2,10 +2,11 @@
  * What the kernel knows of this process. */
 #include "base/metrics.h"
 
+#include "base/buffer.h"
 #include "base/metrics_counters.h"
 
-#include <inttypes.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -67,7 +68,7 @@ static double boot_time(void)
     return (double)(now.tv_sec - up.tv_sec) + (double)(now.tv_nsec - up.tv_nsec) / 1e9;
 }
 
-void metrics_process_print(FILE *out)
+void metrics_process_print(struct buffer *out)
 {
     struct rusage usage;
     unsigned long long start;
@@ -75,17 +76,17 @@ void metrics_process_print(FILE *out)
     long pages;
     getrusage(RUSAGE_SELF, &usage);
     metrics_family(out, "process_cpu_seconds_total", "counter", "CPU time of this process.");
-    fprintf(out, "process_cpu_seconds_total %.6f\n",
-            (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-                (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6);
+    buffer_format(out, "process_cpu_seconds_total %.6f\n",
+                  (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+                      (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6);
     metrics_print_integer(out, "process_open_fds", "gauge", "Open file descriptors.",
                           count_descriptors());
     if (!read_stat(&start, &virtual, &pages))
         return;
     metrics_family(out, "process_start_time_seconds", "gauge",
                    "When this process started, in seconds since the Unix epoch.");
-    fprintf(out, "process_start_time_seconds %.2f\n",
-            boot_time() + (double)start / (double)sysconf(_SC_CLK_TCK));
+    buffer_format(out, "process_start_time_seconds %.2f\n",
+                  boot_time() + (double)start / (double)sysconf(_SC_CLK_TCK));
     metrics_print_integer(out, "process_virtual_memory_bytes", "gauge", "Virtual memory.", virtual);
     metrics_print_integer(out, "process_resident_memory_bytes", "gauge", "Resident memory.",
                           (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE));

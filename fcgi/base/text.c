@@ -2,7 +2,6 @@
  * UTF-8, decimals and times, as JSON and logs want them. */
 #include "base/text.h"
 
-#include <inttypes.h>
 #include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -118,6 +117,25 @@ char *text_utf8(const char *s)
     return clean;
 }
 
+/* By hand, as snprintf takes ten times as long. */
+size_t text_integer(int64_t value, char out[TEXT_INTEGER_SIZE])
+{
+    char digits[TEXT_INTEGER_SIZE];
+    size_t count = 0;
+    size_t len = 0;
+    uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    do {
+        digits[count++] = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest > 0);
+    if (value < 0)
+        out[len++] = '-';
+    while (count > 0)
+        out[len++] = digits[--count];
+    out[len] = '\0';
+    return len;
+}
+
 /* The shortest digits that read back as `value`, in `digits` as "d.ddde+dd"; returns how
  * many stand after the point. A double holds any 15 digits, so where fewer read
  * back, they are what is printed with 15, zeros after them; 17 always read back. */
@@ -139,7 +157,7 @@ void text_number(double value, char out[32])
 {
     /* A whole number, which most are, is its own shortest form. */
     if (value > -1e15 && value < 1e15 && value == (double)(int64_t)value) {
-        snprintf(out, 32, "%" PRId64, (int64_t)value);
+        text_integer((int64_t)value, out);
         return;
     }
     int precision = shortest(value, out);

@@ -32,6 +32,12 @@ struct json_object *text_json(const char *s, size_t len);
  * out of memory. */
 char *text_utf8(const char *s);
 
+/* The longest integer, "-9223372036854775808", and a zero. */
+#define TEXT_INTEGER_SIZE 21
+
+/* The decimal digits, closed by a zero; returns how many bytes they are. */
+size_t text_integer(int64_t value, char out[TEXT_INTEGER_SIZE]);
+
 /* The fewest decimal digits that read back as the same double, as JSON writes them; `out`
  * takes 32 bytes. `value` must be finite, and not subnormal. */
 void text_number(double value, char out[32]);

@@ -2,6 +2,7 @@
  * The parameters of a query or of a body. */
 #include "http/params.h"
 
+#include "base/buffer.h"
 #include "base/json_input.h"
 #include "base/text.h"
 #include "store/jobs.h"
@@ -13,6 +14,9 @@
 
 #define PAGE_USUAL  100
 #define REASON_MOST 500
+
+/* Bytes of the names of all parameters, with commas between. */
+#define NAMES_SIZE 128
 
 enum verdict {
     GOOD,
@@ -153,16 +157,18 @@ static enum param find(unsigned allowed, const char *name)
     return PARAM_COUNT;
 }
 
-/* The names of the set, with a comma between. */
-static const char *names_of(unsigned allowed, char *out, size_t size)
+/* The names of the set, with a comma between; `out` takes NAMES_SIZE bytes. */
+static const char *names_of(unsigned allowed, char *out)
 {
-    size_t len = 0;
-    snprintf(out, size, "none");
+    struct buffer names = buffer_fixed(out, NAMES_SIZE);
     for (int i = 0; i < PARAM_COUNT; i++) {
-        if (allowed & PARAM(i))
-            len += (size_t)snprintf(out + len, size - len, "%s%s", len ? ", " : "", table[i].name);
+        if (!(allowed & PARAM(i)))
+            continue;
+        if (names.len > 0)
+            buffer_string(&names, ", ");
+        buffer_string(&names, table[i].name);
     }
-    return out;
+    return names.len > 0 ? buffer_text(&names) : "none";
 }
 
 static bool out_of_memory(struct error *error)
@@ -199,16 +205,16 @@ static void decode(const char *s, size_t len, char *out)
 
 static bool refuse_name(unsigned allowed, const char *name, struct error *error)
 {
-    char names[128];
+    char names[NAMES_SIZE];
     return error_parameter_name(error, "the '%.64s' query parameter is unknown; allowed here: %s",
-                                name, names_of(allowed, names, sizeof names));
+                                name, names_of(allowed, names));
 }
 
 /* One piece of the query, decoded. */
 static bool read_pair(struct params *params, unsigned allowed, const char *name, const char *value,
                       struct error *error)
 {
-    char names[128];
+    char names[NAMES_SIZE];
     enum param param = find(allowed, name);
     if (param == PARAM_COUNT)
         return refuse_name(allowed, name, error);
@@ -216,7 +222,7 @@ static bool read_pair(struct params *params, unsigned allowed, const char *name,
         return error_parameter_name(error,
                                     "the '%s' query parameter is given twice; allowed here, "
                                     "once each: %s",
-                                    name, names_of(allowed, names, sizeof names));
+                                    name, names_of(allowed, names));
     params->given |= PARAM(param);
     switch (table[param].read(params, value)) {
     case WRONG_TYPE:
@@ -296,7 +302,7 @@ static bool read_member(struct params *params, enum param param, const json_t *v
 static bool read_object(struct params *params, unsigned allowed, const json_t *object,
                         struct error *error)
 {
-    char names[128];
+    char names[NAMES_SIZE];
     size_t found = 0;
     for (int i = 0; i < PARAM_COUNT; i++) {
         const json_t *member = allowed & PARAM(i) ? json_input_member(object, table[i].name) : NULL;
@@ -308,13 +314,13 @@ static bool read_object(struct params *params, unsigned allowed, const json_t *o
     }
     return found == json_object_size(object) ||
            error_invalid_body(error, "the body has an unknown member; allowed here: %s",
-                              names_of(allowed, names, sizeof names));
+                              names_of(allowed, names));
 }
 
 bool params_read_body(struct params *params, unsigned allowed, const char *body, size_t len,
                       struct error *error)
 {
-    char names[128];
+    char names[NAMES_SIZE];
     if (len == 0)
         return true;
     struct json_input input = {0};
@@ -331,7 +337,7 @@ bool params_read_body(struct params *params, unsigned allowed, const char *body,
         error_invalid_body(error,
                            "the body must be empty or one JSON object, no member twice; "
                            "allowed members: %s",
-                           names_of(allowed, names, sizeof names));
+                           names_of(allowed, names));
     }
     json_input_free(&input);
     return good;

@@ -2,11 +2,11 @@
  * An HTTP answer through libfcgi. */
 #include "http/response.h"
 
+#include "base/buffer.h"
 #include "base/json.h"
 
 #include <errno.h>
 #include <fastcgi.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -17,6 +17,9 @@ const char response_params_too_large[] =
     "Content-Type: application/json\r\n\r\n"
     "{\"errors\":[{\"code\":\"SIZE_INVALID\","
     "\"message\":\"the request's headers are larger than this service takes\"}]}";
+
+/* Bytes for the headers that every answer has. */
+#define HEAD_OWN 512
 
 static const char *phrase_of(int status)
 {
@@ -46,16 +49,18 @@ static const char *phrase_of(int status)
 
 void response_header(struct response *response, const char *name, const char *value)
 {
-    size_t room = sizeof response->headers - response->headers_len;
+    size_t len = response->headers_len;
+    struct buffer line = buffer_fixed(response->headers + len, sizeof response->headers - len);
     for (const char *p = value; *p; p++) {
         if ((unsigned char)*p < 0x20 || *p == 0x7F)
             return;
     }
-    int len = snprintf(response->headers + response->headers_len, room, "%s: %s\r\n", name, value);
-    if (len > 0 && (size_t)len < room)
-        response->headers_len += (size_t)len;
-    else
-        response->headers[response->headers_len] = '\0';
+    buffer_string(&line, name);
+    buffer_string(&line, ": ");
+    buffer_string(&line, value);
+    buffer_string(&line, "\r\n");
+    if (!line.lost)
+        response->headers_len += line.len;
 }
 
 /* RFC 9110, 8.6 and 15.4.5: no body, and no Content-Length. */
@@ -144,16 +149,43 @@ static void write_body(FCGX_Request *fcgx, const char *body, size_t len)
         out->isClosed = 1;
 }
 
+static const char *type_of(const struct response *response)
+{
+    if (response->type)
+        return response->type;
+    return response->text ? "text/plain; version=0.0.4; charset=utf-8" : "application/json";
+}
+
+/* Writes all up to the empty line. */
+static void write_head(const struct response *response, size_t body_len, FCGX_Stream *out)
+{
+    char place[HEAD_OWN + sizeof response->headers];
+    struct buffer head = buffer_fixed(place, sizeof place);
+    buffer_string(&head, "Status: ");
+    buffer_integer(&head, response->status);
+    buffer_char(&head, ' ');
+    buffer_string(&head, phrase_of(response->status));
+    buffer_string(&head, "\r\nCache-Control: ");
+    buffer_string(&head, response->cache ? response->cache : "no-store");
+    buffer_string(&head, "\r\n");
+    buffer_bytes(&head, response->headers, response->headers_len);
+    if (!is_bodiless(response)) {
+        buffer_string(&head, "Content-Type: ");
+        buffer_string(&head, type_of(response));
+        buffer_string(&head, "\r\nContent-Length: ");
+        buffer_integer(&head, (int64_t)body_len);
+        buffer_string(&head, "\r\n");
+    }
+    buffer_string(&head, "\r\n");
+    FCGX_PutStr(head.text, (int)head.len, out);
+}
+
 bool response_send(struct response *response, FCGX_Request *fcgx, bool head)
 {
     FCGX_Stream *out = fcgx->out;
     static const char last_resort[] =
         "{\"errors\":[{\"code\":\"UNAVAILABLE\",\"message\":\"service unavailable\","
         "\"detail\":\"out of memory; whether a change took effect is not known\"}]}";
-    char start[256];
-    const char *type = response->type   ? response->type
-                       : response->text ? "text/plain; version=0.0.4; charset=utf-8"
-                                        : "application/json";
     size_t body_len;
     const char *body = body_of(response, &body_len);
     if (!body) {
@@ -164,16 +196,7 @@ bool response_send(struct response *response, FCGX_Request *fcgx, bool head)
         response->status = 503;
     }
 
-    int len =
-        snprintf(start, sizeof start, "Status: %d %s\r\nCache-Control: %s\r\n", response->status,
-                 phrase_of(response->status), response->cache ? response->cache : "no-store");
-    FCGX_PutStr(start, len, out);
-    FCGX_PutStr(response->headers, (int)response->headers_len, out);
-    len = !is_bodiless(response)
-              ? snprintf(start, sizeof start, "Content-Type: %s\r\nContent-Length: %zu\r\n\r\n",
-                         type, body_len)
-              : snprintf(start, sizeof start, "\r\n");
-    FCGX_PutStr(start, len, out);
+    write_head(response, body_len, out);
     if (!head)
         write_body(fcgx, body, body_len);
     return FCGX_GetError(out) == 0;

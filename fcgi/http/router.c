@@ -2,6 +2,8 @@
  * How a path finds its route. */
 #include "http/router.h"
 
+#include "base/buffer.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -94,11 +96,11 @@ static bool fits(const char *pattern, const char *rest, size_t len, const char *
 }
 
 /* Adds a method to the Allow list; rows of one path stand in the table's order. */
-static void allow(struct router_match *match, const char *method)
+static void allow(struct buffer *list, const char *method)
 {
-    size_t len = strlen(match->allow);
-    snprintf(match->allow + len, sizeof match->allow - len, "%s%s", len ? ", " : "",
-             strcmp(method, "GET") == 0 ? "GET, HEAD" : method);
+    if (list->len > 0)
+        buffer_string(list, ", ");
+    buffer_string(list, strcmp(method, "GET") == 0 ? "GET, HEAD" : method);
 }
 
 static bool serves(const struct route *route, const char *method)
@@ -134,6 +136,7 @@ void router_match(const struct routes *routes, const char *prefix, const char *m
         rows = routes->operational;
         count = routes->operational_count;
     }
+    struct buffer list = buffer_fixed(match->allow, sizeof match->allow);
     size_t len = strlen(rest);
     if (len > 0 && rest[len - 1] == '/')
         len--;
@@ -143,7 +146,7 @@ void router_match(const struct routes *routes, const char *prefix, const char *m
         if (!fits(row->pattern, rest, len, &id))
             continue;
         match->pattern = row->pattern;
-        allow(match, row->method);
+        allow(&list, row->method);
         if (match->verdict == ROUTER_NONE)
             match->verdict = ROUTER_METHOD;
         if (serves(row, method)) {
@@ -154,7 +157,8 @@ void router_match(const struct routes *routes, const char *prefix, const char *m
     }
     if (match->verdict == ROUTER_NONE)
         return;
-    allow(match, "OPTIONS");
+    allow(&list, "OPTIONS");
+    buffer_text(&list);
     if (strcmp(method, "OPTIONS") == 0)
         match->verdict = ROUTER_OPTIONS;
 }

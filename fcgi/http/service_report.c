@@ -4,10 +4,8 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/text.h"
 #include "http/service_private.h"
-
-#include <inttypes.h>
-#include <stdio.h>
 
 /* What was judged good has become a 503 on its way out. */
 static void note_unsaid(struct request_context *x)
@@ -64,8 +62,8 @@ static void log_request(const struct request_context *x)
     size_t changed_len;
     const char *changed = json_text(x->call.changed, &changed_len);
     const char *why = or_null(x->call.error.reason);
-    char action_id[24];
-    snprintf(action_id, sizeof action_id, "%" PRId64, x->call.action_id.value);
+    char action_id[TEXT_INTEGER_SIZE];
+    text_integer(x->call.action_id.value, action_id);
     const struct log_field fields[] = {
         {"correlation_id", LOG_STRING, x->request.id, 0},
         /* The history's correlation_id, where there is one. */

@@ -2,15 +2,10 @@
  * Columns of a result, and parameters of a statement. */
 #include "store/row.h"
 
-#include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include "base/buffer.h"
 
 /* From PostgreSQL's epoch, 2000-01-01, to Unix's, in microseconds. */
 #define POSTGRES_EPOCH (INT64_C(946684800) * 1000000)
-
-/* The longest integer, "-9223372036854775808", and a comma. */
-#define ELEMENT_SIZE 21
 
 /* In network byte order. */
 int64_t integer_at(const PGresult *result, int row, int column)
@@ -55,40 +50,19 @@ struct str_view str_view_at(const PGresult *result, int row, int column)
 
 const char *number(struct number *number, int64_t value)
 {
-    snprintf(number->text, sizeof number->text, "%" PRId64, value);
+    text_integer(value, number->text);
     return number->text;
-}
-
-/* Writes the digits, as snprintf takes ten times as long; returns the end. */
-static char *write_integer(char *at, int64_t value)
-{
-    char digits[ELEMENT_SIZE];
-    size_t count = 0;
-    uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-    do {
-        digits[count++] = (char)('0' + rest % 10);
-        rest /= 10;
-    } while (rest > 0);
-    if (value < 0)
-        *at++ = '-';
-    while (count > 0)
-        *at++ = digits[--count];
-    return at;
 }
 
 char *array_text(const int64_t *values, size_t count)
 {
-    char *text = malloc(count * ELEMENT_SIZE + sizeof "{}");
-    if (!text)
-        return NULL;
-    char *at = text;
-    *at++ = '{';
+    struct buffer text = buffer_start(NULL, 0);
+    buffer_char(&text, '{');
     for (size_t i = 0; i < count; i++) {
         if (i > 0)
-            *at++ = ',';
-        at = write_integer(at, values[i]);
+            buffer_char(&text, ',');
+        buffer_integer(&text, values[i]);
     }
-    *at++ = '}';
-    *at = '\0';
-    return text;
+    buffer_char(&text, '}');
+    return buffer_take(&text);
 }

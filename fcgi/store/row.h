@@ -9,6 +9,7 @@
 #ifndef BBM_ROW_H
 #define BBM_ROW_H
 
+#include "base/text.h"
 #include "store/value.h"
 
 #include <libpq-fe.h>
@@ -33,7 +34,7 @@ struct str_view str_view_at(const PGresult *result, int row, int column);
 
 /* An integer as a statement's text parameter. */
 struct number {
-    char text[24];
+    char text[TEXT_INTEGER_SIZE];
 };
 
 /* Returns the text, which lives in `number`. */

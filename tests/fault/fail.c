@@ -83,7 +83,6 @@ WRAP(void *, calloc, NULL, ENOMEM, (size_t count, size_t size), (count, size))
 WRAP(void *, realloc, NULL, ENOMEM, (void *old, size_t size), (old, size))
 WRAP(char *, strdup, NULL, ENOMEM, (const char *s), (s))
 WRAP(char *, strndup, NULL, ENOMEM, (const char *s, size_t len), (s, len))
-WRAP(FILE *, fopencookie, NULL, ENOMEM, (void *cookie, const char *mode, cookie_io_functions_t io), (cookie, mode, io))
 
 WRAP(int, pthread_create, EAGAIN, 0, (pthread_t *id, const pthread_attr_t *attributes, void *(*body)(void *), void *argument), (id, attributes, body, argument))
 WRAP(int, epoll_create1, -1, EMFILE, (int flags), (flags))
@@ -139,12 +138,3 @@ WRAP(int, PQconsumeInput, 0, 0, (PGconn *conn), (conn))
 WRAP(PGresult *, PQgetResult, NULL, 0, (PGconn *conn), (conn))
 WRAP(PGcancel *, PQgetCancel, NULL, ENOMEM, (PGconn *conn), (conn))
 /* clang-format on */
-
-/* What was written is lost, as where a buffer cannot grow. */
-int __real_fclose(FILE *file);
-int __wrap_fclose(FILE *file);
-int __wrap_fclose(FILE *file)
-{
-    int failed = __real_fclose(file);
-    return fails("fclose", ENOMEM) ? EOF : failed;
-}

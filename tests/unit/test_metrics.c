@@ -3,9 +3,12 @@
  * test to test, so each test uses routes of its own. */
 #include "base/metrics.h"
 
+#include "base/buffer.h"
+
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,12 +19,10 @@
 
 static char *print(void)
 {
-    char *text;
-    size_t len;
-    FILE *out = open_memstream(&text, &len);
-    assert_non_null(out);
-    metrics_print(out);
-    fclose(out);
+    struct buffer out = buffer_start(NULL, 0);
+    metrics_print(&out);
+    char *text = buffer_take(&out);
+    assert_non_null(text);
     return text;
 }
 
@@ -88,14 +89,10 @@ static void test_routes_beyond_the_table_count_together(void **state)
 
 static void assert_label(const char *value, size_t len, const char *expected)
 {
-    char *text;
-    size_t size;
-    FILE *out = open_memstream(&text, &size);
-    assert_non_null(out);
-    metrics_label(out, "l", value, len);
-    fclose(out);
-    assert_string_equal(text, expected);
-    free(text);
+    struct buffer out = buffer_start(NULL, 0);
+    metrics_label(&out, "l", value, len);
+    assert_string_equal(buffer_text(&out), expected);
+    buffer_free(&out);
 }
 
 static void test_labels_are_escaped(void **state)

@@ -179,7 +179,6 @@ static void test_too_many_headers(void **state)
     memset(value, 'v', room + 1);
     response_header(&response, "X-Long", value);
     assert_int_equal(response.headers_len, 0);
-    assert_string_equal(response.headers, "");
     value[room] = '\0';
     response_header(&response, "X-Long", value);
     assert_int_equal(response.headers_len, sizeof response.headers - 1);

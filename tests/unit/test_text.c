@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 
+#include <inttypes.h>
 #include <json-c/json.h>
 
 #include <float.h>
@@ -191,6 +192,24 @@ static void assert_number(double value, const char *expected)
     json_object_put(json);
 }
 
+static void test_integers(void **state)
+{
+    char out[TEXT_INTEGER_SIZE];
+    (void)state;
+    for (int64_t value = 1; value < INT64_MAX / 10; value *= 10) {
+        for (int64_t near = value - 1; near <= value + 1; near++) {
+            char expected[32];
+            int len = snprintf(expected, sizeof expected, "%" PRId64, -near);
+            assert_int_equal(text_integer(-near, out), len);
+            assert_string_equal(out, expected);
+        }
+    }
+    assert_int_equal(text_integer(INT64_MAX, out), 19);
+    assert_string_equal(out, "9223372036854775807");
+    assert_int_equal(text_integer(INT64_MIN, out), 20);
+    assert_string_equal(out, "-9223372036854775808");
+}
+
 static void test_decimals(void **state)
 {
     (void)state;
@@ -355,6 +374,7 @@ int main(void)
         cmocka_unit_test(test_every_code_point),
         cmocka_unit_test(test_is_utf8),
         cmocka_unit_test(test_json_string),
+        cmocka_unit_test(test_integers),
         cmocka_unit_test(test_decimals),
         cmocka_unit_test(test_decimals_with_exponent),
         cmocka_unit_test(test_decimals_are_shortest),
