@@ -43,10 +43,12 @@ LINK    = $(CC) $(CFLAGS) $(HARDEN) $(HARDLD) $(LDFLAGS) -pthread
 SOURCES := $(wildcard fcgi/*.c fcgi/*/*.c)
 OBJECTS := $(SOURCES:fcgi/%.c=$(BUILD)/fcgi/%.o) $(BUILD)/sql_statements.o $(BUILD)/page_files.o
 SQL     := $(wildcard sql/*.sql)
-# Of these are made: the statements that write the history, and one for the first schema.
+# Of these are made: the statements that write the history, one for the first schema, and those for when
+# no job is unfinished.
 CHANGES := pause resume restart restart_first
 SQL     := $(filter-out sql/history.sql sql/recorded.sql sql/role.sql sql/sample.sql,$(SQL)) \
-           $(BUILD)/sql/restart_first.sql $(CHANGES:%=$(BUILD)/sql/%_recorded.sql)
+           $(BUILD)/sql/restart_first.sql $(CHANGES:%=$(BUILD)/sql/%_recorded.sql) \
+           $(BUILD)/sql/unchanged_finished.sql $(BUILD)/sql/unchanged_list_finished.sql
 PAGE    := $(wildcard fcgi/page/*.html fcgi/page/*.css fcgi/page/*.js fcgi/page/*.json)
 UNITS   := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -96,6 +98,10 @@ $(BUILD)/fcgi/%.o: fcgi/%.c
 $(BUILD)/sql/restart_first.sql: sql/restart.sql
 	@mkdir -p $(@D)
 	sed '/failure_error_code/d' $< > $@
+
+$(BUILD)/sql/%_finished.sql: sql/%.sql
+	@mkdir -p $(@D)
+	sed '/-- begin unfinished/,/-- end unfinished/d' $< > $@
 
 $(BUILD)/sql/%_recorded.sql: sql/recorded.awk sql/recorded.sql sql/%.sql
 	@mkdir -p $(@D)

@@ -7,6 +7,8 @@
 -- away. So equal arrays mean that the rows are the same. (The number of a transaction comes again after
 -- four billion others; long before, the service counts all jobs again, and reads all rows.)
 --
+-- Where no job was left unfinished, build/sql/unchanged_list_finished.sql is sent (as in unchanged.sql).
+--
 -- OFFSET 0 keeps the parts apart: a list that is unchanged is then not scanned a second time. For a long
 -- list all this costs PostgreSQL less than to send the rows, for a short one more.
 SELECT m.*,
@@ -18,10 +20,13 @@ SELECT m.*,
                        WHERE id >= :mark::bigint
                        ORDER BY id
                        LIMIT 2) OPERATOR(pg_catalog.=) :newest::pg_catalog.timestamptz[]
+               -- begin unfinished
                AND (SELECT pg_catalog.count(*)
                       FROM public.batched_background_migration_jobs
                      WHERE id = ANY (:unfinished::bigint[])
-                       AND status = 3) = :failed::bigint AS jobs,
+                       AND status = 3) = :failed::bigint
+               -- end unfinished
+               AS jobs,
                ARRAY (SELECT xmin
                         FROM public.batched_background_migrations)
                OPERATOR(pg_catalog.=) :versions::pg_catalog.xid[] AS rows,
