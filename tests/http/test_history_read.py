@@ -1,6 +1,8 @@
 """The history, contract section 8, as it is read: pages of actions, and who paused what is paused."""
 
+import contextlib
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from harness import fastcgi, routes, rows
@@ -238,6 +240,37 @@ def test_none_where_somebody_else_has_changed_it_since(desk, database, statement
     assert both(desk, 1) != (None, None, None)
     database.execute(statement)
     assert both(desk, 1) == (None, None, None)
+
+
+def test_who_resumed_it_has_not_paused_it(desk, database):
+    """Somebody has paused it by hand since, and left updated_at as it was."""
+    desk.done("pause", 1)
+    desk.done("resume", 1, who="bob")
+    database.execute("UPDATE batched_background_migrations SET status = 0 WHERE id = 1")
+    assert both(desk, 1) == (None, None, None)
+
+
+PAUSED_AGAIN = """
+    WITH action AS (INSERT INTO bbm_fcgi.actions (action, actor, correlation_id) VALUES ('pause', 'bob', 'x') RETURNING *),
+    changed AS (UPDATE batched_background_migrations SET updated_at = (SELECT at FROM action) WHERE id = 1)
+    INSERT INTO bbm_fcgi.changes (action_id, migration_id, migration_name, previous_status, status)
+    SELECT id, 1, 'm1', 1, 0 FROM action"""
+
+
+@pytest.mark.parametrize("path", [routes.one(1), routes.LIST])
+def test_a_pause_that_is_newer_than_the_migration_shown_is_not_its(desk, database, path):
+    """The migration is read first; a lock holds up the look into the history."""
+    desk.done("pause", 1)
+    with contextlib.closing(database.cluster.connect(database.name)) as other, ThreadPoolExecutor(1) as pool:
+        other.autocommit = False
+        other.cursor().execute("LOCK TABLE bbm_fcgi.actions IN ACCESS EXCLUSIVE MODE")
+        future = pool.submit(desk.ask, "GET", path)
+        assert database.someone_waits_for_a_lock()
+        other.cursor().execute(PAUSED_AGAIN)
+        other.commit()
+        answer = future.result()
+    shown = answer.json["migration"] if "migration" in answer.json else answer.json["migrations"][0]
+    assert (shown["id"], shown["status"], paused(shown)) == (1, "paused", (None, None, None))
 
 
 def test_a_history_that_comes_back_is_asked_again(servers, keys):

@@ -143,6 +143,8 @@ GONE = {
     "no right to the schema": "REVOKE USAGE ON SCHEMA bbm_fcgi FROM bbm_fcgi",
     "no table": "ALTER TABLE bbm_fcgi.changes RENAME TO gone",
     "somebody else's": "CREATE ROLE {role}; ALTER TABLE bbm_fcgi.actions OWNER TO {role}",
+    "somebody else's schema": "CREATE ROLE {role}; ALTER SCHEMA bbm_fcgi OWNER TO {role};"
+    "ALTER TABLE bbm_fcgi.actions OWNER TO {role}; ALTER TABLE bbm_fcgi.changes OWNER TO {role}",
     "no schema": "DROP SCHEMA bbm_fcgi CASCADE",
 }
 
@@ -164,7 +166,8 @@ def test_a_history_that_comes_and_goes(servers, token, statement):
         database.execute(statement.format(role=servers.unique("stranger")))
         assert change() is None
         if "OWNER" in statement:
-            database.execute("ALTER TABLE bbm_fcgi.actions OWNER TO postgres")
+            for owned in ("SCHEMA bbm_fcgi", "TABLE bbm_fcgi.actions", "TABLE bbm_fcgi.changes"):
+                database.execute(f"ALTER {owned} OWNER TO postgres")
         if "RENAME" in statement:
             database.execute("ALTER TABLE bbm_fcgi.gone RENAME TO changes")
         servers.cluster.add_history(database.name)
