@@ -285,14 +285,17 @@ def test_a_history_that_comes_back_is_asked_again(servers, keys):
         assert paused(desk.one(1))[0] == "alice"
 
 
+@pytest.mark.parametrize("more", [0, 120], ids=["a short list", "a long one, of which only the changes are read"])
 @pytest.mark.parametrize("statement", ["DELETE FROM bbm_fcgi.actions", "ALTER SCHEMA bbm_fcgi RENAME TO hidden"])
-def test_the_list_forgets_what_the_history_forgets(servers, keys, statement):
+def test_the_list_forgets_what_the_history_forgets(servers, keys, statement, more):
     """No row of the registry changes, so that only a body made again shows it."""
     with servers.database(history=True) as database, servers.service(database.name) as service:
         desk = Desk(database, service, keys)
         database.add_migration("m1", id=1, status=1)
+        for identity in range(2, 2 + more):
+            database.add_migration(f"m{identity}", id=identity, status=2)
         desk.done("pause", 1)
-        assert both(desk, 1)[0] == "alice"
+        assert both(desk, 1)[0] == "alice" and desk.listed()
         database.execute(statement)
         assert paused(desk.one(1)) == (None, None, None)
         assert wait_until(lambda: paused(desk.listed()[1]) == (None, None, None), pause=0.1)

@@ -114,8 +114,8 @@ static enum job_counters_verdict ask(struct job_counters *counters, const int64_
     for (size_t i = 0; i < table_count; i++) {
         const struct job_row *job = &table[i];
         bool ours = !id || job->migration_id == *id || job->id == lookup.mark;
-        if (ours &&
-            (job->id >= lookup.mark ? new ++ <= JOB_COUNTERS_NEW_MAX : is_read(&lookup, job->id)))
+        if (job->id >= lookup.mark ? ours && new ++ <= JOB_COUNTERS_NEW_MAX
+                                   : is_read(&lookup, job->id))
             seen[count++] = *job;
     }
     enum job_counters_verdict verdict =
@@ -266,6 +266,27 @@ static void test_many_failed(void **state)
     job_counters_free(counters);
 }
 
+/* Failed jobs of which only the lowest are kept: a new one does not take the place of one that was
+ * retried, since those between the two would be missing. */
+static void test_new_failed_beside_many(void **state)
+{
+    struct job_counters *counters = job_counters_new(HOUR_MS);
+    int64_t id = 1;
+    struct job_counts counts;
+    (void)state;
+    table_reset();
+    for (int i = 0; i < 600; i++)
+        table_add(1, JOB_FAILED);
+    for (int i = 0; i < 3 * UNFINISHED_KEPT; i++) {
+        ask_until_exact(counters, NULL, &id, &counts, 1);
+        assert_int_equal(counts.finished, i);
+        assert_int_equal(counts.failed, 600);
+        lowest_failed(1)->status = JOB_FINISHED;
+        table_add(1, JOB_FAILED);
+    }
+    job_counters_free(counters);
+}
+
 /* Failed jobs become many only while they are followed. */
 static void test_failed_become_many(void **state)
 {
@@ -344,6 +365,29 @@ static void test_another_table(void **state)
     ask_until_exact(counters, NULL, &id, &counts, 1);
     assert_int_equal(counts.finished, 0);
     job_counters_free(counters);
+}
+
+/* An unfinished job that is another migration's now. */
+static void test_job_of_another_migration(void **state)
+{
+    const int64_t ids[] = {1, 2};
+    const int64_t *const asked[] = {NULL, &ids[0]};
+    struct job_counts counts[2];
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct job_counters *counters = job_counters_new(HOUR_MS);
+        table_reset();
+        for (int n = 0; n < 10; n++)
+            table_add(1, n == 4 ? JOB_FAILED : JOB_FINISHED);
+        ask_until_exact(counters, NULL, ids, counts, 2);
+        table[4].migration_id = 2;
+        table[4].status = JOB_FINISHED;
+        assert_int_equal(ask(counters, asked[i], ids, counts, asked[i] ? 1 : 2), JOB_COUNTERS_LOST);
+        ask_until_exact(counters, NULL, ids, counts, 2);
+        assert_int_equal(counts[0].finished, 9);
+        assert_int_equal(counts[1].finished, 1);
+        job_counters_free(counters);
+    }
 }
 
 /* What only a full count shows, and when that comes. */
@@ -450,9 +494,11 @@ int main(void)
         cmocka_unit_test(test_random_work),
         cmocka_unit_test(test_work_needs_no_new_count),
         cmocka_unit_test(test_many_failed),
+        cmocka_unit_test(test_new_failed_beside_many),
         cmocka_unit_test(test_failed_become_many),
         cmocka_unit_test(test_many_new),
         cmocka_unit_test(test_another_table),
+        cmocka_unit_test(test_job_of_another_migration),
         cmocka_unit_test(test_full_count_when_due),
         cmocka_unit_test(test_full_count_that_fails),
         cmocka_unit_test(test_first_count_that_fails),

@@ -50,8 +50,12 @@ static void test_expiry(void **state)
     (void)state;
     keep(cache, first, "later", clock_ms() + 3600 * 1000);
     assert_found(cache, first, "later");
+    struct cached_body *last = list_cache_last(cache);
+    assert_non_null(last);
+    cached_body_drop(last);
     keep(cache, first, "now", clock_ms());
     assert_found(cache, first, NULL);
+    assert_null(list_cache_last(cache));
     list_cache_free(cache);
 }
 
