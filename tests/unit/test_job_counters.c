@@ -287,6 +287,29 @@ static void test_new_failed_beside_many(void **state)
     job_counters_free(counters);
 }
 
+/* Jobs whose time is not known have no part in the pace. */
+static void test_times_that_are_no_moment(void **state)
+{
+    struct job_counters *counters = job_counters_new(HOUR_MS);
+    int64_t id = 1;
+    struct job_counts counts;
+    (void)state;
+    table_reset();
+    for (int i = 0; i < 3; i++)
+        table_add(1, JOB_FINISHED);
+    table[1].created_at = JOB_TALLY_NO_TIME;
+    ask_until_exact(counters, NULL, &id, &counts, 1);
+    assert_int_equal(counts.pace, 0);
+    table_add(1, JOB_FINISHED);
+    ask_until_exact(counters, NULL, &id, &counts, 1);
+    assert_int_equal(counts.pace, 90000000); /* of 120 and 60 seconds */
+    table_add(1, JOB_FINISHED);
+    table[4].created_at = JOB_TALLY_NO_TIME;
+    ask_until_exact(counters, NULL, &id, &counts, 1);
+    assert_int_equal(counts.pace, 90000000);
+    job_counters_free(counters);
+}
+
 /* Failed jobs become many only while they are followed. */
 static void test_failed_become_many(void **state)
 {
@@ -409,54 +432,6 @@ static void test_full_count_when_due(void **state)
     job_counters_free(counters);
 }
 
-/* Counts, which takes `took` ms and is the first of a row of failures if `first`. */
-static void fail_at(struct job_counters *counters, int64_t ms, int64_t took, bool first)
-{
-    assert_int_equal(job_counters_take_turn(counters, ms - 1, ms), JOB_COUNTERS_NO_TURN);
-    assert_int_equal(job_counters_take_turn(counters, ms, ms), JOB_COUNTERS_DUE);
-    job_counters_fresh(counters)->mark = 77;
-    assert_int_equal(job_counters_failed(counters, ms + took), first);
-}
-
-/* The counts that are there serve on, and the next try comes after a pause that doubles. */
-static void test_full_count_that_fails(void **state)
-{
-    struct job_counters *counters = job_counters_new(2500);
-    int64_t id = 1;
-    struct job_counts counts;
-    (void)state;
-    table_reset();
-    table_add(1, JOB_FINISHED);
-    ask_at(0, counters, NULL, &id, &counts, 1);
-    fail_at(counters, 200, 0, true);
-    table_add(1, JOB_FINISHED);
-    assert_int_equal(ask_at(300, counters, NULL, &id, &counts, 1), 0);
-    assert_int_equal(counts.finished, 2);
-    fail_at(counters, 600, 0, false);  /* after 2 × 200 */
-    fail_at(counters, 1400, 0, false); /* after 4 × 200 */
-    fail_at(counters, 3000, 0, false); /* after 8 × 200 */
-    fail_at(counters, 5500, 0, false); /* after recount_ms */
-    assert_int_equal(job_counters_take_turn(counters, 8000, 8000), JOB_COUNTERS_DUE);
-    count_all(counters);
-    assert_true(job_counters_commit(counters, 8000));
-    fail_at(counters, 8200, 30, true);
-    fail_at(counters, 8830, 0, false); /* after 2 × 10 × 30 */
-    job_counters_free(counters);
-}
-
-/* Without counts to serve from, each request tries. */
-static void test_first_count_that_fails(void **state)
-{
-    struct job_counters *counters = job_counters_new(1000);
-    (void)state;
-    assert_int_equal(job_counters_take_turn(counters, 0, 10), JOB_COUNTERS_NEEDED);
-    job_counters_failed(counters, 5);
-    assert_int_equal(job_counters_take_turn(counters, 6, 10), JOB_COUNTERS_NEEDED);
-    job_counters_failed(counters, 7);
-    assert_int_equal(job_counters_take_turn(counters, 11, 10), JOB_COUNTERS_LATE);
-    job_counters_free(counters);
-}
-
 /* Another thread's changes between a statement and its rows: the two are not mixed. */
 static void test_lookup_out_of_date(void **state)
 {
@@ -478,16 +453,6 @@ static void test_lookup_out_of_date(void **state)
     job_counters_free(counters);
 }
 
-static void test_no_lookup_before_counting(void **state)
-{
-    struct job_counters *counters = job_counters_new(1000);
-    struct job_lookup lookup;
-    (void)state;
-    assert_false(job_counters_look_up(counters, NULL, &lookup));
-    assert_int_equal(lookup.generation, 0);
-    job_counters_free(counters);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -495,15 +460,13 @@ int main(void)
         cmocka_unit_test(test_work_needs_no_new_count),
         cmocka_unit_test(test_many_failed),
         cmocka_unit_test(test_new_failed_beside_many),
+        cmocka_unit_test(test_times_that_are_no_moment),
         cmocka_unit_test(test_failed_become_many),
         cmocka_unit_test(test_many_new),
         cmocka_unit_test(test_another_table),
         cmocka_unit_test(test_job_of_another_migration),
         cmocka_unit_test(test_full_count_when_due),
-        cmocka_unit_test(test_full_count_that_fails),
-        cmocka_unit_test(test_first_count_that_fails),
         cmocka_unit_test(test_lookup_out_of_date),
-        cmocka_unit_test(test_no_lookup_before_counting),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -332,6 +332,22 @@ static void test_many_migrations(void **state)
     job_tally_free(&tally);
 }
 
+/* However many fail, no more are kept. */
+static void test_kept_failed_are_bounded(void **state)
+{
+    struct job_tally tally;
+    (void)state;
+    job_tally_init(&tally);
+    job_tally_counted(&tally);
+    for (int64_t id = 1; id <= 600; id++) {
+        const struct job_row failed = job(id, 1, JOB_FAILED);
+        assert_int_equal(job_tally_follow(&tally, &failed, 1), JOB_TALLY_EXACT);
+        assert_in_range(tally.unfinished.count, 1, UNFINISHED_ALL_MAX);
+    }
+    assert_int_equal(tally.unfinished.count, UNFINISHED_KEPT);
+    job_tally_free(&tally);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -348,6 +364,7 @@ int main(void)
         cmocka_unit_test(test_follow_one),
         cmocka_unit_test(test_pace),
         cmocka_unit_test(test_many_migrations),
+        cmocka_unit_test(test_kept_failed_are_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

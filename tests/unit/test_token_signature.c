@@ -2,6 +2,10 @@
  * Algorithms, signatures and the ids of keys: which tokens a trusted key has signed. */
 #include "tokens.h"
 
+#include "auth/signature_limit.h"
+
+#include <time.h>
+
 /* ---- algorithms ---- */
 
 static const char *const algorithms[] = {"RS256", "RS384", "RS512", "ES256", "ES384", "ES512"};
@@ -290,6 +294,72 @@ static void test_key_id_of_another(void **state)
     assert_refused(text, "signature does not verify");
 }
 
+/* ---- what the signature is worth ---- */
+
+static int64_t seconds_of(const ASN1_TIME *time)
+{
+    int64_t seconds;
+    assert_true(keyring_key_time(time, &seconds));
+    return seconds;
+}
+
+/* The token cache serves a token from and until the times that are said here. */
+static void test_times_of_a_chain(void **state)
+{
+    char why[256];
+    struct token token;
+    struct refusal refusal;
+    EVP_PKEY *key = jose_ec("P-256");
+    X509 *root = jose_issue(keys.p256, "root", JOSE_CA, 4000, NULL, NULL);
+    X509 *leaf = jose_issue(key, "leaf", JOSE_LEAF, 2000, root, keys.p256);
+    char *x5c = jose_x5c(leaf);
+    char header[2048];
+    (void)state;
+    struct keyring *keyring =
+        keyring_load(jose_bundle_add_certificate("chain.pem", root), 1, why, sizeof why);
+    snprintf(header, sizeof header, "{\"alg\":\"ES256\",\"x5c\":[\"%s\"]}", x5c);
+    char *text = jose_sign(key, EVP_sha256(), header,
+                           "{\"iss\":\"gitlab-issuer\",\"aud\":\"container_registry\","
+                           "\"nbf\":1000000000,\"exp\":9000000000}");
+    assert_true(token_check(text, strlen(text), keyring, &policy, time(NULL), &token, &refusal));
+    assert_int_equal(token.from, seconds_of(X509_get0_notBefore(leaf)));
+    assert_int_equal(token.until, seconds_of(X509_get0_notAfter(leaf)) - 1);
+    free(text);
+    free(x5c);
+    keyring_unref(keyring);
+    X509_free(leaf);
+    X509_free(root);
+    EVP_PKEY_free(key);
+}
+
+/* Tokens of a key that has been replaced cost no signature, and are no flood. */
+static void test_unknown_key_needs_no_place(void **state)
+{
+    struct signature_limit *limit = signature_limit_new(1);
+    const struct token_policy limited = {policy.issuer, policy.service, limit};
+    char *good = token_of(keys.rsa, "RS256");
+    char *unknown = token_of(keys.other, "RS256");
+    struct token token;
+    struct refusal refusal;
+    (void)state;
+    for (int i = 0; i < 1000; i++) {
+        assert_true(signature_limit_begin(limit));
+        signature_limit_end(limit, false);
+    }
+    assert_true(signature_limit_begin(limit));
+    assert_false(
+        token_check(unknown, strlen(unknown), keys.keyring, &limited, NOW, &token, &refusal));
+    assert_string_equal(refusal.reason, "key is not trusted");
+    assert_false(refusal.undecided);
+    assert_false(token_check(good, strlen(good), keys.keyring, &limited, NOW, &token, &refusal));
+    assert_true(refusal.undecided);
+    signature_limit_end(limit, true);
+    assert_true(token_check(good, strlen(good), keys.keyring, &limited, NOW, &token, &refusal));
+    signature_limit_free(limit);
+    free(good);
+    free(unknown);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -310,6 +380,8 @@ int main(void)
         cmocka_unit_test(test_signature_in_der),
         cmocka_unit_test(test_key_ids),
         cmocka_unit_test(test_key_id_of_another),
+        cmocka_unit_test(test_times_of_a_chain),
+        cmocka_unit_test(test_unknown_key_needs_no_place),
     };
     return cmocka_run_group_tests(tests, keys_build, keys_remove);
 }
