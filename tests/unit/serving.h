@@ -50,6 +50,7 @@ static struct {
     bool keep;                   /* it keeps a request that may be kept */
     size_t answer_len;           /* bytes in an answer, beyond its path */
     struct server_request *kept; /* NULL: none */
+    void (*meanwhile)(void);     /* called once, within the next call; NULL: nothing */
 } application;
 
 static inline void application_write(struct server_request *request)
@@ -68,6 +69,10 @@ static inline enum server_outcome application_answer(void *context, struct serve
 {
     const char *path = FCGX_GetParam("PATH_INFO", request->fcgx.envp);
     size_t used = strlen(application.paths);
+    void (*meanwhile)(void) = application.meanwhile;
+    application.meanwhile = NULL;
+    if (meanwhile)
+        meanwhile();
     application.calls++;
     application.context = context;
     application.body_state = request->body_state;
@@ -136,6 +141,7 @@ static inline int serving_setup(void **state)
 {
     static char path[sizeof unit_folder + 64];
     (void)state;
+    alarm(60); /* where the server waits for a peer, which is this thread */
     snprintf(path, sizeof path, "%s/server.sock", unit_folder);
     server_block_signals();
     FCGX_Init();
@@ -199,6 +205,7 @@ static inline int serving_teardown(void **state)
     leader_pool_free(server.leader_pool);
     pthread_mutex_destroy(&server.table_lock);
     listener_close(&serving_listener);
+    alarm(0);
     return 0;
 }
 
