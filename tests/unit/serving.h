@@ -171,7 +171,7 @@ static inline int serving_setup(void **state)
     server.epoll = epoll_create1(EPOLL_CLOEXEC);
     server.connections = calloc(SLOTS, sizeof *server.connections);
     server.workers = calloc(2, sizeof *server.workers);
-    server.leader_pool = leader_pool_new(2);
+    server.leader_pool = leader_pool_new(LEADER_POOL_LEADERS + 2);
     assert_true(server.epoll >= 0 && server.connections && server.workers && server.leader_pool);
     serving_event(&server.quit_event, EPOLLIN, EVENT_QUIT);
     serving_event(&server.probe_event, EPOLLIN | EPOLLET, EVENT_PROBE);
