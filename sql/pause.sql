@@ -15,11 +15,12 @@
 -- same; its locks end with the statement.
 --
 -- Where there is a history, build/sql/pause_recorded.sql is sent in its place, which the Makefile
--- makes of this one and sql/recorded.sql: the CTEs left_alone and action are then others.
+-- makes of this one and sql/recorded.sql: the CTEs left_alone, overtaken and action are then others.
 --
 -- changed: by this pass, or it would be by one that is no dry run. held: another transaction has the
--- row. Neither: it is left as it is, which is reported for a single id only.
+-- row, or the pass was overtaken. Neither: it is left as it is, which is reported for a single id only.
 WITH left_alone AS (SELECT NULL::bigint AS id, NULL::boolean AS later WHERE false),
+overtaken AS (SELECT NULL::bigint AS id WHERE false),
 candidate AS (
     SELECT id,
            name,
@@ -36,6 +37,7 @@ locked AS (
        AND (status IN (1, 4) OR (status = 0 AND xmax = ANY (:worker::pg_catalog.xid[])))
        AND NOT EXISTS (SELECT FROM left_alone AS l
                         WHERE l.id = m.id AND (l.later OR m.status = 1))
+       AND NOT EXISTS (SELECT FROM overtaken)
      ORDER BY id
        FOR NO KEY UPDATE SKIP LOCKED),
 changed AS (
@@ -53,6 +55,7 @@ SELECT candidate.id,
        COALESCE(changed.previous_status, candidate.status) AS previous_status,
        changed.id IS NOT NULL OR (:dry_run::boolean AND locked.status IN (1, 4)) AS changed,
        candidate.wanted AND locked.id IS NULL AND changed.id IS NULL AS held,
+       EXISTS (SELECT FROM overtaken) AS overtaken,
        (SELECT id FROM action) AS action_id,
        COALESCE(:at::pg_catalog.timestamptz, pg_catalog.now()) AS at
   FROM candidate

@@ -7,10 +7,19 @@
 -- :action_id is the action that an earlier pass has begun; NULL: this change begins it.
 -- :repeat_of is that of an earlier request, which this one repeats: what that one changed already,
 -- and what a later action has changed since, is left alone. NULL: it repeats none.
+-- :seen is the newest action under this correlation id when the service looked for one that the
+-- request repeats; 0: there was none. A newer one may be that of an equal request: the pass was
+-- overtaken, it changes nothing, and the service looks again. sql/lock_request.sql sees to it that
+-- no such action is under way. NULL: no matter.
 left_alone AS (
     SELECT migration_id AS id, action_id > :repeat_of::bigint AS later
       FROM bbm_fcgi.changes
      WHERE action_id >= :repeat_of::bigint),
+overtaken AS (
+    SELECT id
+      FROM bbm_fcgi.actions
+     WHERE correlation_id = :correlation_id::pg_catalog.text
+       AND id > :seen::bigint),
 action AS (
     INSERT INTO bbm_fcgi.actions (
         at, action, actor, token_id, remote_addr, correlation_id, reason, migration_id)

@@ -4,6 +4,7 @@
 --
 -- The variables, the statement that is sent where there is a history, changed and held: as in pause.sql
 WITH left_alone AS (SELECT NULL::bigint AS id, NULL::boolean AS later WHERE false),
+overtaken AS (SELECT NULL::bigint AS id WHERE false),
 candidate AS (
     SELECT id,
            name,
@@ -17,6 +18,7 @@ locked AS (
      WHERE (:id::bigint IS NULL OR id = :id::bigint)
        AND status = 0
        AND NOT EXISTS (SELECT FROM left_alone AS l WHERE l.id = m.id)
+       AND NOT EXISTS (SELECT FROM overtaken)
      ORDER BY id
        FOR NO KEY UPDATE SKIP LOCKED),
 changed AS (
@@ -33,6 +35,7 @@ SELECT candidate.id,
        COALESCE(changed.previous_status, candidate.status) AS previous_status,
        changed.id IS NOT NULL OR (:dry_run::boolean AND locked.id IS NOT NULL) AS changed,
        candidate.wanted AND locked.id IS NULL AND changed.id IS NULL AS held,
+       EXISTS (SELECT FROM overtaken) AS overtaken,
        (SELECT id FROM action) AS action_id,
        COALESCE(:at::pg_catalog.timestamptz, pg_catalog.now()) AS at
   FROM candidate

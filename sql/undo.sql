@@ -1,14 +1,19 @@
 -- One pass of an undo: makes active (1) the migrations that the pause :undoes has paused, if they are
 -- paused (0) by it still, and nobody has acted on them since. No row: there is no such pause.
---   psql -v undoes=1 -v action_id=NULL -v at=NULL -v dry_run=true -v actor=NULL -v token_id=NULL \
---        -v remote_addr=NULL -v correlation_id="'x'" -v reason=NULL -f sql/undo.sql
+--   psql -v undoes=1 -v action_id=NULL -v seen=NULL -v at=NULL -v dry_run=true -v actor=NULL \
+--        -v token_id=NULL -v remote_addr=NULL -v correlation_id="'x'" -v reason=NULL -f sql/undo.sql
 --
 -- Every action gives the migrations that it changes its own moment as updated_at. So a pause is the
 -- last change of a migration that has the pause's, and later is the other action that has changed it
 -- last, where the history knows it. status is NULL where the migration is gone.
 --
 -- changed and held: as in pause.sql. The other variables, and the record: as in recorded.sql.
-WITH pause AS (
+WITH overtaken AS (
+    SELECT id
+      FROM bbm_fcgi.actions
+     WHERE correlation_id = :correlation_id::pg_catalog.text
+       AND id > :seen::bigint),
+pause AS (
     SELECT id, at
       FROM bbm_fcgi.actions
      WHERE id = :undoes::bigint
@@ -36,6 +41,7 @@ locked AS (
       JOIN target ON target.id = m.id
      WHERE m.status = 0
        AND m.updated_at = target.at
+       AND NOT EXISTS (SELECT FROM overtaken)
      ORDER BY m.id
        FOR NO KEY UPDATE OF m SKIP LOCKED),
 changed AS (
@@ -66,6 +72,7 @@ SELECT candidate.id,
        candidate.status AS previous_status,
        changed.id IS NOT NULL OR (:dry_run::boolean AND locked.id IS NOT NULL) AS changed,
        candidate.wanted AND locked.id IS NULL AND changed.id IS NULL AS held,
+       EXISTS (SELECT FROM overtaken) AS overtaken,
        (SELECT id FROM action) AS action_id,
        COALESCE(:at::pg_catalog.timestamptz, pg_catalog.now()) AS at,
        candidate.later

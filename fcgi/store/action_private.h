@@ -26,6 +26,9 @@ struct action {
     struct opt_int64 at;        /* the moment of its first change, which all its changes bear */
     bool was_running;           /* the last pass paused one that was running */
     size_t changed;             /* by the last pass */
+    bool overtaken;             /* the last pass left all alone: look for an equal request again */
+    bool was_held;              /* by now a pass had to leave something to another transaction */
+    int64_t seen; /* the newest action under the correlation id, as last looked; 0: none */
 };
 
 /* Sends the statement of a pass: with its record where there is a history. The caller clears the

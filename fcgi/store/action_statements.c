@@ -11,10 +11,17 @@
 
 /* The values of all parameters, each by its name in the statements. */
 struct values {
-    const char *id, *worker, *at, *dry_run, *undoes, *repeat_of, *action_id;
+    const char *id, *worker, *at, *dry_run, *undoes, *repeat_of, *action_id, *seen;
     struct number numbers[4];
     char moment[32];
 };
+
+/* True where the pass may begin an action that an equal request may have begun meanwhile. */
+static bool begins_action(const struct action *action)
+{
+    return action->has_history && action->request->may_be_repeat && !action->request->dry_run &&
+           !action->changes->action_id.given;
+}
 
 static void set_values(const struct action *action, struct values *values)
 {
@@ -28,6 +35,8 @@ static void set_values(const struct action *action, struct values *values)
         values->undoes = number(&values->numbers[1], *request->undoes);
     if (action_id->given)
         values->action_id = number(&values->numbers[2], action_id->value);
+    if (begins_action(action))
+        values->seen = number(&values->numbers[3], action->seen);
     if (action->changes->repeated)
         values->repeat_of = values->action_id;
     if (action->at.given && text_rfc3339(action->at.value, values->moment))
@@ -38,7 +47,11 @@ static void set_values(const struct action *action, struct values *values)
 static PGresult *send_change(const struct action *action, const struct sql *sql,
                              const char *const *params, struct error *error)
 {
-    return db_change(action->store->db, sql, params, action->request->deadline, error);
+    const char *const of_request[SQL_LOCK_REQUEST_PARAMS] = {[SQL_LOCK_REQUEST_CORRELATION_ID] =
+                                                                 action->request->correlation_id};
+    const struct db_lock lock = {&SQL_LOCK_REQUEST, of_request};
+    return db_change(action->store->db, begins_action(action) ? &lock : NULL, sql, params,
+                     action->request->deadline, error);
 }
 
 /* What every plain statement takes, and every recorded one beside it. */
@@ -46,8 +59,8 @@ static PGresult *send_change(const struct action *action, const struct sql *sql,
     [SQL_##name##_ID] = v.id, [SQL_##name##_AT] = v.at, [SQL_##name##_DRY_RUN] = v.dry_run
 #define RECORD(name)                                                                               \
     [SQL_##name##_AT] = v.at, [SQL_##name##_DRY_RUN] = v.dry_run,                                  \
-    [SQL_##name##_ACTION_ID] = v.action_id, [SQL_##name##_ACTOR] = request->actor,                 \
-    [SQL_##name##_TOKEN_ID] = request->token_id,                                                   \
+    [SQL_##name##_ACTION_ID] = v.action_id, [SQL_##name##_SEEN] = v.seen,                          \
+    [SQL_##name##_ACTOR] = request->actor, [SQL_##name##_TOKEN_ID] = request->token_id,            \
     [SQL_##name##_REMOTE_ADDR] = request->remote_addr,                                             \
     [SQL_##name##_CORRELATION_ID] = request->correlation_id,                                       \
     [SQL_##name##_REASON] = request->reason

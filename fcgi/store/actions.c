@@ -16,7 +16,7 @@
 /* Where the columns of a pass stand; -1 where the statement has none. */
 struct columns {
     struct change_columns change;
-    int changed, held, action_id, at, later, error_code;
+    int changed, held, overtaken, action_id, at, later, error_code;
 };
 
 /* A dry run looks this often whether what is held is so for longer than a moment. */
@@ -79,8 +79,11 @@ static bool read_row(struct action *action, const PGresult *result, const struct
                      int row, struct error *error)
 {
     struct changes *changes = action->changes;
-    if (integer_at(result, row, columns->held) != 0)
+    if (integer_at(result, row, columns->held) != 0) {
+        action->was_held = true;
+        action->overtaken = integer_at(result, row, columns->overtaken) != 0;
         return change_list_add(&changes->held, result, &columns->change, row, error);
+    }
     if (integer_at(result, row, columns->changed) == 0)
         return read_untouched(action, result, columns, row, error);
     action->changed++;
@@ -101,6 +104,7 @@ static bool read_pass(struct action *action, const PGresult *result, struct erro
         .change = change_columns_of(result),
         .changed = PQfnumber(result, "changed"),
         .held = PQfnumber(result, "held"),
+        .overtaken = PQfnumber(result, "overtaken"),
         .action_id = PQfnumber(result, "action_id"),
         .at = PQfnumber(result, "at"),
         .later = PQfnumber(result, "later"),
@@ -108,6 +112,7 @@ static bool read_pass(struct action *action, const PGresult *result, struct erro
     };
     action->changed = 0;
     action->was_running = false;
+    action->overtaken = false;
     change_list_clear(&action->changes->held);
     change_list_clear(&action->changes->left);
     if (request->dry_run)
@@ -215,6 +220,30 @@ static bool settle(struct action *action, struct error *error)
     return error_held(error, "a worker in a run may set a paused migration running");
 }
 
+/* ---- repeats ---- */
+
+/* Looks for an earlier request that this one repeats; what that one did counts as done. */
+static bool find_repeated(struct action *action, struct error *error)
+{
+    if (!action->has_history || !action->request->may_be_repeat)
+        return true;
+    return history_find_repeated(action->store, action->request, action->changes, &action->at,
+                                 &action->seen, error);
+}
+
+/* What has been done under the action's id: an equal request may have done a part of it, or all. */
+static bool read_back(struct action *action, struct error *error)
+{
+    struct changes *changes = action->changes;
+    bool did_some = changes->done.count > 0;
+    bool was_repeat = changes->repeated;
+    if (!find_repeated(action, error))
+        return false;
+    if (did_some)
+        changes->repeated = was_repeat;
+    return true;
+}
+
 /* ---- the whole action ---- */
 
 /* Changes what is meant, pass by pass, until a pass leaves nothing out.
@@ -232,6 +261,11 @@ static bool change_all(struct action *action, struct error *error)
     for (;;) {
         if (!pass(action, error))
             return false;
+        if (action->overtaken) {
+            if (!find_repeated(action, error))
+                return false;
+            continue;
+        }
         if (changes->held.count > 0 && !wait_a_moment(action, &ms))
             return error_held(error, "%zu migrations are held by another transaction",
                               changes->held.count);
@@ -257,15 +291,6 @@ static bool change_nothing(struct action *action, struct error *error)
     return true;
 }
 
-/* Looks for an earlier request that this one repeats; what that one did counts as done. */
-static bool find_repeated(struct action *action, struct error *error)
-{
-    if (!action->has_history || !action->request->may_be_repeat)
-        return true;
-    return history_find_repeated(action->store, action->request, action->changes, &action->at,
-                                 error);
-}
-
 static bool act(struct action *action, struct error *error)
 {
     if (!check_history(action, error))
@@ -275,7 +300,9 @@ static bool act(struct action *action, struct error *error)
     if (!find_repeated(action, error) || !look(action, error) || !change_all(action, error))
         return false;
     /* The same request may have been under way in another thread or process. */
-    return action->changes->done.count > 0 || find_repeated(action, error);
+    const struct changes *changes = action->changes;
+    bool did_all = changes->done.count > 0 && !changes->repeated && !action->was_held;
+    return did_all || read_back(action, error);
 }
 
 bool store_act(struct store *store, const struct action_request *request, struct changes *changes,

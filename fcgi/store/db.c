@@ -24,8 +24,8 @@
 /* How often a statement is sent again because a prepared one was refused. */
 #define REFUSED_MAX 3
 
-/* BEGIN, a statement that is prepared first, COMMIT. */
-#define STEPS_MAX 4
+/* BEGIN, a lock, a statement that is prepared first, COMMIT. */
+#define STEPS_MAX 5
 
 /* A transaction depends on no default that the session, the role or the database may have:
  * a pooled session has those that another client left. */
@@ -206,7 +206,8 @@ static void note_prepared(struct db *db, const struct batch *batch, int done)
 struct statement {
     const struct sql *sql;
     const char *const *params;
-    bool changes; /* it is in a transaction of its own that may write */
+    bool changes;               /* it is in a transaction of its own that may write */
+    const struct db_lock *lock; /* NULL: none */
 };
 
 static PGresult *send_once(struct db *db, const struct statement *statement, int64_t deadline,
@@ -217,6 +218,8 @@ static PGresult *send_once(struct db *db, const struct statement *statement, int
     int64_t started = clock_us();
     if (statement->changes)
         add_step(&batch, DB_PLAIN, &begin_change, NULL);
+    if (statement->lock)
+        add_step(&batch, DB_PLAIN, statement->lock->sql, statement->lock->params);
     add_statement(db, &batch, statement->sql, statement->params);
     if (statement->changes)
         add_step(&batch, DB_PLAIN, &commit, NULL);
@@ -265,7 +268,7 @@ static PGresult *attempt(struct db *db, const struct statement *statement, int64
  * the rest is left for a new one. */
 static void probe(struct db *db, int64_t deadline)
 {
-    const struct statement statement = {&nothing, NULL, false};
+    const struct statement statement = {&nothing, NULL, false, NULL};
     struct error error = {0};
     int64_t now = clock_ms();
     if (!db->conn || now - db->used < IDLE_MS)
@@ -288,7 +291,7 @@ static bool is_read_only(const struct db *db)
 struct pg_result *db_read(struct db *db, const struct sql *sql, const char *const *params,
                           int64_t deadline, struct error *error)
 {
-    const struct statement statement = {sql, params, false};
+    const struct statement statement = {sql, params, false, NULL};
     probe(db, deadline);
     bool fresh = !db->conn;
     PGresult *result = attempt(db, &statement, deadline, error);
@@ -302,10 +305,10 @@ struct pg_result *db_read(struct db *db, const struct sql *sql, const char *cons
 
 /* ---- changing ---- */
 
-struct pg_result *db_change(struct db *db, const struct sql *sql, const char *const *params,
-                            int64_t deadline, struct error *error)
+struct pg_result *db_change(struct db *db, const struct db_lock *lock, const struct sql *sql,
+                            const char *const *params, int64_t deadline, struct error *error)
 {
-    const struct statement statement = {sql, params, true};
+    const struct statement statement = {sql, params, true, lock};
     PGresult *result = attempt(db, &statement, deadline, error);
     if (!result && db->unanswered)
         error_outcome_unknown(error);

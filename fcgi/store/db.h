@@ -26,7 +26,7 @@ struct db *db_new(const struct conf_database *conf);
 void db_free(struct db *db);
 
 /* Both run one statement with its parameters (text; NULL for SQL's NULL), as a transaction of
- * its own: there is none of several statements. The caller clears the result with PQclear. NULL on
+ * its own. The caller clears the result with PQclear. NULL on
  * failure, with `error` saying 503 where waiting or another try may help and 500 where it will
  * not. */
 
@@ -34,10 +34,18 @@ void db_free(struct db *db);
 struct pg_result *db_read(struct db *db, const struct sql *sql, const char *const *params,
                           int64_t deadline, struct error *error);
 
-/* A change asks for a read-write transaction, and is never sent twice. Where the connection is
- * lost meanwhile, the error says that the outcome is not known. */
-struct pg_result *db_change(struct db *db, const struct sql *sql, const char *const *params,
-                            int64_t deadline, struct error *error);
+/* A statement that takes a lock, which the end of the transaction releases. */
+struct db_lock {
+    const struct sql *sql;
+    const char *const *params;
+};
+
+/* A change asks for a read-write transaction, and is never sent twice. It waits for `lock` first
+ * (NULL: none), in the same transaction and round trip, and sees what was committed by the time it
+ * has the lock. Where the connection is lost meanwhile, the error says that the outcome is not
+ * known. */
+struct pg_result *db_change(struct db *db, const struct db_lock *lock, const struct sql *sql,
+                            const char *const *params, int64_t deadline, struct error *error);
 
 /* Waits for the cancel requests and look-ups under way, of all connections. False where some
  * still are at the deadline: the process then has to end by _exit(), as their threads use

@@ -27,8 +27,29 @@ bool store_has_history(struct store *store, int64_t deadline, bool *has_history,
 
 /* ---- repeats ---- */
 
+/* What the action has changed; one row without a migration where there is none. */
+static bool add_repeated(const PGresult *result, struct changes *changes, struct opt_int64 *at,
+                         struct error *error)
+{
+    const struct change_columns columns = change_columns_of(result);
+    const struct opt_int64 known = changes->action_id;
+    for (int row = 0; row < PQntuples(result); row++) {
+        struct opt_int64 action_id = opt_int64_at(result, row, PQfnumber(result, "action_id"));
+        bool is_other = known.given && known.value != action_id.value;
+        if (PQgetisnull(result, row, columns.id) || is_other)
+            continue;
+        changes->repeated = true;
+        changes->action_id = action_id;
+        *at = time_at(result, row, PQfnumber(result, "at"));
+        if (!change_list_add(&changes->done, result, &columns, row, error))
+            return false;
+    }
+    return true;
+}
+
 bool history_find_repeated(struct store *store, const struct action_request *request,
-                           struct changes *changes, struct opt_int64 *at, struct error *error)
+                           struct changes *changes, struct opt_int64 *at, int64_t *seen,
+                           struct error *error)
 {
     struct number numbers[2];
     const char *const params[SQL_REPEATED_PARAMS] = {
@@ -42,14 +63,8 @@ bool history_find_repeated(struct store *store, const struct action_request *req
     PGresult *result = db_read(store->db, &SQL_REPEATED, params, request->deadline, error);
     if (!result)
         return false;
-    bool good = true;
-    const struct change_columns columns = change_columns_of(result);
-    for (int row = 0; good && row < PQntuples(result); row++) {
-        changes->repeated = true;
-        changes->action_id = opt_int64_at(result, row, PQfnumber(result, "action_id"));
-        *at = time_at(result, row, PQfnumber(result, "at"));
-        good = change_list_add(&changes->done, result, &columns, row, error);
-    }
+    *seen = integer_at(result, 0, PQfnumber(result, "seen"));
+    bool good = add_repeated(result, changes, at, error);
     PQclear(result);
     return good;
 }

@@ -28,9 +28,11 @@ bool store_has_history(struct store *store, int64_t deadline, bool *has_history,
                        struct error *error);
 
 /* Looks for the action that the request repeats. Where there is one, `changes` gets its id and what
- * it did, and `at` its moment. */
+ * it did, and `at` its moment; `changes` that have an action's id take those of that action alone.
+ * `*seen`: the newest action under the correlation id, be it a repeat or not; 0: none. */
 bool history_find_repeated(struct store *store, const struct action_request *request,
-                           struct changes *changes, struct opt_int64 *at, struct error *error);
+                           struct changes *changes, struct opt_int64 *at, int64_t *seen,
+                           struct error *error);
 
 /* Adds to the migrations, all or the one `id`, who paused those that are paused, where the history
  * knows. Without a history it adds nothing. */

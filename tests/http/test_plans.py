@@ -16,7 +16,7 @@ JOBS = "batched_background_migration_jobs"
 MIGRATIONS, MANY, BIG, IN_BIG = 193, 2_000_000, 100, 500_000
 NOT_SENT = {"history", "recorded", "role", "sample"}
 RECORD = (
-    "action=pause actor=NULL token_id=NULL remote_addr=NULL correlation_id=x reason=NULL action_id=NULL repeat_of=NULL"
+    "action=pause actor=NULL token_id=NULL remote_addr=NULL correlation_id=x reason=NULL action_id=NULL repeat_of=NULL seen=0"
 )
 INDEXES = {
     f"pk_{JOBS}": "pkey",

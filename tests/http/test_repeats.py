@@ -1,16 +1,22 @@
 """A write that is sent again, issue 13 (8): with the history, it is answered as it was, and not done twice."""
 
 import contextlib
+import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from harness import routes
+from harness import database_proxies, routes
 from harness.relay import Relay
 from harness.history import Desk
 from harness.ports import free_port
+from harness.postgres import SERVICE_ROLE
+from harness.process import wait_until
 from harness.timing import longer, milliseconds
 from harness.worker import CHECK, worker
 
+# PgBouncer gives all clients of the tests so many.
+SESSIONS = 2 if os.environ.get("BBM_TEST_DATABASE") == "pgbouncer" else 8
 KEY = {"HTTP_X_REQUEST_ID": "the-request"}
 
 
@@ -23,6 +29,13 @@ def database(servers):
 
 @pytest.fixture(scope="module")
 def desk(servers, database, keys):
+    with servers.service(database.name) as service:
+        yield Desk(database, service, keys)
+
+
+@pytest.fixture(scope="module")
+def other_desk(servers, database, keys):
+    """Of another process."""
     with servers.service(database.name) as service:
         yield Desk(database, service, keys)
 
@@ -193,18 +206,187 @@ def test_a_repeat_of_a_pause_holds_against_a_worker(desk, hasty, database):
         assert desk.states()[1] == 0 and played.run() == "nothing to do"
 
 
-def test_twins(desk, database):
-    """The same request at the same moment, as when a web server gives up waiting: each migration is paused by one of
-    them, under one action, and no answer says otherwise. (Two that lock rows at the very same moment may share them.)"""
-    for number in range(10):
-        database.execute("UPDATE batched_background_migrations SET status = 1 WHERE id <> 3")
+# Equal requests at the same moment
+
+
+@contextlib.contextmanager
+def meanwhile(servers, database, statement):
+    """A session of somebody else's, in a transaction in which the statement has run."""
+    with contextlib.closing(servers.cluster.connect(database.name)) as session:
+        session.autocommit = False
+        session.cursor().execute(statement)
+        yield session
+
+
+def service_waits(database, number):
+    """So many of the service's sessions wait for a lock."""
+    query = (
+        "SELECT count(*) AS number FROM pg_stat_activity WHERE datname = current_database() AND usename = %s"
+        " AND wait_event_type = 'Lock'"
+    )
+    return database.rows(query, (SERVICE_ROLE,))[0]["number"] == min(number, SESSIONS)
+
+
+def at_once(desks, number, act):
+    """So many requests, none of which is sent before all can be; through two processes in turn."""
+    barrier = threading.Barrier(number)
+
+    def one(place):
+        barrier.wait()
+        return act(desks[place % 2])
+
+    return one, range(number)
+
+
+def assert_one_action(desk, answers, key, changed):
+    assert [answer.status for answer in answers] == [200] * len(answers), answers
+    assert sorted(answer.json.get("repeated", False) for answer in answers) == [False] + [True] * (len(answers) - 1)
+    recorded = [action for action in desk.history() if action["correlation_id"] == key]
+    assert [answer.json["action_id"] for answer in answers] == [recorded[0]["id"]] * len(answers)
+    assert len(recorded) == 1
+    for migrations in [action["migrations"] for action in recorded] + [answer.json["migrations"] for answer in answers]:
+        assert [migration["id"] for migration in migrations] == changed
+
+
+@pytest.mark.parametrize("number", [2, 4, 8])
+def test_twins(desk, other_desk, database, number):
+    """The same request at the same moment, as when a web server gives up waiting: one pauses, the others repeat it."""
+    with ThreadPoolExecutor(number) as pool:
+        for turn in range(20):
+            key = f"twin-{turn}"
+            database.execute("UPDATE batched_background_migrations SET status = 1 WHERE id <> 3")
+            answers = list(pool.map(*at_once((desk, other_desk), number, lambda desk: desk.act("pause", HTTP_X_REQUEST_ID=key))))
+            assert_one_action(desk, answers, key, [1, 2, 4])
+
+
+SAME = {
+    "pause": (lambda desk, _: desk.act("pause", **KEY), [1, 2, 4]),
+    "resume": (lambda desk, _: desk.act("resume", **KEY), [5, 6, 7]),
+    "restart": (lambda desk, _: desk.act("restart", 3, **KEY), [3]),
+    "undo": (lambda desk, pause: desk.undo(pause, **KEY), [5, 6, 7]),
+}
+
+
+@pytest.mark.parametrize("number", [2, 4, 8])
+@pytest.mark.parametrize("act, changed", SAME.values(), ids=SAME)
+def test_twins_in_step(servers, desk, other_desk, database, act, changed, number):
+    """All have looked for an earlier request before one of them can change a row: a lock on the table holds them up."""
+    for turn in range(5):
+        database.clear_history()
+        database.execute("DELETE FROM batched_background_migrations WHERE id > 4")
+        for identity in (5, 6, 7):
+            database.add_migration(f"m{identity}", id=identity, status=1)
+        database.execute("UPDATE batched_background_migrations SET status = 0 WHERE id IN (1, 2, 4)")
+        pause = desk.done("pause")
+        status = "CASE id WHEN 3 THEN 3 WHEN 1 THEN 1 WHEN 2 THEN 4 WHEN 4 THEN 1 ELSE 0 END"
+        database.execute(f"UPDATE batched_background_migrations SET status = {status}")
+        one, places = at_once((desk, other_desk), number, lambda desk: act(desk, pause))
+        with meanwhile(servers, database, "LOCK TABLE batched_background_migrations IN SHARE MODE") as holder:
+            with ThreadPoolExecutor(number) as pool:
+                answers = pool.map(one, places)
+                waits = wait_until(lambda: service_waits(database, number))
+                holder.commit()
+                answers = list(answers)
+        assert waits
+        assert_one_action(desk, answers, KEY["HTTP_X_REQUEST_ID"], changed)
+
+
+SLOW = """
+    CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.01); RETURN NEW; END $$;
+    CREATE TRIGGER slow BEFORE UPDATE ON batched_background_migrations FOR EACH ROW EXECUTE FUNCTION slow();
+"""
+
+
+@pytest.fixture(scope="module", params=["directly", "behind pgbouncer"])
+def slow(servers, keys, request):
+    """Two desks where a row is locked as it is changed, which takes a while, and not all of them at once before."""
+    with contextlib.ExitStack() as stack:
+        database = stack.enter_context(servers.database(history=True))
+        changes = {}
+        if request.param == "behind pgbouncer":
+            bouncer = database_proxies.PgBouncer(servers.workspace, servers.unique("pgbouncer"), servers.cluster.port)
+            stack.callback(bouncer.stop)
+            changes = {"database": {"host": "127.0.0.1", "port": bouncer.port, "sslmode": "disable"}}
+        for setting in ("enable_hashjoin", "enable_mergejoin"):
+            database.execute(f"ALTER DATABASE {database.name} SET {setting} = off")
+        for identity in range(1, 11):
+            database.add_migration(f"m{identity}", id=identity, status=1)
+        database.execute(SLOW)
+        services = [stack.enter_context(servers.service(database.name, changes=changes)) for _ in range(2)]
+        yield [Desk(database, service, keys) for service in services]
+
+
+@pytest.mark.parametrize("number", [2, 4, 8])
+def test_twins_while_rows_are_locked(slow, number):
+    """One has some of the rows when the others come, and takes no longer than they would to take the rest."""
+    with ThreadPoolExecutor(number) as pool:
+        for turn in range(5):
+            key = f"{number}-{turn}"
+            action = ("pause", "resume")[turn % 2]
+            slow[0].act(("resume", "pause")[turn % 2])
+            answers = list(pool.map(*at_once(slow, number, lambda desk: desk.act(action, HTTP_X_REQUEST_ID=key))))
+            assert_one_action(slow[0], answers, key, list(range(1, 11)))
+
+
+@pytest.mark.parametrize("turn", range(5))
+def test_twins_of_which_a_row_is_held(servers, desk, other_desk, database, turn):
+    """Whichever of them gets the last row: it is one action, and all answers name all of it."""
+    one, places = at_once((desk, other_desk), 4, lambda desk: desk.act("pause", **KEY))
+    with contextlib.ExitStack() as stack:
+        row = stack.enter_context(meanwhile(servers, database, "SELECT FROM batched_background_migrations WHERE id = 2 FOR UPDATE"))
+        table = stack.enter_context(meanwhile(servers, database, "LOCK TABLE batched_background_migrations IN SHARE MODE"))
+        answers = stack.enter_context(ThreadPoolExecutor(4)).map(one, places)
+        waits = wait_until(lambda: service_waits(database, 4))
+        table.commit()
+        paused = wait_until(lambda: desk.states()[1] == 0)
+        row.commit()
+        answers = list(answers)
+    assert waits and paused
+    assert_one_action(desk, answers, KEY["HTTP_X_REQUEST_ID"], [1, 2])
+
+
+def test_no_twins_but_the_same_id(servers, desk, other_desk, database):
+    """Two callers, and two migrations, under one id at the same moment: each is an action of its own."""
+    requests = [(1, "alice"), (2, "alice"), (1, "bob"), (2, "bob")]
+    with meanwhile(servers, database, "LOCK TABLE batched_background_migrations IN SHARE MODE") as holder:
         with ThreadPoolExecutor(4) as pool:
-            answers = list(pool.map(lambda _, key=f"twin-{number}": desk.act("pause", HTTP_X_REQUEST_ID=key), range(4)))
-        assert [answer.status for answer in answers] == [200] * 4
-        parts = {answer.json["action_id"]: tuple(change["id"] for change in answer.json["migrations"]) for answer in answers}
-        assert sorted(identity for part in parts.values() for identity in part) == [1, 2, 4]
-        recorded = {action["id"]: sorted(change["id"] for change in action["migrations"]) for action in desk.history()}
-        assert {number: sorted(part) for number, part in parts.items()} == {number: recorded[number] for number in parts}
+            answers = pool.map(lambda request: desk.act("pause", request[0], who=request[1], **KEY), requests)
+            waits = wait_until(lambda: service_waits(database, 4))
+            holder.commit()
+            answers = list(answers)
+    assert waits
+    assert [(answer.status, "repeated" in answer.json) for answer in answers] == [(200, False)] * 4
+    assert sorted(change["id"] for answer in answers for change in answer.json["migrations"]) == [1, 2]
+    assert len(desk.history()) == 2 and {status for number, status in desk.states().items() if number < 3} == {0}
+
+
+LOCK = "SELECT pg_advisory_xact_lock(1650617600, hashtext('the-request')), pg_current_xact_id()"
+
+
+def test_the_lock_is_waited_for_as_long_as_a_request_may_take(servers, desk, hasty, database):
+    """And it is a matter of this id alone; no worker is in its way, and none is seen."""
+    with meanwhile(servers, database, LOCK) as holder:
+        refused = hasty.act("pause", **KEY)
+        assert (refused.status, refused.json["errors"][0]["code"]) == (503, "UNAVAILABLE")
+        assert refused.header("Retry-After") and desk.states()[1] == 1
+        other = desk.act("pause", 1, HTTP_X_REQUEST_ID="another")
+        assert (len(other.json["migrations"]), other.json["job_in_flight"]) == (1, False)
+        assert desk.ask("GET", routes.LIST).json["job_in_flight"] is False
+        with worker(database) as played:
+            assert played.run() == "job finished"
+        assert wait_until(lambda: service_waits(database, 0)), "the statement waits on"
+        holder.commit()
+    assert desk.states() == {1: 0, 2: 4, 3: 3, 4: 0}, "the statement that was given up has run"
+    answer = desk.act("pause", **KEY)
+    assert "repeated" not in answer.json and [change["id"] for change in answer.json["migrations"]] == [2]
+
+
+def test_a_lock_that_comes_free_in_time(servers, desk, database):
+    with meanwhile(servers, database, LOCK) as holder, ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(desk.act, "pause", **KEY)
+        assert wait_until(lambda: service_waits(database, 1))
+        holder.commit()
+        assert len(waiting.result().json["migrations"]) == 2
 
 
 def test_the_answer_was_lost(servers, database, keys):

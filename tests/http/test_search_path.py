@@ -22,6 +22,7 @@ from harness.worker import COMMIT, WORK, worker
 PLAIN_ROLE = "registry_like"
 INTRUDER = "intruder"
 FAILED, ACTIVE = 3, 1
+NUMBERS = itertools.count()
 
 # Types that values in the statements have, or could be taken for.
 TYPES = (
@@ -45,7 +46,9 @@ def filled(servers):
 
 
 def ask(service, token, method, path, query=""):
-    return fastcgi.ask(service.address, parameters(method, path, token, QUERY_STRING=query))
+    """With an id of its own, as a web server gives it: then a change also waits for equal requests."""
+    number = f"request-{next(NUMBERS)}"
+    return fastcgi.ask(service.address, parameters(method, path, token, QUERY_STRING=query, HTTP_X_REQUEST_ID=number))
 
 
 def every_request(failed=FAILED):

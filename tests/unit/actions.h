@@ -41,19 +41,22 @@ enum outcome {
     LEFT,
     CHANGED,
     HELD,
+    OVERTAKEN,
 };
 
 static inline PGresult *pass_rows(void)
 {
-    return fake_result("id name previous_status changed held action_id at later error_code");
+    return fake_result("id name previous_status changed held action_id at later error_code "
+                       "overtaken");
 }
 
 /* What a pass did to a migration. */
 static inline void add(PGresult *result, int64_t id, enum outcome outcome, int64_t status)
 {
     FAKE_ROW(result, INTEGER(id), TEXT("name"), SMALL(status), BOOLEAN(outcome == CHANGED),
-             BOOLEAN(outcome == HELD), outcome == CHANGED ? INTEGER(42) : NOTHING, MOMENT(5000000),
-             NOTHING, NOTHING);
+             BOOLEAN(outcome == HELD || outcome == OVERTAKEN),
+             outcome == CHANGED ? INTEGER(42) : NOTHING, MOMENT(5000000), NOTHING, NOTHING,
+             BOOLEAN(outcome == OVERTAKEN));
 }
 
 /* The next statement is this one, with nothing to do; with what it did to one migration. */
@@ -101,7 +104,15 @@ static inline void expect_repeated(PGresult *result)
 
 static inline PGresult *repeated_rows(void)
 {
-    return fake_result("id name previous_status action_id at");
+    return fake_result("id name previous_status action_id at seen");
+}
+
+/* There is none, and the newest action under the correlation id is this one. */
+static inline PGresult *no_repeated(int64_t seen)
+{
+    PGresult *result = repeated_rows();
+    FAKE_ROW(result, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, INTEGER(seen));
+    return result;
 }
 
 static const struct sql *const plain[] = {

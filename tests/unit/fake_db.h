@@ -94,6 +94,8 @@ struct fake_answer {
     int sent;           /* how often it has come */
     int64_t deadline;   /* as it was last sent with, as are the parameters; owned */
     char *params[FAKE_PARAMS_MAX];
+    const struct sql *lock; /* of a change; NULL: none. With its first parameter */
+    char lock_param[32];
 };
 
 static struct fake_answer fake_answers[FAKE_ANSWERS_MAX];
@@ -209,8 +211,9 @@ static inline struct pg_result *fake_send(const struct sql *sql, bool changes,
 
 struct pg_result *__wrap_db_read(struct db *db, const struct sql *sql, const char *const *params,
                                  int64_t deadline, struct error *error);
-struct pg_result *__wrap_db_change(struct db *db, const struct sql *sql, const char *const *params,
-                                   int64_t deadline, struct error *error);
+struct pg_result *__wrap_db_change(struct db *db, const struct db_lock *lock, const struct sql *sql,
+                                   const char *const *params, int64_t deadline,
+                                   struct error *error);
 
 struct pg_result *__wrap_db_read(struct db *db, const struct sql *sql, const char *const *params,
                                  int64_t deadline, struct error *error)
@@ -219,10 +222,13 @@ struct pg_result *__wrap_db_read(struct db *db, const struct sql *sql, const cha
     return fake_send(sql, false, params, deadline, error);
 }
 
-struct pg_result *__wrap_db_change(struct db *db, const struct sql *sql, const char *const *params,
-                                   int64_t deadline, struct error *error)
+struct pg_result *__wrap_db_change(struct db *db, const struct db_lock *lock, const struct sql *sql,
+                                   const char *const *params, int64_t deadline, struct error *error)
 {
+    struct fake_answer *answer = &fake_answers[fake_next];
     (void)db;
+    answer->lock = lock ? lock->sql : NULL;
+    snprintf(answer->lock_param, sizeof answer->lock_param, "%s", lock ? lock->params[0] : "");
     return fake_send(sql, true, params, deadline, error);
 }
 

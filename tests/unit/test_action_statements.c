@@ -67,6 +67,39 @@ static void test_which_statement(void **state)
                                       .has_history = cases[i].has_history,
                                       .worker = {.has_error_code = cases[i].has_error_code}};
         assert_int_equal(sent(cases[i].sql, &action)->deadline, 55);
+        assert_null(fake_answers[i].lock);
+    }
+}
+
+/* What may begin an action that an equal request may begin, too, waits for a lock first. */
+static void test_which_lock(void **state)
+{
+    static const struct {
+        bool has_history, dry_run, may_be_repeat, has_begun, locks;
+    } cases[] = {
+        {true, false, true, false, true}, {false, false, true, false, false},
+        {true, true, true, false, false}, {true, false, false, false, false},
+        {true, false, true, true, false},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct changes changes = {.action_id = {cases[i].has_begun, 42}};
+        const struct action_request request = {.kind = ACTION_RESUME,
+                                               .undoes = &three,
+                                               .dry_run = cases[i].dry_run,
+                                               .may_be_repeat = cases[i].may_be_repeat,
+                                               .correlation_id = "key"};
+        const struct action action = {.request = &request,
+                                      .store = &store,
+                                      .changes = &changes,
+                                      .has_history = cases[i].has_history,
+                                      .seen = 12};
+        const struct fake_answer *answer =
+            sent(cases[i].has_history ? &SQL_UNDO : &SQL_RESUME, &action);
+        assert_ptr_equal(answer->lock, cases[i].locks ? &SQL_LOCK_REQUEST : NULL);
+        assert_string_equal(answer->lock_param, cases[i].locks ? "key" : "");
+        if (cases[i].has_history)
+            assert_param(answer, SQL_UNDO_SEEN, cases[i].locks ? "12" : NULL);
     }
 }
 
@@ -212,10 +245,15 @@ static void test_no_answer(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        fake_db_test(test_which_statement),  fake_db_test(test_a_plain_pause),
-        fake_db_test(test_a_later_pass),     fake_db_test(test_a_moment_beyond_all_calendars),
-        fake_db_test(test_a_recorded_pause), fake_db_test(test_the_same_record),
-        fake_db_test(test_an_undo),          fake_db_test(test_no_answer),
+        fake_db_test(test_which_statement),
+        fake_db_test(test_which_lock),
+        fake_db_test(test_a_plain_pause),
+        fake_db_test(test_a_later_pass),
+        fake_db_test(test_a_moment_beyond_all_calendars),
+        fake_db_test(test_a_recorded_pause),
+        fake_db_test(test_the_same_record),
+        fake_db_test(test_an_undo),
+        fake_db_test(test_no_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

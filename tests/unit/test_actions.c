@@ -82,7 +82,7 @@ static void test_a_restart(void **state)
     expect_history(0);
     expect_worker(&idle);
     FAKE_ROW(result, INTEGER(7), TEXT("name"), SMALL(3), BOOLEAN(1), BOOLEAN(0), NOTHING, MOMENT(5),
-             NOTHING, SMALL(2));
+             NOTHING, SMALL(2), BOOLEAN(0));
     fake_changes(&SQL_RESTART, result);
     assert_true(act(&request));
     assert_list(&changes.done, 1, &seven);

@@ -26,7 +26,7 @@ static void test_one_record_for_all_passes(void **state)
 static PGresult *earlier_pause(void)
 {
     PGresult *result = repeated_rows();
-    FAKE_ROW(result, INTEGER(7), TEXT("name"), SMALL(1), INTEGER(30), MOMENT(3000000));
+    FAKE_ROW(result, INTEGER(7), TEXT("name"), SMALL(1), INTEGER(30), MOMENT(3000000), INTEGER(30));
     return result;
 }
 
@@ -42,8 +42,11 @@ static void test_a_repeated_request(void **state)
     const struct fake_answer *one = expect_pass(&SQL_PAUSE_RECORDED, 7, LEFT, MIGRATION_PAUSED);
     expect_worker(&idle);
     expect_pass(&SQL_PAUSE_RECORDED, 7, LEFT, MIGRATION_PAUSED);
+    expect_repeated(earlier_pause());
     assert_true(act(&request));
     assert_true(changes.repeated);
+    assert_null(one->lock);
+    assert_null(fake_param(one, SQL_PAUSE_RECORDED_SEEN));
     assert_int_equal(changes.action_id.value, 30);
     assert_list(&changes.done, 1, &seven);
     assert_string_equal(fake_param(one, SQL_PAUSE_RECORDED_REPEAT_OF), "30");
@@ -57,7 +60,7 @@ static void test_a_request_repeated_at_once(void **state)
     (void)state;
     request.may_be_repeat = true;
     expect_history(1);
-    expect_repeated(repeated_rows());
+    expect_repeated(no_repeated(0));
     expect_worker(&idle);
     expect_pass(&SQL_RESUME_RECORDED, 7, LEFT, MIGRATION_ACTIVE);
     expect_repeated(earlier_pause());
@@ -66,13 +69,88 @@ static void test_a_request_repeated_at_once(void **state)
     assert_list(&changes.done, 1, &seven);
 }
 
+/* The first one was done between this one's look and its pass: it changes nothing until it has
+ * looked again, and goes on with what the first one left. */
+static void test_a_request_that_is_overtaken(void **state)
+{
+    static const int64_t both[] = {7, 8};
+    struct action_request request = request_of(ACTION_RESUME, NULL);
+    PGresult *all = earlier_pause();
+    (void)state;
+    request.may_be_repeat = true;
+    expect_history(1);
+    expect_repeated(no_repeated(29));
+    expect_worker(&idle);
+    const struct fake_answer *one =
+        expect_pass(&SQL_RESUME_RECORDED, 8, OVERTAKEN, MIGRATION_PAUSED);
+    expect_repeated(earlier_pause());
+    const struct fake_answer *two = expect_pass(&SQL_RESUME_RECORDED, 8, CHANGED, MIGRATION_PAUSED);
+    FAKE_ROW(all, INTEGER(8), TEXT("name"), SMALL(0), INTEGER(30), MOMENT(3000000), INTEGER(30));
+    expect_repeated(all);
+    assert_true(act(&request));
+    assert_true(changes.repeated);
+    assert_int_equal(changes.action_id.value, 30);
+    assert_list(&changes.done, 2, both);
+    assert_ptr_equal(one->lock, &SQL_LOCK_REQUEST);
+    assert_string_equal(one->lock_param, "key");
+    assert_string_equal(fake_param(one, SQL_RESUME_RECORDED_SEEN), "29");
+    assert_null(two->lock);
+    assert_string_equal(fake_param(two, SQL_RESUME_RECORDED_REPEAT_OF), "30");
+}
+
+/* By another request under the same id: it goes on, with what it sees now. */
+static void test_overtaken_by_another_request(void **state)
+{
+    struct action_request request = request_of(ACTION_RESUME, &seven);
+    (void)state;
+    request.may_be_repeat = true;
+    expect_history(1);
+    expect_repeated(no_repeated(0));
+    expect_worker(&idle);
+    expect_pass(&SQL_RESUME_RECORDED, 7, OVERTAKEN, MIGRATION_PAUSED);
+    expect_repeated(no_repeated(31));
+    const struct fake_answer *two = expect_pass(&SQL_RESUME_RECORDED, 7, CHANGED, MIGRATION_PAUSED);
+    expect_repeated(no_repeated(42));
+    assert_true(act(&request));
+    assert_false(changes.repeated);
+    assert_ptr_equal(two->lock, &SQL_LOCK_REQUEST);
+    assert_string_equal(fake_param(two, SQL_RESUME_RECORDED_SEEN), "31");
+}
+
+/* While this one waits for a row, an equal request may change it, as a part of this one's action.
+ */
+static void test_what_an_equal_request_has_done(void **state)
+{
+    static const int64_t both[] = {7, 8};
+    struct action_request request = request_of(ACTION_RESUME, NULL);
+    PGresult *first = pass_rows();
+    PGresult *all = repeated_rows();
+    (void)state;
+    request.may_be_repeat = true;
+    expect_history(1);
+    expect_repeated(no_repeated(0));
+    expect_worker(&idle);
+    add(first, 7, CHANGED, MIGRATION_PAUSED);
+    add(first, 8, HELD, MIGRATION_PAUSED);
+    fake_changes(&SQL_RESUME_RECORDED, first);
+    expect_worker(&idle);
+    const struct fake_answer *two = expect_none(&SQL_RESUME_RECORDED);
+    FAKE_ROW(all, INTEGER(7), TEXT("name"), SMALL(0), INTEGER(42), MOMENT(5000000), INTEGER(42));
+    FAKE_ROW(all, INTEGER(8), TEXT("name"), SMALL(0), INTEGER(42), MOMENT(5000000), INTEGER(42));
+    expect_repeated(all);
+    assert_true(act(&request));
+    assert_false(changes.repeated);
+    assert_list(&changes.done, 2, both);
+    assert_null(two->lock);
+}
+
 /* What has changed something is no repeat; and nothing is looked for without a history. */
 static void test_no_repeat(void **state)
 {
     struct action_request request = request_of(ACTION_RESUME, &seven);
     request.may_be_repeat = true;
     expect_history(1);
-    expect_repeated(repeated_rows());
+    expect_repeated(no_repeated(0));
     expect_worker(&idle);
     expect_pass(&SQL_RESUME_RECORDED, 7, CHANGED, MIGRATION_PAUSED);
     assert_true(act(&request));
@@ -162,9 +240,9 @@ static void test_an_undo(void **state)
     expect_worker(&idle);
     add(result, 1, CHANGED, MIGRATION_PAUSED);
     FAKE_ROW(result, INTEGER(2), TEXT("two"), SMALL(1), BOOLEAN(0), BOOLEAN(0), NOTHING, NOTHING,
-             INTEGER(99), NOTHING);
+             INTEGER(99), NOTHING, BOOLEAN(0));
     FAKE_ROW(result, INTEGER(3), TEXT("gone"), NOTHING, BOOLEAN(0), BOOLEAN(0), NOTHING, NOTHING,
-             NOTHING, NOTHING);
+             NOTHING, NOTHING, BOOLEAN(0));
     add(result, 4, LEFT, MIGRATION_FINISHED);
     fake_changes(&SQL_UNDO, result);
     assert_true(act(&request));
@@ -229,6 +307,9 @@ int main(void)
         action_test(test_one_record_for_all_passes),
         action_test(test_a_repeated_request),
         action_test(test_a_request_repeated_at_once),
+        action_test(test_a_request_that_is_overtaken),
+        action_test(test_overtaken_by_another_request),
+        action_test(test_what_an_equal_request_has_done),
         action_test(test_no_repeat),
         action_test(test_the_history_has_gone),
         action_test(test_something_else_has_gone),

@@ -70,13 +70,15 @@ static void test_a_repeated_request(void **state)
                                            .correlation_id = "key"};
     struct changes changes = {0};
     struct opt_int64 at = {0};
-    PGresult *result = fake_result("id name previous_status action_id at");
+    int64_t seen = 0;
+    PGresult *result = fake_result("id name previous_status action_id at seen");
     (void)state;
-    FAKE_ROW(result, INTEGER(1), TEXT("one"), SMALL(0), INTEGER(42), MOMENT(1234567));
-    FAKE_ROW(result, INTEGER(2), TEXT("two"), SMALL(0), INTEGER(42), MOMENT(1234567));
+    FAKE_ROW(result, INTEGER(1), TEXT("one"), SMALL(0), INTEGER(42), MOMENT(1234567), INTEGER(43));
+    FAKE_ROW(result, INTEGER(2), TEXT("two"), SMALL(0), INTEGER(42), MOMENT(1234567), INTEGER(43));
     const struct fake_answer *answer = fake_reads(&SQL_REPEATED, result);
-    assert_true(history_find_repeated(&store, &request, &changes, &at, &error));
+    assert_true(history_find_repeated(&store, &request, &changes, &at, &seen, &error));
     assert_true(changes.repeated);
+    assert_int_equal(seen, 43);
     assert_int_equal(changes.action_id.value, 42);
     assert_int_equal(changes.done.count, 2);
     assert_string_equal(changes.done.rows[1].name, "two");
@@ -98,21 +100,42 @@ static void test_no_repeated_request(void **state)
         .kind = ACTION_PAUSE, .id = &seven, .correlation_id = "key"};
     struct changes changes = {.action_id = {true, 8}};
     struct opt_int64 at = {true, 9};
+    int64_t seen = 5;
+    PGresult *result = fake_result("id name previous_status action_id at seen");
     (void)state;
-    const struct fake_answer *answer =
-        fake_reads(&SQL_REPEATED, fake_result("id name previous_status action_id at"));
-    assert_true(history_find_repeated(&store, &request, &changes, &at, &error));
+    FAKE_ROW(result, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, INTEGER(8));
+    const struct fake_answer *answer = fake_reads(&SQL_REPEATED, result);
+    assert_true(history_find_repeated(&store, &request, &changes, &at, &seen, &error));
     assert_false(changes.repeated);
     assert_int_equal(changes.action_id.value, 8);
+    assert_int_equal(seen, 8);
     assert_int_equal(at.value, 9);
     assert_string_equal(fake_param(answer, SQL_REPEATED_ACTION), "pause");
     assert_null(fake_param(answer, SQL_REPEATED_ACTOR));
     assert_string_equal(fake_param(answer, SQL_REPEATED_ID), "7");
     assert_null(fake_param(answer, SQL_REPEATED_UNDOES));
     fake_fails(&SQL_REPEATED, false);
-    assert_false(history_find_repeated(&store, &request, &changes, &at, &error));
+    assert_false(history_find_repeated(&store, &request, &changes, &at, &seen, &error));
     assert_false(changes.repeated);
     assert_fails(503);
+}
+
+/* Changes of an action that is known take no other's. */
+static void test_another_action(void **state)
+{
+    const struct action_request request = {.kind = ACTION_PAUSE, .correlation_id = "key"};
+    struct changes changes = {.action_id = {true, 8}};
+    struct opt_int64 at = {true, 9};
+    int64_t seen;
+    PGresult *result = fake_result("id name previous_status action_id at seen");
+    (void)state;
+    FAKE_ROW(result, INTEGER(1), TEXT("one"), SMALL(0), INTEGER(42), MOMENT(1), INTEGER(42));
+    fake_reads(&SQL_REPEATED, result);
+    assert_true(history_find_repeated(&store, &request, &changes, &at, &seen, &error));
+    assert_false(changes.repeated);
+    assert_int_equal(changes.action_id.value, 8);
+    assert_int_equal(changes.done.count, 0);
+    assert_int_equal(at.value, 9);
 }
 
 /* ---- pauses ---- */
@@ -422,6 +445,7 @@ int main(void)
         fake_db_test(test_exists),
         fake_db_test(test_a_repeated_request),
         fake_db_test(test_no_repeated_request),
+        fake_db_test(test_another_action),
         fake_db_test(test_who_paused),
         fake_db_test(test_pauses_of_others),
         fake_db_test(test_pauses_that_are_not_asked_for),
