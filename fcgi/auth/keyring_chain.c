@@ -41,6 +41,7 @@ static bool read_chain(const struct keyring *keyring, const char *const *texts, 
                        struct chain *chain, struct refusal *refusal)
 {
     char fingerprints[KEYRING_MAX_CHAIN][KEY_FINGERPRINT_SIZE];
+    _Static_assert(KEYRING_MAX_CHAIN == 6, "the reason says six");
     if (count == 0 || count > KEYRING_MAX_CHAIN)
         return refuse(refusal, "x5c holds no certificate, or more than six");
     for (size_t i = 0; i < count; i++) {

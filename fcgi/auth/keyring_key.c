@@ -3,6 +3,7 @@
 #include "auth/keyring_key.h"
 
 #include "base/base64.h"
+#include "base/text.h"
 
 #include <openssl/bio.h>
 #include <openssl/bn.h>
@@ -111,7 +112,7 @@ static bool read_rsa(EVP_PKEY *pkey, struct key *key, const char **why)
 {
     key->type = KEY_RSA;
     key->bits = EVP_PKEY_get_bits(pkey);
-    *why = "its RSA key is shorter than 2048 bits";
+    *why = "its RSA key is shorter than " TEXT_NUMBER(MIN_RSA_BITS) " bits";
     if (key->bits < MIN_RSA_BITS)
         return false;
     *why = "its RSA key cannot be read";

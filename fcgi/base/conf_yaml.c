@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * The configuration file, and single values of the environment, as YAML. */
+#include "base/buffer.h"
 #include "base/conf_settings.h"
 
 #include <errno.h>
@@ -109,6 +110,22 @@ static bool load_key(struct conf *conf, yaml_document_t *doc, const struct conf_
     return conf_set(conf, setting, scalar(node), &origin, report);
 }
 
+static bool fail_own_key(const struct conf_report *report, const struct conf_origin *origin,
+                         const char *path)
+{
+    static const char section[] = "fcgi.";
+    char place[256];
+    struct buffer keys = buffer_fixed(place, sizeof place);
+    for (size_t i = 0; i < conf_setting_count; i++) {
+        if (strncmp(conf_settings[i].path, section, strlen(section)) != 0)
+            continue;
+        if (keys.len > 0)
+            buffer_string(&keys, ", ");
+        buffer_string(&keys, conf_settings[i].path + strlen(section));
+    }
+    return conf_fail(report, origin, path, "unknown key; fcgi takes %s", buffer_text(&keys));
+}
+
 /* Reports an unknown key under fcgi: a typing error there would silently leave the default. */
 static bool check_own_keys(struct conf *conf, yaml_document_t *doc,
                            const struct conf_report *report)
@@ -128,10 +145,7 @@ static bool check_own_keys(struct conf *conf, yaml_document_t *doc,
             i++;
         origin.line = name->start_mark.line + 1;
         if (i == conf_setting_count && strcmp(path, "fcgi.<<") != 0)
-            return conf_fail(report, &origin, path,
-                             "unknown key; fcgi takes listen, mode, group, threads, connections, "
-                             "timeout, queuetimeout, readtimeout, idletimeout, draintimeout, "
-                             "recount, challenge, sandbox");
+            return fail_own_key(report, &origin, path);
     }
     return true;
 }

@@ -36,9 +36,10 @@ bool error_method(struct error *error)
 
 bool error_id_invalid(struct error *error)
 {
+    char detail[64];
     fill(error, 400, "BBM_ID_INVALID", "provided BBM Id is invalid");
-    error_set_detail(
-        error, json_object_new_string("the id must be an integer from 1 to 9223372036854775807"));
+    snprintf(detail, sizeof detail, "the id must be an integer from 1 to %" PRId64, INT64_MAX);
+    error_set_detail(error, json_object_new_string(detail));
     return false;
 }
 

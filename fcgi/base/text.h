@@ -32,6 +32,10 @@ struct json_object *text_json(const char *s, size_t len);
  * out of memory. */
 char *text_utf8(const char *s);
 
+/* The number that a macro stands for, as a string literal. */
+#define TEXT_NUMBER(macro)     TEXT_NUMBER_OF(macro)
+#define TEXT_NUMBER_OF(number) #number
+
 /* The longest integer, "-9223372036854775808", and a zero. */
 #define TEXT_INTEGER_SIZE 21
 

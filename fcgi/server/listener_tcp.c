@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * TCP sockets: host:port, one socket for each address of the host. */
+#include "base/text.h"
 #include "server/listener_private.h"
 
 #include <errno.h>
@@ -10,6 +11,8 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#define PORT_MAX 65535
 
 enum address_form {
     ADDRESS_GOOD,
@@ -31,7 +34,7 @@ static enum address_form split(const char *listen, char *host, size_t size, cons
         (!bracketed && strchr(host, ':')))
         return ADDRESS_UNKNOWN;
     long number = strtol(*port, NULL, 10);
-    return number > 0 && number < 65536 ? ADDRESS_GOOD : ADDRESS_PORT;
+    return number > 0 && number <= PORT_MAX ? ADDRESS_GOOD : ADDRESS_PORT;
 }
 
 bool listener_check_tcp(const struct conf *conf, char *why, size_t size)
@@ -45,7 +48,7 @@ bool listener_check_tcp(const struct conf *conf, char *why, size_t size)
         return listener_fail(why, size, conf, "neither a path nor host:port",
                              "write /run/bbm-fcgi/bbm-fcgi.sock or 127.0.0.1:9000");
     case ADDRESS_PORT:
-        return listener_fail(why, size, conf, "the port is not from 1 to 65535",
+        return listener_fail(why, size, conf, "the port is not from 1 to " TEXT_NUMBER(PORT_MAX),
                              "write it as 127.0.0.1:9000");
     }
     return true;

@@ -133,8 +133,10 @@ static void test_missing(void **state)
 static void test_unknown_own_keys(void **state)
 {
     (void)state;
-    assert_refused(LEAST "fcgi:\n  threads: 2\n  thread: 2\n",
-                   ":5: fcgi.thread: ", "unknown key; fcgi takes listen, mode, group, threads");
+    assert_refused(LEAST "fcgi:\n  threads: 2\n  thread: 2\n", ":5: fcgi.thread: ",
+                   "unknown key; fcgi takes listen, mode, group, threads, connections, "
+                   "timeout, queuetimeout, readtimeout, idletimeout, draintimeout, recount, "
+                   "challenge, sandbox");
     assert_refused(LEAST "fcgi: {Threads: 2}\n", ":3: fcgi.Threads: ", "unknown key");
     assert_refused(LEAST "fcgi: {threads.x: 2}\n", ":3: fcgi.threads.x: ", "unknown key");
     assert_refused(LEAST "fcgi: {\"\": 2}\n", ":3: fcgi.: ", "unknown key");
