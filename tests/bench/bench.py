@@ -66,14 +66,14 @@ def token_costs():
     ]
 
 
-def measured(asked):
+def measured(asked, start):
     """The report's pieces."""
     figures = report.Figures()
     with contextlib.ExitStack() as stack:
         stage = Stage(stack.enter_context(Servers()))
         parts = {title: part(stage, stack, asked) for title, part in PARTS.items() if title in asked.only}
         for number in range(asked.rounds):
-            say(f"round {number + 1} of {asked.rounds}")
+            say(f"round {number + 1} of {asked.rounds}, after {time.monotonic() - start:.0f} s")
             for part in parts.values():
                 part.round(figures, number)
     return [
@@ -86,7 +86,7 @@ def measured(asked):
 def main():
     asked = options()
     start = time.monotonic()
-    pieces = measured(asked) if asked.only != [TOKENS] else []
+    pieces = measured(asked, start) if asked.only != [TOKENS] else []
     if TOKENS in asked.only:
         pieces += token_costs()
     head = (
