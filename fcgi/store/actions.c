@@ -4,8 +4,11 @@
 
 #include "base/clock.h"
 #include "store/action_private.h"
+#include "store/db.h"
 #include "store/history.h"
 #include "store/row.h"
+#include "store/sql.h"
+#include "store/store_private.h"
 #include "store/worker_state.h"
 
 #include <libpq-fe.h>
@@ -196,6 +199,12 @@ static bool wait_a_moment(const struct action *action, int64_t *ms)
     return true;
 }
 
+/* Has the next look made in the round trip of the statement that comes before it. */
+static void look_along(const struct action *action)
+{
+    db_send_along(action->store->db, &SQL_WORKER);
+}
+
 static bool look(struct action *action, struct error *error)
 {
     if (!worker_state_read(action->store, action->request->deadline, &action->worker, error))
@@ -204,8 +213,8 @@ static bool look(struct action *action, struct error *error)
     return true;
 }
 
-/* Looks at the worker until it can undo nothing, with at least one look. False on error,
- * or with `unsettled` set, when the time is over. */
+/* Looks at the worker until it can undo nothing, with at least one look, after the last pass. False
+ * on error, or with `unsettled` set, when the time is over. */
 static bool settle(struct action *action, struct error *error)
 {
     int64_t ms = 2;
@@ -259,6 +268,8 @@ static bool change_all(struct action *action, struct error *error)
     int64_t ms = 2;
     bool settled = !pausing;
     for (;;) {
+        if (!settled)
+            look_along(action);
         if (!pass(action, error))
             return false;
         if (action->overtaken) {
@@ -293,10 +304,15 @@ static bool change_nothing(struct action *action, struct error *error)
 
 static bool act(struct action *action, struct error *error)
 {
+    /* The look comes next, save where an earlier request is looked for. */
+    if (!action->request->may_be_repeat || !action->store->had_history)
+        look_along(action);
     if (!check_history(action, error))
         return false;
     if (action->request->dry_run)
         return look(action, error) && change_nothing(action, error);
+    if (action->has_history && action->request->may_be_repeat)
+        look_along(action);
     if (!find_repeated(action, error) || !look(action, error) || !change_all(action, error))
         return false;
     /* The same request may have been under way in another thread or process. */
@@ -311,6 +327,7 @@ bool store_act(struct store *store, const struct action_request *request, struct
     struct action action = {.request = request, .store = store, .changes = changes};
     *changes = (struct changes){0};
     bool good = act(&action, error);
+    db_send_along(store->db, NULL);
     worker_state_free(&action.worker);
     return good;
 }

@@ -24,9 +24,6 @@
 /* How often a statement is sent again because a prepared one was refused. */
 #define REFUSED_MAX 3
 
-/* BEGIN, a lock, a statement that is prepared first, COMMIT. */
-#define STEPS_MAX 5
-
 /* A transaction depends on no default that the session, the role or the database may have:
  * a pooled session has those that another client left. */
 static const struct sql begin_change = {.text = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"};
@@ -47,16 +44,18 @@ struct db {
     int64_t used;    /* clock_ms() of the last answer */
     bool unanswered; /* the last statement may have reached the server, which said nothing */
     bool refused;    /* the last statement has not run, because a prepared one was gone */
-};
-
-/* Steps that are sent together. */
-struct batch {
-    struct db_step steps[STEPS_MAX];
-    int count;
-    int wanted; /* the number of the step whose result counts */
+    const struct sql *along;      /* to be sent along with the next statement; NULL: none */
+    const struct sql *along_sent; /* was sent along with the last statement */
+    PGresult *along_result;       /* its result; NULL: none */
 };
 
 /* ---- the end of a connection ---- */
+
+static void forget_along(struct db *db)
+{
+    PQclear(db->along_result);
+    db->along_result = NULL;
+}
 
 /* Whatever becomes of the connection, it is no longer this object's. */
 static PGconn *detach(struct db *db)
@@ -64,6 +63,7 @@ static PGconn *detach(struct db *db)
     PGconn *conn = db->conn;
     if (conn)
         metrics_database_closed();
+    forget_along(db);
     db->conn = NULL;
     prepared_clear(&db->prepared);
     return conn;
@@ -174,25 +174,24 @@ static bool have_connection(struct db *db, int64_t deadline, struct error *error
     return true;
 }
 
-static void add_step(struct batch *batch, enum db_step_kind kind, const struct sql *sql,
+static void add_step(struct db_batch *batch, enum db_step_kind kind, const struct sql *sql,
                      const char *const *params)
 {
     batch->steps[batch->count++] = (struct db_step){kind, sql, params};
 }
 
-/* Adds the statement whose result is wanted; what is not prepared yet is prepared before. */
-static void add_statement(const struct db *db, struct batch *batch, const struct sql *sql,
+/* Adds a statement; what is not prepared yet is prepared before. */
+static void add_statement(const struct db *db, struct db_batch *batch, const struct sql *sql,
                           const char *const *params)
 {
     bool prepared = prepared_wanted(&db->prepared, sql);
     if (prepared && prepared_missing(&db->prepared, sql))
         add_step(batch, DB_PREPARE, sql, NULL);
-    batch->wanted = batch->count;
     add_step(batch, prepared ? DB_EXECUTE : DB_PLAIN, sql, params);
 }
 
 /* Of the first `done` steps, which have run. */
-static void note_prepared(struct db *db, const struct batch *batch, int done)
+static void note_prepared(struct db *db, const struct db_batch *batch, int done)
 {
     for (int i = 0; i < done; i++) {
         if (batch->steps[i].kind == DB_PREPARE)
@@ -208,33 +207,63 @@ struct statement {
     const char *const *params;
     bool changes;               /* it is in a transaction of its own that may write */
     const struct db_lock *lock; /* NULL: none */
+    const struct sql *along;    /* sent behind it; NULL: none */
 };
 
-static PGresult *send_once(struct db *db, const struct statement *statement, int64_t deadline,
-                           struct error *error)
+static struct db_batch batch_of(const struct db *db, const struct statement *statement)
 {
-    struct batch batch = {.count = 0};
-    struct db_answer answer;
-    int64_t started = clock_us();
+    struct db_batch batch = {.count = 0};
     if (statement->changes)
         add_step(&batch, DB_PLAIN, &begin_change, NULL);
     if (statement->lock)
         add_step(&batch, DB_PLAIN, statement->lock->sql, statement->lock->params);
     add_statement(db, &batch, statement->sql, statement->params);
+    batch.wanted = batch.count - 1;
     if (statement->changes)
         add_step(&batch, DB_PLAIN, &commit, NULL);
-    db->unanswered = true;
-    enum db_pipeline_end end =
-        db_pipeline_run(db->conn, batch.steps, batch.count, batch.wanted, deadline, &answer);
-    db->used = clock_ms();
-    metrics_database_time(clock_us() - started);
+    batch.own = batch.count;
+    if (statement->along)
+        add_statement(db, &batch, statement->along, NULL);
+    return batch;
+}
+
+/* The connection did not get to its answer. */
+static void fail_end(struct db *db, enum db_pipeline_end end, struct error *error)
+{
     if (end == DB_PIPELINE_LOST)
         fail_lost(db, error);
-    else if (end != DB_PIPELINE_ANSWERED)
+    else
         fail_deadline(db, end == DB_PIPELINE_LATE ? "waiting for" : "sending to", error);
-    if (end != DB_PIPELINE_ANSWERED)
+}
+
+/* Gives up the connection, and what was sent along with the statement that is answered. */
+static void lose_along(struct db *db, enum db_pipeline_end end)
+{
+    struct error ignored = {0};
+    fail_end(db, end, &ignored);
+    error_free(&ignored);
+}
+
+static PGresult *send_once(struct db *db, const struct statement *statement, int64_t deadline,
+                           struct error *error)
+{
+    struct db_answer answer;
+    int64_t started = clock_us();
+    const struct db_batch batch = batch_of(db, statement);
+    forget_along(db);
+    db->unanswered = true;
+    enum db_pipeline_end end = db_pipeline_run(db->conn, &batch, deadline, &answer);
+    db->used = clock_ms();
+    metrics_database_time(clock_us() - started);
+    if (end != DB_PIPELINE_ANSWERED && !answer.result) {
+        fail_end(db, end, error);
         return NULL;
-    note_prepared(db, &batch, answer.failed < 0 ? batch.count : answer.failed);
+    }
+    note_prepared(db, &batch, answer.done);
+    if (end != DB_PIPELINE_ANSWERED)
+        lose_along(db, end);
+    db->along_sent = statement->along;
+    db->along_result = answer.along;
     if (answer.failed < 0)
         return answer.result;
     fail_step(db, &batch.steps[answer.failed], answer.result, error);
@@ -268,7 +297,7 @@ static PGresult *attempt(struct db *db, const struct statement *statement, int64
  * the rest is left for a new one. */
 static void probe(struct db *db, int64_t deadline)
 {
-    const struct statement statement = {&nothing, NULL, false, NULL};
+    const struct statement statement = {.sql = &nothing};
     struct error error = {0};
     int64_t now = clock_ms();
     if (!db->conn || now - db->used < IDLE_MS)
@@ -286,12 +315,43 @@ static bool is_read_only(const struct db *db)
     return (standby && strcmp(standby, "on") == 0) || (read_only && strcmp(read_only, "on") == 0);
 }
 
+/* ---- what is sent along ---- */
+
+void db_send_along(struct db *db, const struct sql *sql)
+{
+    forget_along(db);
+    db->along = sql;
+}
+
+/* The statement, with what is to be sent along. */
+static struct statement statement_of(struct db *db, const struct sql *sql,
+                                     const char *const *params)
+{
+    const struct statement statement = {.sql = sql, .params = params, .along = db->along};
+    db->along = NULL;
+    return statement;
+}
+
+/* The result of this statement, where it was sent along with the last one; NULL: it was not. */
+static PGresult *take_along(struct db *db, const struct sql *sql)
+{
+    PGresult *result = db->along_sent == sql ? db->along_result : NULL;
+    if (result)
+        db->along_result = NULL;
+    return result;
+}
+
+/* ---- reading and changing ---- */
+
 /* A connection that was idle may have been dead for long, or lead to what is a primary no
  * more. */
 struct pg_result *db_read(struct db *db, const struct sql *sql, const char *const *params,
                           int64_t deadline, struct error *error)
 {
-    const struct statement statement = {sql, params, false, NULL};
+    PGresult *there = take_along(db, sql);
+    if (there)
+        return there;
+    const struct statement statement = statement_of(db, sql, params);
     probe(db, deadline);
     bool fresh = !db->conn;
     PGresult *result = attempt(db, &statement, deadline, error);
@@ -303,12 +363,12 @@ struct pg_result *db_read(struct db *db, const struct sql *sql, const char *cons
     return attempt(db, &statement, deadline, error);
 }
 
-/* ---- changing ---- */
-
 struct pg_result *db_change(struct db *db, const struct db_lock *lock, const struct sql *sql,
                             const char *const *params, int64_t deadline, struct error *error)
 {
-    const struct statement statement = {sql, params, true, lock};
+    struct statement statement = statement_of(db, sql, params);
+    statement.changes = true;
+    statement.lock = lock;
     PGresult *result = attempt(db, &statement, deadline, error);
     if (!result && db->unanswered)
         error_outcome_unknown(error);

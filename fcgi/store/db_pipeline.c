@@ -26,15 +26,15 @@ static bool enqueue_step(PGconn *conn, const struct db_step *step)
     }
 }
 
-static bool enqueue(PGconn *conn, const struct db_step *steps, int count)
+static bool enqueue(PGconn *conn, const struct db_batch *batch)
 {
-    if (count > 1 && !PQenterPipelineMode(conn))
+    if (batch->count > 1 && !PQenterPipelineMode(conn))
         return false;
-    for (int i = 0; i < count; i++) {
-        if (!enqueue_step(conn, &steps[i]))
+    for (int i = 0; i < batch->count; i++) {
+        if (!enqueue_step(conn, &batch->steps[i]))
             return false;
     }
-    return count == 1 || PQpipelineSync(conn) == 1;
+    return batch->count == 1 || PQpipelineSync(conn) == 1;
 }
 
 /* Sends what libpq still holds, reading meanwhile lest both sides wait for each other. */
@@ -99,36 +99,56 @@ static enum db_pipeline_end receive_step(PGconn *conn, int64_t deadline, PGresul
     }
 }
 
-/* Reads all results, and keeps the one that counts. */
-static enum db_pipeline_end receive(PGconn *conn, int count, int wanted, int64_t deadline,
+/* Takes over the result of a step, which is kept or cleared. */
+static void take_result(const struct db_batch *batch, int step, PGresult *result,
+                        struct db_answer *answer)
+{
+    PGresult **place = NULL;
+    bool is_first_error = answer->done == step && !is_good(result);
+    if (answer->done == step && is_good(result))
+        answer->done++;
+    if (is_first_error && step < batch->own) {
+        answer->failed = step;
+        place = &answer->result;
+    } else if (step == batch->wanted && answer->failed < 0) {
+        place = &answer->result;
+    } else if (step == batch->count - 1 && answer->done == batch->count) {
+        place = &answer->along;
+    }
+    if (!place) {
+        PQclear(result);
+        return;
+    }
+    PQclear(*place);
+    *place = result;
+}
+
+/* Reads all results, and keeps those that count. */
+static enum db_pipeline_end receive(PGconn *conn, const struct db_batch *batch, int64_t deadline,
                                     struct db_answer *answer)
 {
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < batch->count; i++) {
         PGresult *result;
         enum db_pipeline_end end = receive_step(conn, deadline, &result);
-        if (end != DB_PIPELINE_ANSWERED)
+        if (end == DB_PIPELINE_ANSWERED && is_libpqs(result) && batch->count > 1) {
+            PQclear(result);
+            end = DB_PIPELINE_LOST;
+        }
+        if (end != DB_PIPELINE_ANSWERED) {
+            if (i < batch->own) {
+                PQclear(answer->result);
+                answer->result = NULL;
+            }
             return end;
-        if (is_libpqs(result) && count > 1) {
-            PQclear(result);
-            return DB_PIPELINE_LOST;
         }
-        bool fails_first = answer->failed < 0 && !is_good(result);
-        if (fails_first || (answer->failed < 0 && i == wanted)) {
-            PQclear(answer->result);
-            answer->result = result;
-        } else {
-            PQclear(result);
-        }
-        if (fails_first)
-            answer->failed = i;
+        take_result(batch, i, result, answer);
     }
     return DB_PIPELINE_ANSWERED;
 }
 
-static enum db_pipeline_end leave_pipeline(PGconn *conn, const struct db_answer *answer,
-                                           int64_t deadline)
+static enum db_pipeline_end leave_pipeline(PGconn *conn, bool all_good, int64_t deadline)
 {
-    enum db_pipeline_end end = await(conn, answer->failed < 0, deadline);
+    enum db_pipeline_end end = await(conn, all_good, deadline);
     if (end != DB_PIPELINE_ANSWERED)
         return end;
     PGresult *sync = PQgetResult(conn);
@@ -137,18 +157,22 @@ static enum db_pipeline_end leave_pipeline(PGconn *conn, const struct db_answer 
     return good ? DB_PIPELINE_ANSWERED : DB_PIPELINE_LOST;
 }
 
-enum db_pipeline_end db_pipeline_run(PGconn *conn, const struct db_step *steps, int count,
-                                     int wanted, int64_t deadline, struct db_answer *answer)
+enum db_pipeline_end db_pipeline_run(PGconn *conn, const struct db_batch *batch, int64_t deadline,
+                                     struct db_answer *answer)
 {
-    *answer = (struct db_answer){NULL, -1};
-    if (!enqueue(conn, steps, count))
+    *answer = (struct db_answer){.failed = -1};
+    if (!enqueue(conn, batch))
         return DB_PIPELINE_LOST;
     enum db_pipeline_end end = flush(conn, deadline);
     if (end == DB_PIPELINE_ANSWERED)
-        end = receive(conn, count, wanted, deadline, answer);
-    if (end == DB_PIPELINE_ANSWERED && count > 1)
-        end = leave_pipeline(conn, answer, deadline);
-    if (end != DB_PIPELINE_ANSWERED) {
+        end = receive(conn, batch, deadline, answer);
+    if (end == DB_PIPELINE_ANSWERED && batch->count > 1)
+        end = leave_pipeline(conn, answer->done == batch->count, deadline);
+    if (end == DB_PIPELINE_ANSWERED)
+        return end;
+    PQclear(answer->along);
+    answer->along = NULL;
+    if (answer->failed >= 0 || batch->own == batch->count) {
         PQclear(answer->result);
         answer->result = NULL;
     }

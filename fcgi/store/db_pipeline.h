@@ -13,6 +13,10 @@
 #include <libpq-fe.h>
 #include <stdint.h>
 
+/* BEGIN, a lock, a statement that is prepared first, COMMIT; and another one that is prepared
+ * first. */
+#define DB_STEPS_MAX 7
+
 enum db_step_kind {
     DB_PLAIN,
     DB_PREPARE,
@@ -32,14 +36,25 @@ enum db_pipeline_end {
     DB_PIPELINE_LATE,     /* no answer in time */
 };
 
-struct db_answer {
-    PGresult *result; /* the caller's; NULL unless answered */
-    int failed;       /* the number of the step whose error `result` is; -1: none failed */
+/* The first `own` steps make the statement whose result counts; those after them are sent along. */
+struct db_batch {
+    struct db_step steps[DB_STEPS_MAX];
+    int count;
+    int own;
+    int wanted; /* the number of the step whose result counts */
 };
 
-/* Sends the steps and gives the result of the one numbered `wanted`, or of the first that
- * failed. */
-enum db_pipeline_end db_pipeline_run(PGconn *conn, const struct db_step *steps, int count,
-                                     int wanted, int64_t deadline, struct db_answer *answer);
+struct db_answer {
+    PGresult *result; /* the caller's; NULL unless the own steps are answered */
+    int failed;       /* the number of the own step whose error `result` is; -1: none failed */
+    int done;         /* how many steps have run */
+    PGresult *along;  /* the caller's: the last step's, where that was sent along and has run */
+};
+
+/* Sends the steps and gives the result of the one that is wanted, or of the first of the own steps
+ * that failed. Where those are answered and the end is another, only what was sent along is
+ * missing. */
+enum db_pipeline_end db_pipeline_run(PGconn *conn, const struct db_batch *batch, int64_t deadline,
+                                     struct db_answer *answer);
 
 #endif

@@ -22,7 +22,9 @@ bool history_exists(struct db *db, int64_t deadline, bool *exists, struct error 
 bool store_has_history(struct store *store, int64_t deadline, bool *has_history,
                        struct error *error)
 {
-    return history_exists(store->db, deadline, has_history, error);
+    bool known = history_exists(store->db, deadline, has_history, error);
+    store->had_history = known && *has_history;
+    return known;
 }
 
 /* ---- repeats ---- */
