@@ -48,7 +48,8 @@ changed AS (
      WHERE m.id = locked.id
        AND locked.status IN (1, 4)
        AND NOT :dry_run::boolean
-    RETURNING m.id, m.name, locked.status AS previous_status, m.status),
+    RETURNING m.id, m.name, locked.status AS previous_status, m.status,
+              NULL::smallint AS error_code),
 action AS (SELECT NULL::bigint AS id)
 SELECT candidate.id,
        candidate.name,

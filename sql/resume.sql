@@ -28,7 +28,8 @@ changed AS (
       FROM locked
      WHERE m.id = locked.id
        AND NOT :dry_run::boolean
-    RETURNING m.id, m.name, 0 AS previous_status, m.status),
+    RETURNING m.id, m.name, 0 AS previous_status, m.status,
+              NULL::smallint AS error_code),
 action AS (SELECT NULL::bigint AS id)
 SELECT candidate.id,
        candidate.name,
