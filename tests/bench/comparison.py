@@ -78,7 +78,7 @@ class Ours:
         figures = site.load(row.asked, clients, seconds, token, refused=row.status >= 400)
         self.check(row, before, self.statuses(site))
         if row.changed is not None:
-            self.check_changes(row, site.service.lines())
+            self.check_changes(row, site.service.written())
         if row.changed:
             restore(self.many)
         return figures
@@ -95,8 +95,9 @@ class Ours:
         if wrong:
             raise RuntimeError(f"not all answers are {row.status}: {wrong}")
 
-    def check_changes(self, row, lines):
-        writes = [json.loads(line) for line in lines if '"method":"POST"' in line]
+    def check_changes(self, row, log):
+        whole, _, _ = log.rpartition("\n")  # the last line may be half written
+        writes = [json.loads(line) for line in whole.splitlines() if '"method":"POST"' in line]
         changed = sum(1 for entry in writes if entry.get("changed"))
         # With many clients a resume may overtake the pause before it.
         right = changed >= 0.9 * len(writes) if row.changed else changed == 0
@@ -106,7 +107,8 @@ class Ours:
 
 def restore(database):
     """All migrations active, as a registry has them at first, with no dead row left."""
-    database.execute("UPDATE public.batched_background_migrations SET status = 1, failure_error_code = NULL, finished_at = NULL")
+    values = "status = 1, failure_error_code = NULL, finished_at = NULL"
+    database.execute(f"UPDATE public.batched_background_migrations SET {values}")
     database.execute("VACUUM (FULL, ANALYZE) public.batched_background_migrations")
 
 
@@ -154,7 +156,7 @@ class Comparison:
         for row in ROWS:
             for clients in self.asked.clients:
                 loads = list(self.loads(row))
-                # Every other round the other way round: none always follows the same one.
+                # Every second round in reverse order, so that nothing always follows the same load.
                 for name, load in loads if number % 2 == 0 else reversed(loads):
                     try:
                         figures.add((row.name, name, clients), load(clients, self.asked.seconds))
@@ -170,11 +172,14 @@ class Comparison:
         ]
         for row in ROWS:
             names = [name for name, _ in self.loads(row)]
-            subjects = [(row.name, name, clients) for clients in self.asked.clients for name in names]
-            lines = [[f"{name}, {clients}", *report.load_cells(figures, (row.name, name, clients))]
-                     for _, name, clients in subjects]  # fmt: skip
+            lines = [[f"{label(name)}, {clients}", *report.load_cells(figures, (row.name, name, clients))]
+                     for clients in self.asked.clients for name in names]  # fmt: skip
             text.append(report.table([f"{row.name}; clients", *report.LOAD], lines))
         return text
+
+
+def label(name):
+    return f"bbm-fcgi, {name}" if name in WAYS else name
 
 
 def php_paths(row):

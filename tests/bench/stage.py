@@ -67,14 +67,13 @@ def running(name, argv, address, folder):
 class Site:
     """A server and the nginx before it."""
 
-    def __init__(self, server, nginx, cluster, service=None):
+    def __init__(self, server, nginx, cluster=None, service=None):
+        """cluster: where the server asks a database; service: where it is this one."""
         self.service = service
         self.port = nginx.port
-        self.pids = {
-            "program": server.child.pid,
-            "PostgreSQL": cluster.server.child.pid,
-            "nginx": nginx.server.child.pid,
-        }
+        self.pids = {"program": server.child.pid, "nginx": nginx.server.child.pid}
+        if cluster:
+            self.pids["PostgreSQL"] = cluster.server.child.pid
 
     def load(self, asked, clients, seconds, token=None, refused=False):
         """Figures of wrk, and the CPU a request of each process."""
@@ -141,7 +140,7 @@ class Stage:
         address = os.path.join(folder, "floor.sock")
         argv = [self.floor_program, address, str(threads), file]
         with running("floor", argv, address, folder) as server, self.nginx(address) as nginx:
-            yield Site(server, nginx, self.servers.cluster)
+            yield Site(server, nginx)
 
     @contextlib.contextmanager
     def nginx(self, address, scripts=""):
