@@ -161,6 +161,41 @@ static void test_values_in_the_query(void **state)
                        wrong[i].words);
 }
 
+/* What is allowed, word for word. */
+static void test_what_is_allowed(void **state)
+{
+    static const struct {
+        enum param param;
+        const char *query;
+        const char *detail;
+    } wrong[] = {
+        {PARAM_N, "n=0", "the 'n' query parameter must be from 1 to 1000"},
+        {PARAM_LAST_JOB, "last=0",
+         "the 'last' query parameter must be a job's id, from 1 to 9223372036854775807"},
+        {PARAM_LAST_ACTION, "last=0",
+         "the 'last' query parameter must be an action's id, from 1 to 9223372036854775807"},
+        {PARAM_STATES, "status=x",
+         "the 'status' query parameter must be one or several of paused, active, finished, failed, "
+         "running, with a comma between"},
+        {PARAM_JOB_STATUS, "status=x",
+         "the 'status' query parameter must be one of active, finished, failed"},
+        {PARAM_REASON, "reason=",
+         "the 'reason' query parameter must be 1 to 500 characters of UTF-8 without control "
+         "characters"},
+        {PARAM_DRY_RUN, "dry_run=x", "the 'dry_run' query parameter must be true or false"},
+        {PARAM_ACTION_ID, "action_id=0",
+         "the 'action_id' query parameter must be an action's id, from 1 to 9223372036854775807"},
+    };
+    (void)state;
+    assert_int_equal(COUNT(wrong), PARAM_COUNT);
+    for (size_t i = 0; i < COUNT(wrong); i++) {
+        struct error error;
+        assert_false(read_both(PARAM(wrong[i].param), wrong[i].query, "", &error));
+        assert_string_equal(json_object_get_string(error.detail), wrong[i].detail);
+        error_free(&error);
+    }
+}
+
 /* Characters are counted, not bytes. */
 static void test_length_of_a_reason(void **state)
 {
@@ -233,11 +268,12 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_nothing_given),           cmocka_unit_test(test_each_in_the_query),
-        cmocka_unit_test(test_each_in_the_body),        cmocka_unit_test(test_decoding),
-        cmocka_unit_test(test_unknown_names),           cmocka_unit_test(test_given_twice),
-        cmocka_unit_test(test_values_in_the_query),     cmocka_unit_test(test_length_of_a_reason),
-        cmocka_unit_test(test_bodies_that_are_refused), cmocka_unit_test(test_deep_bodies),
+        cmocka_unit_test(test_nothing_given),       cmocka_unit_test(test_each_in_the_query),
+        cmocka_unit_test(test_each_in_the_body),    cmocka_unit_test(test_decoding),
+        cmocka_unit_test(test_unknown_names),       cmocka_unit_test(test_given_twice),
+        cmocka_unit_test(test_values_in_the_query), cmocka_unit_test(test_what_is_allowed),
+        cmocka_unit_test(test_length_of_a_reason),  cmocka_unit_test(test_bodies_that_are_refused),
+        cmocka_unit_test(test_deep_bodies),
     };
     return cmocka_run_group_tests(tests, NULL, tear_down);
 }
