@@ -2,7 +2,7 @@
  * job_counters: which thread counts all jobs, and what the others do meanwhile. */
 #include "store/job_counters.h"
 
-#include "unit.h"
+#include "threads.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -49,31 +49,16 @@ static void test_nobody_waits_for_a_due_count(void **state)
 struct waiter {
     struct job_counters *counters;
     int64_t deadline;
-    atomic_int thread; /* gettid(); 0: not yet */
+    _Atomic pid_t tid;
     enum job_counters_turn turn;
 };
 
 static void *wait_for_turn(void *argument)
 {
     struct waiter *waiter = argument;
-    atomic_store(&waiter->thread, (int)gettid());
+    atomic_store(&waiter->tid, gettid());
     waiter->turn = job_counters_take_turn(waiter->counters, 0, waiter->deadline);
     return NULL;
-}
-
-/* True where the thread sleeps, which here it does for its turn alone. */
-static bool sleeps(int thread)
-{
-    char path[64];
-    char line[256] = "";
-    snprintf(path, sizeof path, "/proc/self/task/%d/stat", thread);
-    FILE *file = fopen(path, "re");
-    if (file && !fgets(line, sizeof line, file))
-        line[0] = '\0';
-    if (file)
-        fclose(file);
-    const char *end = strrchr(line, ')');
-    return end && strncmp(end, ") S", 3) == 0;
 }
 
 /* Starts a thread while this one counts. */
@@ -91,7 +76,7 @@ static void test_one_count_serves_all_that_wait(void **state)
     struct waiter waiter = {.counters = job_counters_new(HOUR_MS), .deadline = 30000};
     (void)state;
     pthread_t thread = start_waiter(&waiter);
-    while (atomic_load(&waiter.thread) == 0 || !sleeps(atomic_load(&waiter.thread)))
+    while (!thread_sleeps(atomic_load(&waiter.tid))) /* there is nothing else that it waits for */
         sched_yield();
     count(waiter.counters, 1, 0);
     assert_int_equal(pthread_join(thread, NULL), 0);

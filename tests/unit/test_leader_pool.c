@@ -2,7 +2,7 @@
  * The leader/followers pool: never more leaders than allowed, and never none. */
 #include "server/leader_pool.h"
 
-#include "unit.h"
+#include "threads.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -42,27 +42,10 @@ static void await(struct late *late, bool result)
     assert_int_equal(late->result, result);
 }
 
-/* The state in proc(5)'s stat: S where the thread sleeps. */
-static char state_of(pid_t tid)
-{
-    char path[64];
-    char line[256] = "";
-    snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)tid);
-    FILE *file = tid > 0 ? fopen(path, "re") : NULL;
-    if (!file)
-        return '?';
-    const char *end = fgets(line, sizeof line, file) ? strrchr(line, ')') : NULL;
-    char state = '?';
-    if (end)
-        state = end[2];
-    fclose(file);
-    return state;
-}
-
 /* It sleeps in the pool: there is nothing else that it could wait for. */
 static void assert_follows(struct late *late)
 {
-    while (!atomic_load(&late->leads) && state_of(atomic_load(&late->tid)) != 'S')
+    while (!atomic_load(&late->leads) && !thread_sleeps(atomic_load(&late->tid)))
         sched_yield();
     assert_false(atomic_load(&late->leads));
 }

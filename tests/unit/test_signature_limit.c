@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * At most half of the threads verify at the same time, and a flood does not make the others wait.
  */
-#include "unit.h"
+#include "threads.h"
 
 #include "auth/signature_limit.h"
+#include "base/clock.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -162,6 +163,55 @@ static void test_flood_ends_the_waiting_and_a_good_token_the_flood(void **state)
     signature_limit_free(shared.limit);
 }
 
+/* Refusals in a row with two places, of which one more is a flood. */
+#define ALMOST_A_FLOOD 11
+
+static atomic_int answered;
+
+static void *begin_and_say(void *argument)
+{
+    _Atomic pid_t *tid = argument;
+    atomic_store(tid, gettid());
+    signature_limit_begin(shared.limit);
+    atomic_fetch_add(&answered, 1);
+    return NULL;
+}
+
+static bool is_answered(int count)
+{
+    for (int64_t end = clock_ms() + 10000; clock_ms() < end; sched_yield()) {
+        if (atomic_load(&answered) == count)
+            return true;
+    }
+    return false;
+}
+
+/* All that wait when a flood begins, and not the next one alone. */
+static void test_beginning_of_a_flood_ends_all_waiting(void **state)
+{
+    pthread_t threads[3];
+    _Atomic pid_t tids[3] = {0};
+    (void)state;
+    shared.limit = signature_limit_new(4);
+    for (int i = 0; i < ALMOST_A_FLOOD; i++) {
+        assert_true(signature_limit_begin(shared.limit));
+        signature_limit_end(shared.limit, false);
+    }
+    assert_true(signature_limit_begin(shared.limit));
+    assert_true(signature_limit_begin(shared.limit));
+    for (size_t i = 0; i < COUNT(threads); i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, begin_and_say, &tids[i]), 0);
+        while (atomic_load(&answered) == 0 && !thread_sleeps(atomic_load(&tids[i])))
+            sched_yield();
+    }
+    assert_int_equal(atomic_load(&answered), 0);
+    signature_limit_end(shared.limit, false);
+    assert_true(is_answered(COUNT(threads)));
+    for (size_t i = 0; i < COUNT(threads); i++)
+        pthread_join(threads[i], NULL);
+    signature_limit_free(shared.limit);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -170,6 +220,7 @@ int main(void)
         cmocka_unit_test(test_good_tokens_wait),
         cmocka_unit_test(test_flood_is_bounded),
         cmocka_unit_test(test_flood_ends_the_waiting_and_a_good_token_the_flood),
+        cmocka_unit_test(test_beginning_of_a_flood_ends_all_waiting),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

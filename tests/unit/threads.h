@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * threads: for tests of what makes threads wait.
+ */
+#ifndef BBM_UNIT_THREADS_H
+#define BBM_UNIT_THREADS_H
+
+#include "unit.h"
+
+#include <stdbool.h>
+#include <string.h>
+#include <sys/types.h>
+
+/* True where the thread sleeps (proc(5)'s stat); false where it has ended, or has no number yet. */
+static inline bool thread_sleeps(pid_t tid)
+{
+    char path[64];
+    char line[256] = "";
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)tid);
+    FILE *file = tid > 0 ? fopen(path, "re") : NULL;
+    if (!file)
+        return false;
+    const char *end = fgets(line, sizeof line, file) ? strrchr(line, ')') : NULL;
+    bool sleeps = end && strncmp(end, ") S", 3) == 0;
+    fclose(file);
+    return sleeps;
+}
+
+#endif
