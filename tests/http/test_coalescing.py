@@ -132,26 +132,28 @@ def test_list_is_not_older_than_its_request(service, database, relay, token):
 
 
 def test_each_request_has_its_own_answer_and_log_line(service, relay, token):
-    """HEAD or GET, by either route, each with its own id; and one client without a token."""
+    """HEAD or GET, by either route, with a filter or without, each with its own id; and one client without a token."""
     relay.delay = 0.003
-    kinds = [("GET", routes.LIST), ("HEAD", routes.LIST), ("GET", "/v1/gitlab/bbm/status/")]
+    status = "/v1/gitlab/bbm/status/"
+    kinds = [("GET", routes.LIST, ""), ("HEAD", routes.LIST, ""), ("GET", status, ""), ("GET", status, "status=finished")]
 
     def run(client):
         answers = []
         with Connection(service.address) as connection:
             for turn in range(20):
-                method, path = kinds[(client + turn) % len(kinds)]
+                method, path, query = kinds[(client + turn) % len(kinds)]
                 name = f"client-{client:02}-{turn:02}"
                 bearer = None if client == 0 else token
-                answer = ask(connection, bearer, method, path, HTTP_X_REQUEST_ID=name)
-                answers.append((client, method, name, answer))
+                answer = ask(connection, bearer, method, path, QUERY_STRING=query, HTTP_X_REQUEST_ID=name)
+                answers.append((client, method, query, name, answer))
         return answers
 
     with ThreadPoolExecutor(12) as clients:
         answers = [one for run_of in clients.map(run, range(12)) for one in run_of]
-    bodies = {answer.body for client, method, _, answer in answers if client and method == "GET"}
-    assert len(bodies) == 1 and len(answers) == 240
-    for client, method, name, answer in answers:
+    bodies = {(query, answer.body) for client, method, query, _, answer in answers if client and method == "GET"}
+    assert len(bodies) == 2 and len(answers) == 240
+    assert ("status=finished", b'{"migrations":[],"job_in_flight":false}') in bodies
+    for client, method, _, name, answer in answers:
         assert answer.header("X-Request-Id") == name
         assert answer.status == (200 if client else 401)
         assert (answer.body == b"") == (method == "HEAD")
@@ -312,11 +314,12 @@ def fill(connection, service, token, name):
     raise AssertionError("the socket takes all answers")
 
 
-def test_slow_reader_does_not_block_others(servers, relay, token):
+@pytest.mark.parametrize("migrations", [193, 700])
+def test_slow_reader_does_not_block_others(servers, relay, token, migrations):
     """A peer that does not read blocks a thread for longer than a client waits. Its lists are as long as a
-    registry's, and requested while others request theirs."""
+    registry's, or longer than a socket takes, and requested while others request theirs."""
     with servers.database() as database:
-        for number in range(193):
+        for number in range(migrations):
             database.add_migration(f"migration_{number}", status=0)
         changes = {"fcgi": LIMITS, "database": {"port": relay.port}}
         with servers.service(database.name, changes=changes) as service:

@@ -165,11 +165,16 @@ def test_rows_that_move_stay_the_same(service, database, token):
     assert_true_list(service, database, token)
 
 
-def test_a_worker_that_begins_and_ends_a_run(service, database, token):
-    """Nothing of the rows changes; whether a job is in flight does."""
+@pytest.mark.parametrize("failed", [0, 1])
+def test_a_worker_that_begins_and_ends_a_run(service, database, token, failed):
+    """Nothing of the rows changes; whether a job is in flight does. What is asked depends on failed jobs."""
+    database.execute("DELETE FROM batched_background_migration_jobs")
+    database.add_jobs(database.migrations()[0]["id"], 3, failed)
+    assert_true_list(service, database, token)
 
     def in_flight():
         answer = fastcgi.ask(service.address, fastcgi.parameters("GET", routes.LIST, token))
+        assert [served_migration(m) for m in answer.json["migrations"]] == expected(database)
         return answer.json["job_in_flight"]
 
     with contextlib.closing(database.cluster.connect(database.name)) as worker:

@@ -144,12 +144,44 @@ static void test_refresh_compares_more_than_the_time(void **state)
     EVP_PKEY_free(other);
 }
 
+/* What the file holds, with spaces behind it up to a size; in static storage. */
+static const char *padded(const char *path)
+{
+    static char text[4096];
+    FILE *file = fopen(path, "re");
+    assert_non_null(file);
+    size_t len = fread(text, 1, sizeof text - 1, file);
+    fclose(file);
+    memset(text + len, ' ', sizeof text - 1 - len);
+    return text;
+}
+
+/* Overwritten in place, with the same size and modification time: only the kernel's own time of the
+ * change tells. */
+static void test_refresh_sees_what_is_written_in_place(void **state)
+{
+    struct stat first;
+    const char *path = jose_bundle_add("place.pem", fixture.ec);
+    (void)state;
+    path = unit_write("place.pem", padded(path));
+    struct trust_bundle *bundle = open_bundle(path);
+    assert_int_equal(stat(path, &first), 0);
+    const char *other = padded(jose_bundle_add("place-next.pem", fixture.rsa));
+    path = unit_write("place.pem", other);
+    const struct timespec times[2] = {first.st_atim, first.st_mtim};
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+    refresh(bundle, false, "reloaded");
+    assert_in_force(bundle, fixture.rsa, true);
+    trust_bundle_close(bundle);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_open),
         cmocka_unit_test(test_refresh),
         cmocka_unit_test(test_refresh_compares_more_than_the_time),
+        cmocka_unit_test(test_refresh_sees_what_is_written_in_place),
     };
     return cmocka_run_group_tests(tests, build, tear_down);
 }
