@@ -14,6 +14,7 @@ from harness.mounts import MOUNTS
 from harness.timing import longer, milliseconds
 
 BUFFER = 128 * 1024  # RECORD_REQUEST_MOST in fcgi/server/record.h
+DISCARDED_MOST = 64 * 1024 * 1024  # in fcgi/server/input.c
 BODY_MOST = 4096  # PARAMS_BODY_SIZE in fcgi/http/params.h
 
 
@@ -43,8 +44,8 @@ def params_only(params, keep=True, **more):
     return begin(keep) + stream(PARAMS, pairs({**params, **more}))
 
 
-def ask_params_only(connection, params, **more):
-    connection.send(params_only(params, **more))
+def ask_params_only(connection, params, keep=True, **more):
+    connection.send(params_only(params, keep, **more))
     return connection.answer()
 
 
@@ -94,6 +95,20 @@ def test_a_body_that_was_not_waited_for_is_read_off(site, token):
             assert connection.answer().status == 200
             if keep:
                 assert connection.request(parameters("GET", routes.LIST, token)).status == 200
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_body_without_end_is_read_off_up_to_a_bound(site, token, keep):
+    """64 MiB, and what the two sockets hold; on a kept connection, and on one that lingers after its answer."""
+    part = record(STDIN, b"x" * 65528) * 16
+    with Connection(site.address) as connection:
+        assert ask_params_only(connection, parameters("GET", routes.LIST, token), keep).status == 200
+        sent = 0
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            while sent < 2 * DISCARDED_MOST:
+                connection.send(part)
+                sent += len(part)
+        assert sent > DISCARDED_MOST - len(part)
 
 
 def test_silent_bodies_hold_no_thread(site, token):

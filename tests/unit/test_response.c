@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * Answers, as the bytes that leave for the web server. */
-#include "unit.h"
+#include "threads.h"
 
 #include "http/response.h"
 
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/socket.h>
 
 /* FastCGI 1.0, section 8. */
@@ -27,21 +31,13 @@ static void accept_request(FCGX_Request *request, int ends[2])
     assert_int_equal(FCGX_Accept_r(request), 0);
 }
 
-/* What the response sends, its STDOUT records put together; frees the response. The
+/* What comes until the other end is closed, its STDOUT records put together. Closes the socket; the
  * caller frees the text. */
-static char *sent(struct response *response, bool head)
+static char *received(int end)
 {
-    int ends[2];
-    int size = 1024 * 1024;
     static unsigned char bytes[1024 * 1024];
-    FCGX_Request request;
-    accept_request(&request, ends);
-    assert_int_equal(setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof size), 0);
-    assert_true(response_send(response, &request, head));
-    FCGX_Finish_r(&request);
-    close(ends[0]);
-    ssize_t len = recv(ends[1], bytes, sizeof bytes, MSG_WAITALL);
-    close(ends[1]);
+    ssize_t len = recv(end, bytes, sizeof bytes, MSG_WAITALL);
+    close(end);
 
     char *text = calloc(1, sizeof bytes);
     size_t text_len = 0;
@@ -54,8 +50,22 @@ static char *sent(struct response *response, bool head)
         }
         at += 8 + (ssize_t)content + bytes[at + 6];
     }
-    response_free(response);
     return text;
+}
+
+/* What the response sends; frees the response. The caller frees the text. */
+static char *sent(struct response *response, bool head)
+{
+    int ends[2];
+    int size = 1024 * 1024;
+    FCGX_Request request;
+    accept_request(&request, ends);
+    assert_int_equal(setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof size), 0);
+    assert_true(response_send(response, &request, head));
+    FCGX_Finish_r(&request);
+    close(ends[0]);
+    response_free(response);
+    return received(ends[1]);
 }
 
 static void assert_sent(struct response *response, bool head, const char *expected)
@@ -239,6 +249,91 @@ static void test_peer_gone(void **state)
     free(text);
 }
 
+/* ---- a peer that does not read ---- */
+
+/* More than a socket takes. */
+#define LONG_BODY ((size_t)700000)
+
+/* A thread that sends a long body. */
+struct sender {
+    FCGX_Request request;
+    char *body;
+    _Atomic pid_t tid;
+    bool good;
+};
+
+static void *send_long(void *argument)
+{
+    struct sender *sender = argument;
+    struct response response = {.status = 200, .json = sender->body, .json_len = LONG_BODY};
+    atomic_store(&sender->tid, gettid());
+    sender->good = response_send(&response, &sender->request, false);
+    FCGX_Finish_r(&sender->request);
+    close(sender->request.ipcFd);
+    return NULL;
+}
+
+static char *long_body(void)
+{
+    char *body = malloc(LONG_BODY + 1);
+    assert_non_null(body);
+    for (size_t at = 0; at < LONG_BODY; at++)
+        body[at] = (char)('a' + at % 23);
+    body[LONG_BODY] = '\0';
+    return body;
+}
+
+static void limit_sending(int end, long ms)
+{
+    const struct timeval limit = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+    assert_int_equal(setsockopt(end, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit), 0);
+}
+
+/* The thread that ends the request finds out why there is no answer. */
+static void test_peer_that_does_not_read(void **state)
+{
+    int ends[2];
+    FCGX_Request request;
+    char *body = long_body();
+    struct response response = {.status = 200, .json = body, .json_len = LONG_BODY};
+    (void)state;
+    accept_request(&request, ends);
+    limit_sending(ends[0], 10);
+    assert_false(response_send(&response, &request, false));
+    assert_int_equal(FCGX_GetError(request.out), EAGAIN);
+    FCGX_Finish_r(&request);
+    close(ends[0]);
+    close(ends[1]);
+    free(body);
+}
+
+/* Of a record a part is sent when the time for it is over: the rest follows, and nothing is lost.
+ */
+static void test_peer_that_reads_late(void **state)
+{
+    int ends[2];
+    pthread_t thread;
+    struct sender sender = {.body = long_body()};
+    (void)state;
+    accept_request(&sender.request, ends);
+    sender.request.ipcFd = ends[0];
+    limit_sending(ends[0], 1000);
+    assert_int_equal(pthread_create(&thread, NULL, send_long, &sender), 0);
+    while (!thread_sleeps(atomic_load(&sender.tid)))
+        sched_yield();
+    long slept = thread_sleep_count(atomic_load(&sender.tid));
+    while (thread_sleep_count(atomic_load(&sender.tid)) == slept)
+        sched_yield();
+    char *text = received(ends[1]);
+    pthread_join(thread, NULL);
+    assert_true(sender.good);
+    const char *got = strstr(text, "\r\n\r\n");
+    assert_non_null(got);
+    assert_string_equal(got + 4, sender.body);
+    free(text);
+    free(sender.body);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -253,6 +348,8 @@ int main(void)
         cmocka_unit_test(test_too_many_headers),
         cmocka_unit_test(test_long_bodies),
         cmocka_unit_test(test_peer_gone),
+        cmocka_unit_test(test_peer_that_does_not_read),
+        cmocka_unit_test(test_peer_that_reads_late),
     };
     FCGX_Init();
     signal(SIGPIPE, SIG_IGN); /* as the server does */

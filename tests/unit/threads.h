@@ -26,4 +26,22 @@ static inline bool thread_sleeps(pid_t tid)
     return sleeps;
 }
 
+/* How often the thread has gone to sleep; -1 where it has ended. */
+static inline long thread_sleep_count(pid_t tid)
+{
+    static const char name[] = "voluntary_ctxt_switches:";
+    char path[64];
+    char line[256];
+    long count = -1;
+    snprintf(path, sizeof path, "/proc/self/task/%d/status", (int)tid);
+    FILE *file = fopen(path, "re");
+    while (file && fgets(line, sizeof line, file)) {
+        if (strncmp(line, name, sizeof name - 1) == 0)
+            count = strtol(line + sizeof name - 1, NULL, 10);
+    }
+    if (file)
+        fclose(file);
+    return count;
+}
+
 #endif
