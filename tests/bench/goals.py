@@ -65,6 +65,8 @@ def own_share(figures, clients):
 
 def many_jobs(figures, growth):
     least, most = (MIGRATIONS, growth.jobs[0]), (MIGRATIONS, growth.jobs[-1])
+    if least == most:
+        return
     for clients in growth.clients:
         ratios = both(lambda way, n=clients: figures.ratios(("growth", most, way, n), ("growth", least, way, n), "p50"))
         yield Goal(f"{most[1]:,} / {least[1]:,} jobs, p50, clients: {clients}", "≤", 1.2, ratios)
