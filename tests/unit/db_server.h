@@ -84,7 +84,7 @@ static inline int read_once(void)
 
 static inline int change_once(void)
 {
-    return answered_by(db_change(db, &change_sql, NULL, in_time(), &error));
+    return answered_by(db_change(db, NULL, &change_sql, NULL, in_time(), &error));
 }
 
 static inline int read_runs(void)

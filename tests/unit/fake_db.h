@@ -94,13 +94,15 @@ struct fake_answer {
     int sent;           /* how often it has come */
     int64_t deadline;   /* as it was last sent with, as are the parameters; owned */
     char *params[FAKE_PARAMS_MAX];
-    const struct sql *lock; /* of a change; NULL: none. With its first parameter */
+    const struct sql *along; /* was asked to be sent along with it; NULL: none */
+    const struct sql *lock;  /* of a change; NULL: none. With its first parameter */
     char lock_param[32];
 };
 
 static struct fake_answer fake_answers[FAKE_ANSWERS_MAX];
 static size_t fake_count;
 static size_t fake_next;
+static const struct sql *fake_along; /* to be sent along with the next statement */
 
 /* Given the milliseconds that a statement takes. NULL: time is not faked. */
 static void (*fake_db_elapse)(int64_t ms);
@@ -153,6 +155,7 @@ static inline int fake_db_begin(void **state)
 {
     (void)state;
     fake_count = fake_next = 0;
+    fake_along = NULL;
     return 0;
 }
 
@@ -197,6 +200,8 @@ static inline struct pg_result *fake_send(const struct sql *sql, bool changes,
     for (int i = 0; i < sql->params; i++)
         answer->params[i] = params[i] ? strdup(params[i]) : NULL;
     answer->deadline = deadline;
+    answer->along = fake_along;
+    fake_along = NULL;
     if (++answer->sent == answer->times)
         fake_next++;
     if (fake_db_elapse)
@@ -230,6 +235,14 @@ struct pg_result *__wrap_db_change(struct db *db, const struct db_lock *lock, co
     answer->lock = lock ? lock->sql : NULL;
     snprintf(answer->lock_param, sizeof answer->lock_param, "%s", lock ? lock->params[0] : "");
     return fake_send(sql, true, params, deadline, error);
+}
+
+void __wrap_db_send_along(struct db *db, const struct sql *sql);
+
+void __wrap_db_send_along(struct db *db, const struct sql *sql)
+{
+    (void)db;
+    fake_along = sql;
 }
 
 #endif

@@ -15,10 +15,11 @@
 
 #include "base/conf.h"
 
-#include <errno.h>
+#include <linux/sockios.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -44,7 +45,8 @@ struct fake_rule {
     enum fake_event event;
     const char *text;
     int times;       /* how often it happens; then all is as usual */
-    int64_t elapses; /* milliseconds of the test's time that pass then */
+    int64_t elapses; /* milliseconds of the test's time that pass then, when the client has read all
+                      * that came before */
 };
 
 struct fake_connection {
@@ -173,6 +175,38 @@ static inline char **fake_prepared(struct fake_connection *c, const char *name)
     return NULL;
 }
 
+/* Sends what there is, up to the byte at which the connection is to end. */
+static inline void fake_flush(struct fake_server *server, struct fake_connection *c,
+                              bool is_startup)
+{
+    bool is_cut = !is_startup && server->cut_after >= 0 &&
+                  (server->cut_connection == 0 || server->cut_connection == c->number);
+    size_t len = c->out_len;
+    if (is_cut && len > (size_t)server->cut_after - c->sent)
+        len = (size_t)server->cut_after - c->sent;
+    for (size_t at = 0; at < len;) {
+        ssize_t sent = send(c->fd, c->out + at, len - at, MSG_NOSIGNAL);
+        if (sent <= 0)
+            break;
+        at += (size_t)sent;
+    }
+    bool ends = is_cut && len < c->out_len;
+    if (!is_startup)
+        c->sent += len;
+    c->out_len = 0;
+    if (ends)
+        fake_close(c);
+}
+
+/* Sends what there is, and waits until the client has read it. */
+static inline void fake_deliver(struct fake_server *server, struct fake_connection *c)
+{
+    int unread = 0;
+    fake_flush(server, c, !c->started);
+    while (c->fd >= 0 && ioctl(c->fd, SIOCOUTQ, &unread) == 0 && unread > 0)
+        __real_poll(NULL, 0, 1);
+}
+
 /* Does what a rule says about this message. True where that takes the place of the usual. */
 static inline bool fake_follow_rules(struct fake_server *server, struct fake_connection *c,
                                      char type, const char *statement)
@@ -183,7 +217,10 @@ static inline bool fake_follow_rules(struct fake_server *server, struct fake_con
             (rule->statement && (!statement || strcmp(rule->statement, statement) != 0)))
             continue;
         rule->times--;
-        fake_time_pass(rule->elapses);
+        if (rule->elapses > 0) {
+            fake_deliver(server, c);
+            fake_time_pass(rule->elapses);
+        }
         switch (rule->event) {
         case FAKE_ERROR:
             fake_put_report(c, 'E', "ERROR", rule->text);
@@ -375,29 +412,6 @@ static inline bool fake_take(struct fake_server *server, struct fake_connection 
     }
     free(body);
     return true;
-}
-
-/* Sends what there is, up to the byte at which the connection is to end. */
-static inline void fake_flush(struct fake_server *server, struct fake_connection *c,
-                              bool is_startup)
-{
-    bool is_cut = !is_startup && server->cut_after >= 0 &&
-                  (server->cut_connection == 0 || server->cut_connection == c->number);
-    size_t len = c->out_len;
-    if (is_cut && len > (size_t)server->cut_after - c->sent)
-        len = (size_t)server->cut_after - c->sent;
-    for (size_t at = 0; at < len;) {
-        ssize_t sent = send(c->fd, c->out + at, len - at, MSG_NOSIGNAL);
-        if (sent <= 0)
-            break;
-        at += (size_t)sent;
-    }
-    bool ends = is_cut && len < c->out_len;
-    if (!is_startup)
-        c->sent += len;
-    c->out_len = 0;
-    if (ends)
-        fake_close(c);
 }
 
 static inline void fake_read(struct fake_server *server, struct fake_connection *c)

@@ -127,6 +127,9 @@ static void test_a_pause_of_all(void **state)
     assert_int_equal(changes.done.rows[1].status.value, MIGRATION_RUNNING);
     assert_true(changes.job_in_flight);
     assert_false(changes.unsettled);
+    /* The look behind the first pass takes no round trip of its own. */
+    assert_ptr_equal(one->along, &SQL_WORKER);
+    assert_null(two->along);
     /* All changes bear the first one's moment. */
     assert_null(fake_param(one, SQL_PAUSE_AT));
     assert_string_equal(fake_param(two, SQL_PAUSE_AT), "1970-01-01T00:00:05Z");

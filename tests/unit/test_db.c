@@ -36,6 +36,26 @@ static void test_transactions(void **state)
     assert_string_equal(server.runs[3].text, "COMMIT");
 }
 
+/* A lock is taken in the change's own transaction, before it. */
+static void test_a_change_that_takes_a_lock(void **state)
+{
+    static const struct sql lock_sql = {.text = "SELECT lock($1)", .params = 1};
+    const char *const params[] = {"key"};
+    const struct db_lock lock = {&lock_sql, params};
+    (void)state;
+    assert_int_equal(answered_by(db_change(db, &lock, &change_sql, NULL, in_time(), &error)), 1);
+    assert_int_equal(server.run_count, 4);
+    assert_string_equal(server.runs[0].text, BEGIN);
+    assert_string_equal(server.runs[1].text, lock_sql.text);
+    assert_string_equal(server.runs[2].text, change_sql.text);
+    assert_string_equal(server.runs[3].text, "COMMIT");
+    FAKE_RULE(&server, .type = 'E', .statement = lock_sql.text, .event = FAKE_ERROR,
+              .text = "55P03", .times = 1);
+    assert_null(db_change(db, &lock, &change_sql, NULL, in_time(), &error));
+    assert_fails(503, false, "55P03");
+    assert_int_equal(change_runs(), 1);
+}
+
 static void test_parameters(void **state)
 {
     static const struct sql sql = {.text = "SELECT $1, $2", .params = 2};
@@ -234,7 +254,7 @@ static void test_a_server_that_does_not_read(void **state)
     pthread_mutex_lock(&server.lock);
     server.deaf = true;
     pthread_mutex_unlock(&server.lock);
-    assert_null(db_change(db, &sql, params, in_time(), &error));
+    assert_null(db_change(db, NULL, &sql, params, in_time(), &error));
     assert_fails(503, true, "sending to the database: not in time");
     free(text);
 }
@@ -412,6 +432,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         plain_test(test_a_connection_is_made_once),
         plain_test(test_transactions),
+        plain_test(test_a_change_that_takes_a_lock),
         plain_test(test_parameters),
         plain_test(test_a_read_on_an_old_connection),
         plain_test(test_a_read_on_a_new_connection),
@@ -437,6 +458,6 @@ int main(void)
         plain_test(test_a_transaction_is_given_up_with_its_connection),
         plain_test(test_bytes_that_are_no_text),
     };
-    alarm(60);
+    alarm(300);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

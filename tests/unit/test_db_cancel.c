@@ -81,6 +81,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_the_statement_is_cancelled, begin, end),
         cmocka_unit_test_setup_teardown(test_many_at_a_server_that_hangs, begin, end),
     };
-    alarm(60);
+    alarm(300);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

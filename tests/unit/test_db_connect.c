@@ -285,6 +285,6 @@ int main(void)
         both_test(test_a_notice),
     };
     log_setup(LOG_INFO, LOG_TEXT);
-    alarm(60);
+    alarm(300);
     return cmocka_run_group_tests(tests, unit_folder_make, unit_folder_remove);
 }

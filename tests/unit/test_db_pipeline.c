@@ -21,6 +21,13 @@ static const struct db_step steps[] = {
     {DB_PLAIN, &three, NULL}, {DB_EXECUTE, &two, NULL},
 };
 
+static void clear(void)
+{
+    PQclear(answer.result);
+    PQclear(answer.along);
+    answer.result = answer.along = NULL;
+}
+
 static int begin(void **state)
 {
     struct error error = {0};
@@ -35,8 +42,7 @@ static int begin(void **state)
 static int end(void **state)
 {
     (void)state;
-    PQclear(answer.result);
-    answer.result = NULL;
+    clear();
     PQfinish(conn);
     fake_server_stop(&server);
     return 0;
@@ -44,11 +50,22 @@ static int end(void **state)
 
 #define pipeline_test(test) cmocka_unit_test_setup_teardown(test, begin, end)
 
+/* Sends the first `count` steps, of which the first `own` are the statement's. */
+static enum db_pipeline_end run_along(int count, int own, int wanted)
+{
+    struct db_batch batch = {.count = count, .own = own, .wanted = wanted};
+    memcpy(batch.steps, steps, sizeof steps);
+    clear();
+    memset(&answer, 0xA5, sizeof answer);
+    return db_pipeline_run(conn, &batch, clock_ms() + 10000, &answer);
+}
+
 static enum db_pipeline_end run(int count, int wanted)
 {
-    PQclear(answer.result);
-    memset(&answer, 0xA5, sizeof answer);
-    return db_pipeline_run(conn, steps, count, wanted, clock_ms() + 10000, &answer);
+    enum db_pipeline_end end = run_along(count, count, wanted);
+    if (end == DB_PIPELINE_ANSWERED)
+        assert_int_equal(answer.done, answer.failed < 0 ? count : answer.failed);
+    return end;
 }
 
 static int runs(const struct sql *sql)
@@ -153,13 +170,87 @@ static void test_no_answer_in_time(void **state)
     }
 }
 
+/* ---- what is sent along ---- */
+
+/* The last step's result, and that of the statement before. */
+static void test_along(void **state)
+{
+    (void)state;
+    assert_int_equal(run_along(5, 4, 0), DB_PIPELINE_ANSWERED);
+    assert_int_equal(answer.failed, -1);
+    assert_int_equal(answer.done, 5);
+    assert_int_equal(PQntuples(answer.result), 1);
+    assert_int_equal(PQntuples(answer.along), 1);
+    assert_int_equal(run(1, 0), DB_PIPELINE_ANSWERED);
+}
+
+/* Its failure is no failure of the statement; the statement's is its own. */
+static void test_failures_along(void **state)
+{
+    (void)state;
+    FAKE_RULE(&server, .type = 'E', .statement = "SELECT 3", .event = FAKE_ERROR, .text = "22012",
+              .times = 1);
+    assert_int_equal(run_along(4, 3, 2), DB_PIPELINE_ANSWERED);
+    assert_int_equal(answer.failed, -1);
+    assert_int_equal(answer.done, 3);
+    assert_int_equal(PQntuples(answer.result), 1);
+    assert_null(answer.along);
+    end(state);
+    begin(state);
+    FAKE_RULE(&server, .type = 'B', .statement = "SELECT 2", .event = FAKE_ERROR, .text = "22012",
+              .times = 1);
+    assert_int_equal(run_along(4, 3, 0), DB_PIPELINE_ANSWERED);
+    assert_int_equal(answer.failed, 2);
+    assert_int_equal(answer.done, 2);
+    assert_string_equal(PQresultErrorField(answer.result, PG_DIAG_SQLSTATE), "22012");
+    assert_null(answer.along);
+}
+
+/* After each byte: either the statement is lost, or only what was sent along, or nothing. */
+static void test_a_connection_that_is_lost_along(void **state)
+{
+    enum db_pipeline_end ended = DB_PIPELINE_LOST;
+    int nothing = 0;
+    int a_part = 0;
+    for (int after = 0; ended == DB_PIPELINE_LOST; after++) {
+        fake_cut(&server, 0, after);
+        ended = run_along(4, 3, 2);
+        assert_int_equal(answer.along != NULL, ended == DB_PIPELINE_ANSWERED);
+        nothing += !answer.result;
+        a_part += answer.result && !answer.along;
+        assert_true(answer.result || a_part == 0);
+        end(state);
+        begin(state);
+    }
+    assert_int_equal(ended, DB_PIPELINE_ANSWERED);
+    assert_in_range(nothing, 50, 1000);
+    assert_in_range(a_part, 10, 1000);
+}
+
+static void test_late_along(void **state)
+{
+    (void)state;
+    FAKE_RULE(&server, .type = 'E', .statement = "SELECT 3", .event = FAKE_SILENCE, .times = 1,
+              .elapses = 10001);
+    assert_int_equal(run_along(4, 3, 2), DB_PIPELINE_LATE);
+    assert_null(answer.along);
+    assert_int_equal(PQntuples(answer.result), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        pipeline_test(test_each_step_may_be_wanted),   pipeline_test(test_the_connection_serves_on),
-        pipeline_test(test_a_step_that_fails),         pipeline_test(test_one_step_that_fails),
-        pipeline_test(test_a_connection_that_is_lost), pipeline_test(test_no_answer_in_time),
+        pipeline_test(test_each_step_may_be_wanted),
+        pipeline_test(test_the_connection_serves_on),
+        pipeline_test(test_a_step_that_fails),
+        pipeline_test(test_one_step_that_fails),
+        pipeline_test(test_a_connection_that_is_lost),
+        pipeline_test(test_no_answer_in_time),
+        pipeline_test(test_along),
+        pipeline_test(test_failures_along),
+        pipeline_test(test_a_connection_that_is_lost_along),
+        pipeline_test(test_late_along),
     };
-    alarm(60);
+    alarm(300);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

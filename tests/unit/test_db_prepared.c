@@ -177,6 +177,6 @@ int main(void)
         prepared_test(test_a_name_that_is_taken),
         prepared_test(test_nothing_is_prepared_from_then_on),
     };
-    alarm(60);
+    alarm(300);
     return cmocka_run_group_tests(tests, unit_folder_make, unit_folder_remove);
 }
