@@ -33,13 +33,12 @@ static struct json_object *list_json(const struct migrations *migrations, unsign
     return body;
 }
 
-/* Gives the answer the entity tag of its body. */
+/* Writes the body down, and gives the answer its entity tag. */
 static void set_etag(struct call *call)
 {
-    size_t len;
-    const char *text = json_text(call->body, &len);
-    if (text)
-        etag_of(text, len, call->own_etag);
+    call->json = json_text(call->body, &call->json_len);
+    if (call->json)
+        etag_of(call->json, call->json_len, call->own_etag);
     if (call->own_etag[0])
         call->etag = call->own_etag;
 }

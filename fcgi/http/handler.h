@@ -46,6 +46,8 @@ struct call {
     struct call_caller caller;
     int64_t deadline; /* a moment of clock_ms() */
     struct json_object *body;
+    const char *json; /* the text of `body`, where it is made already; NULL: it is not */
+    size_t json_len;
     struct cached_body *cached_body;   /* in the body's place, for the list */
     const struct page_file *file;      /* in the body's place, for the page */
     const struct call_header *headers; /* beyond the usual ones; NULL: none */

@@ -85,11 +85,13 @@ static const char *body_of(const struct response *response, size_t *len)
 
 /* ---- long bodies ---- */
 
-/* libfcgi writes 8 KiB at a time, each with a system call and a wake-up of the web server. A body
- * of more than that is written here, in records as long as FastCGI allows (FastCGI 1.0, 3.3; a
- * multiple of 8 needs no padding). */
+/* libfcgi writes 8 KiB at a time, each with a system call and a wake-up of the web server. An
+ * answer of more than that is written here, in records as long as FastCGI allows (FastCGI 1.0, 3.3;
+ * a multiple of 8 needs no padding). */
 #define STREAM_SIZE 8192
 #define RECORD_MAX  65528
+
+#define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
 /* Writes all of it. False on an error, which errno names. */
 static bool write_all(int fd, struct iovec *parts, size_t count)
@@ -113,40 +115,71 @@ static bool write_all(int fd, struct iovec *parts, size_t count)
     return true;
 }
 
-/* Writes one record of STDOUT. */
-static bool write_record(const FCGX_Request *fcgx, const char *bytes, size_t len)
+/* A record of STDOUT: its header, and up to two pieces of content and the padding behind it. */
+struct record {
+    unsigned char header[8];
+    struct iovec parts[4];
+    size_t count;
+};
+
+static void add_part(struct record *record, const char *bytes, size_t len)
 {
-    static char padding[8];
-    size_t padding_len = (8 - len % 8) % 8;
-    unsigned char header[8] = {FCGI_VERSION_1,
-                               FCGI_STDOUT,
-                               (unsigned char)(fcgx->requestId >> 8),
-                               (unsigned char)fcgx->requestId,
-                               (unsigned char)(len >> 8),
-                               (unsigned char)len,
-                               (unsigned char)padding_len,
-                               0};
-    struct iovec parts[] = {{header, sizeof header}, {(void *)bytes, len}, {padding, padding_len}};
-    return write_all(fcgx->ipcFd, parts, padding_len > 0 ? 3 : 2);
+    if (len > 0)
+        record->parts[record->count++] = (struct iovec){(void *)bytes, len};
 }
 
-/* Writes the body after all that the stream holds. An error is left in the stream, as its own are:
- * the thread that closes it finds it there. */
-static void write_body(FCGX_Request *fcgx, const char *body, size_t len)
+static void make_record(struct record *record, const FCGX_Request *fcgx, const char *head,
+                        size_t head_len, const char *body, size_t len)
 {
-    FCGX_Stream *out = fcgx->out;
-    if (len <= STREAM_SIZE) {
-        FCGX_PutStr(body, (int)len, out);
+    static char padding[8];
+    size_t content = head_len + len;
+    size_t padding_len = (8 - content % 8) % 8;
+    *record = (struct record){
+        .header = {FCGI_VERSION_1, FCGI_STDOUT, (unsigned char)(fcgx->requestId >> 8),
+                   (unsigned char)fcgx->requestId, (unsigned char)(content >> 8),
+                   (unsigned char)content, (unsigned char)padding_len, 0}};
+    add_part(record, (const char *)record->header, sizeof record->header);
+    add_part(record, head, head_len);
+    add_part(record, body, len);
+    add_part(record, padding, padding_len);
+}
+
+/* Writes the head and the body, two records at a time: most bodies are not longer. An error is left
+ * in libfcgi's stream, as its own are: the thread that closes it finds it there. */
+static void write_records(FCGX_Request *fcgx, const char *head, size_t head_len, const char *body,
+                          size_t len)
+{
+    struct record records[2];
+    struct iovec parts[COUNT(records) * COUNT(records[0].parts)];
+    bool good = true;
+    for (size_t at = 0; good && at < len; head_len = 0) {
+        size_t count = 0;
+        for (size_t i = 0; i < COUNT(records) && at < len; i++) {
+            size_t room = RECORD_MAX - (i == 0 ? head_len : 0);
+            size_t take = len - at < room ? len - at : room;
+            make_record(&records[i], fcgx, head, i == 0 ? head_len : 0, body + at, take);
+            memcpy(parts + count, records[i].parts, records[i].count * sizeof *parts);
+            count += records[i].count;
+            at += take;
+        }
+        good = write_all(fcgx->ipcFd, parts, count);
+    }
+    if (good)
+        return;
+    fcgx->out->FCGI_errno = errno;
+    fcgx->out->isClosed = 1;
+}
+
+/* Libfcgi sends what fits into its buffer, together with the end of the request. */
+static void write_answer(FCGX_Request *fcgx, const char *head, size_t head_len, const char *body,
+                         size_t len)
+{
+    if (head_len + len > STREAM_SIZE) {
+        write_records(fcgx, head, head_len, body, len);
         return;
     }
-    bool good = FCGX_FFlush(out) == 0 && FCGX_GetError(out) == 0;
-    for (size_t at = 0; good && at < len; at += RECORD_MAX) {
-        good = write_record(fcgx, body + at, len - at < RECORD_MAX ? len - at : RECORD_MAX);
-        if (!good)
-            out->FCGI_errno = errno;
-    }
-    if (!good)
-        out->isClosed = 1;
+    FCGX_PutStr(head, (int)head_len, fcgx->out);
+    FCGX_PutStr(body, (int)len, fcgx->out);
 }
 
 static const char *type_of(const struct response *response)
@@ -156,36 +189,34 @@ static const char *type_of(const struct response *response)
     return response->text ? "text/plain; version=0.0.4; charset=utf-8" : "application/json";
 }
 
-/* Writes all up to the empty line. */
-static void write_head(const struct response *response, size_t body_len, FCGX_Stream *out)
+/* Makes all up to the empty line. */
+static void make_head(const struct response *response, size_t body_len, struct buffer *head)
 {
-    char place[HEAD_OWN + sizeof response->headers];
-    struct buffer head = buffer_fixed(place, sizeof place);
-    buffer_string(&head, "Status: ");
-    buffer_integer(&head, response->status);
-    buffer_char(&head, ' ');
-    buffer_string(&head, phrase_of(response->status));
-    buffer_string(&head, "\r\nCache-Control: ");
-    buffer_string(&head, response->cache ? response->cache : "no-store");
-    buffer_string(&head, "\r\n");
-    buffer_bytes(&head, response->headers, response->headers_len);
+    buffer_string(head, "Status: ");
+    buffer_integer(head, response->status);
+    buffer_char(head, ' ');
+    buffer_string(head, phrase_of(response->status));
+    buffer_string(head, "\r\nCache-Control: ");
+    buffer_string(head, response->cache ? response->cache : "no-store");
+    buffer_string(head, "\r\n");
+    buffer_bytes(head, response->headers, response->headers_len);
     if (!is_bodiless(response)) {
-        buffer_string(&head, "Content-Type: ");
-        buffer_string(&head, type_of(response));
-        buffer_string(&head, "\r\nContent-Length: ");
-        buffer_integer(&head, (int64_t)body_len);
-        buffer_string(&head, "\r\n");
+        buffer_string(head, "Content-Type: ");
+        buffer_string(head, type_of(response));
+        buffer_string(head, "\r\nContent-Length: ");
+        buffer_integer(head, (int64_t)body_len);
+        buffer_string(head, "\r\n");
     }
-    buffer_string(&head, "\r\n");
-    FCGX_PutStr(head.text, (int)head.len, out);
+    buffer_string(head, "\r\n");
 }
 
 bool response_send(struct response *response, FCGX_Request *fcgx, bool head)
 {
-    FCGX_Stream *out = fcgx->out;
     static const char last_resort[] =
         "{\"errors\":[{\"code\":\"UNAVAILABLE\",\"message\":\"service unavailable\","
         "\"detail\":\"out of memory; whether a change took effect is not known\"}]}";
+    char place[HEAD_OWN + sizeof response->headers];
+    struct buffer start = buffer_fixed(place, sizeof place);
     size_t body_len;
     const char *body = body_of(response, &body_len);
     if (!body) {
@@ -195,11 +226,9 @@ bool response_send(struct response *response, FCGX_Request *fcgx, bool head)
             response_header(response, "Retry-After", RESPONSE_RETRY_AFTER);
         response->status = 503;
     }
-
-    write_head(response, body_len, out);
-    if (!head)
-        write_body(fcgx, body, body_len);
-    return FCGX_GetError(out) == 0;
+    make_head(response, body_len, &start);
+    write_answer(fcgx, start.text, start.len, body, head ? 0 : body_len);
+    return FCGX_GetError(fcgx->out) == 0;
 }
 
 void response_free(struct response *response)

@@ -19,7 +19,7 @@ struct response {
     struct json_object *body; /* owned; NULL: none */
     const char *type;         /* the Content-Type; NULL: that of JSON, or of a text */
     const char *cache;        /* the Cache-Control; NULL: no-store */
-    const char *json;         /* a body that is bytes already; lent until it is sent; NULL: none */
+    const char *json; /* bytes that are the body, or its text; lent until sent; NULL: none */
     size_t json_len;
     char *text;         /* owned; a body that is not JSON; NULL: none */
     char headers[2048]; /* whole lines, beyond the ones that every answer has */

@@ -16,36 +16,41 @@ struct columns {
         updated_at, started_at, finished_at;
 };
 
-/* Finds a column by its name among the table's own. */
-static void find_column(const PGresult *result, int count, const char *name, int *column)
+/* Finds a column by its name among the table's own. Mostly it stands behind the last one that was
+ * found, at `*next`. */
+static int find_column(const PGresult *result, int count, const char *name, int *next)
 {
-    *column = 0;
-    while (*column < count && strcmp(PQfname(result, *column), name) != 0)
-        ++*column;
-    if (*column == count)
-        *column = -1;
+    for (int i = 0; i < count; i++) {
+        int column = *next < count ? *next : 0;
+        *next = column + 1;
+        if (strcmp(PQfname(result, column), name) == 0)
+            return column;
+    }
+    return -1;
 }
 
+/* In the table's order. */
 static struct columns columns_of(const PGresult *result, int count)
 {
     struct columns c;
-    find_column(result, count, "id", &c.id);
-    find_column(result, count, "name", &c.name);
-    find_column(result, count, "status", &c.status);
-    find_column(result, count, "job_signature_name", &c.job_signature_name);
-    find_column(result, count, "table_name", &c.table_name);
-    find_column(result, count, "column_name", &c.column_name);
-    find_column(result, count, "batch_size", &c.batch_size);
-    find_column(result, count, "sub_batch_size", &c.sub_batch_size);
-    find_column(result, count, "min_value", &c.min_value);
-    find_column(result, count, "max_value", &c.max_value);
-    find_column(result, count, "batching_strategy", &c.batching_strategy);
-    find_column(result, count, "total_tuple_count", &c.total_tuple_count);
-    find_column(result, count, "failure_error_code", &c.failure_error_code);
-    find_column(result, count, "created_at", &c.created_at);
-    find_column(result, count, "updated_at", &c.updated_at);
-    find_column(result, count, "started_at", &c.started_at);
-    find_column(result, count, "finished_at", &c.finished_at);
+    int next = 0;
+    c.id = find_column(result, count, "id", &next);
+    c.name = find_column(result, count, "name", &next);
+    c.created_at = find_column(result, count, "created_at", &next);
+    c.updated_at = find_column(result, count, "updated_at", &next);
+    c.min_value = find_column(result, count, "min_value", &next);
+    c.max_value = find_column(result, count, "max_value", &next);
+    c.batch_size = find_column(result, count, "batch_size", &next);
+    c.status = find_column(result, count, "status", &next);
+    c.job_signature_name = find_column(result, count, "job_signature_name", &next);
+    c.table_name = find_column(result, count, "table_name", &next);
+    c.column_name = find_column(result, count, "column_name", &next);
+    c.failure_error_code = find_column(result, count, "failure_error_code", &next);
+    c.started_at = find_column(result, count, "started_at", &next);
+    c.finished_at = find_column(result, count, "finished_at", &next);
+    c.batching_strategy = find_column(result, count, "batching_strategy", &next);
+    c.total_tuple_count = find_column(result, count, "total_tuple_count", &next);
+    c.sub_batch_size = find_column(result, count, "sub_batch_size", &next);
     return c;
 }
 
@@ -176,16 +181,35 @@ bool listing_read(PGresult *result, int extra, bool with_jobs, struct listing *l
 
 /* ---- a digest ---- */
 
-/* Bytes in a row; without `bytes` they are only counted. */
+/* What a migration has beside its columns. */
+#define COUNTS      7
+#define COUNTS_SIZE (COUNTS * sizeof(int64_t))
+
+/* Bytes in a row. */
 struct values {
-    unsigned char *bytes;
+    unsigned char *bytes; /* NULL: out of memory */
     size_t len;
+    size_t size;
 };
+
+/* Makes room for more bytes than were expected. */
+static void grow(struct values *values, size_t more)
+{
+    size_t size = (values->len + more) * 2;
+    unsigned char *bigger = realloc(values->bytes, size);
+    if (!bigger)
+        free(values->bytes);
+    values->bytes = bigger;
+    values->size = size;
+}
 
 static void put(struct values *values, const void *bytes, size_t len)
 {
-    if (values->bytes && len > 0)
-        memcpy(values->bytes + values->len, bytes, len);
+    if (values->bytes && len > values->size - values->len)
+        grow(values, len);
+    if (!values->bytes)
+        return;
+    memcpy(values->bytes + values->len, bytes, len);
     values->len += len;
 }
 
@@ -196,9 +220,15 @@ static void put_result(struct values *values, const PGresult *result, int column
         put(values, PQfname(result, column), strlen(PQfname(result, column)) + 1);
     for (int row = 0; row < PQntuples(result); row++) {
         for (int column = 0; column < columns; column++) {
-            int32_t len = PQgetisnull(result, row, column) ? -1 : PQgetlength(result, row, column);
+            int32_t len = PQgetlength(result, row, column);
+            if (len > 0) {
+                put(values, &len, sizeof len);
+                put(values, PQgetvalue(result, row, column), (size_t)len);
+                continue;
+            }
+            if (PQgetisnull(result, row, column))
+                len = -1;
             put(values, &len, sizeof len);
-            put(values, PQgetvalue(result, row, column), len > 0 ? (size_t)len : 0);
         }
     }
 }
@@ -209,7 +239,7 @@ static void put_migrations(struct values *values, const struct migrations *migra
     put(values, &migrations->job_in_flight, sizeof migrations->job_in_flight);
     for (size_t i = 0; i < migrations->count; i++) {
         const struct migration *m = &migrations->rows[i];
-        const int64_t counts[] = {
+        const int64_t counts[COUNTS] = {
             m->id,         m->finished_jobs,         m->failed_jobs,          m->pace.given,
             m->pace.value, m->in_flight_since.given, m->in_flight_since.value};
         put(values, counts, sizeof counts);
@@ -219,13 +249,12 @@ static void put_migrations(struct values *values, const struct migrations *migra
 bool store_migrations_digest(const struct migrations *migrations, const struct digest_key *key,
                              unsigned char digest[DIGEST_SIZE])
 {
-    struct values values = {0};
+    /* More than the values take: a result needs more for each than its bytes and its length. */
+    size_t size = PQresultMemorySize(migrations->result) + (migrations->count + 1) * COUNTS_SIZE;
+    struct values values = {.bytes = malloc(size), .size = size};
     put_migrations(&values, migrations);
-    values.bytes = malloc(values.len + 1);
     if (!values.bytes)
         return false;
-    values.len = 0;
-    put_migrations(&values, migrations);
     bool good = digest_of(key, values.bytes, values.len, digest);
     free(values.bytes);
     return good;

@@ -53,9 +53,9 @@ def kinds_of(migrations, etag):
     ]
 
 
-def load(servers, database, migrations, jobs=2000):
+def load(servers, database, migrations, jobs=2000, failed_every=200):
     """The benchmark's migrations and jobs."""
     servers.cluster.psql(
-        database.name, "-v", f"migrations={migrations}", "-v", f"jobs={jobs}",
+        database.name, "-v", f"migrations={migrations}", "-v", f"jobs={jobs}", "-v", f"failed_every={failed_every}",
         "-f", os.path.join(REPOSITORY, "tests/bench/data.sql"),
     )  # fmt: skip
