@@ -42,14 +42,13 @@ bool health_readiness(struct call *call)
 }
 
 /* Reads what the scrape needs of the database. False where it has no answer in time. */
-static bool read_database(struct call *call, struct migrations *migrations, bool *job_in_flight)
+static bool read_database(struct call *call, struct migrations *migrations)
 {
     struct error error = {0};
     int64_t deadline = clock_ms() + PROGRESS_MS;
     if (deadline > call->deadline)
         deadline = call->deadline;
-    bool good = call->store && store_migrations(call->store, NULL, deadline, migrations, &error) &&
-                store_job_in_flight(call->store, deadline, job_in_flight, &error);
+    bool good = call->store && store_migrations(call->store, NULL, deadline, migrations, &error);
     error_free(&error);
     return good;
 }
@@ -58,8 +57,7 @@ static bool read_database(struct call *call, struct migrations *migrations, bool
 static void write_database(struct buffer *out, struct call *call)
 {
     struct migrations migrations = {0};
-    bool job_in_flight;
-    bool up = read_database(call, &migrations, &job_in_flight);
+    bool up = read_database(call, &migrations);
     metrics_family(out, "bbm_fcgi_database_up", "gauge",
                    "1 where this scrape could read the migrations from the database.");
     buffer_format(out, "bbm_fcgi_database_up %d\n", up);
@@ -67,7 +65,7 @@ static void write_database(struct buffer *out, struct call *call)
         migration_metrics_write(out, &migrations);
         metrics_family(out, "bbm_fcgi_job_in_flight", "gauge",
                        "1 while a worker of the registry is in a run.");
-        buffer_format(out, "bbm_fcgi_job_in_flight %d\n", job_in_flight);
+        buffer_format(out, "bbm_fcgi_job_in_flight %d\n", migrations.job_in_flight);
     }
     store_migrations_free(&migrations);
 }

@@ -100,8 +100,4 @@ void list_version_free(struct list_version *version); /* NULL does nothing */
 bool store_migrations_digest(const struct migrations *migrations, const struct digest_key *key,
                              unsigned char digest[DIGEST_SIZE]);
 
-/* True in `*in_flight` where a worker is in a run at this moment (contract, section 7). */
-bool store_job_in_flight(struct store *store, int64_t deadline, bool *in_flight,
-                         struct error *error);
-
 #endif

@@ -34,20 +34,11 @@ bool worker_state_read(struct store *store, int64_t deadline, struct worker_stat
     return !has_xids || worker->xids || error_unavailable(error, "out of memory");
 }
 
-bool store_job_in_flight(struct store *store, int64_t deadline, bool *in_flight,
-                         struct error *error)
-{
-    struct worker_state worker = {0};
-    bool good = worker_state_read(store, deadline, &worker, error);
-    *in_flight = worker.in_run;
-    worker_state_free(&worker);
-    return good;
-}
-
-/* Not where it has not chosen yet: what was committed before, it will see. Not where one
- * is running: it will have taken that one, and those are not set running again. Not where
- * it writes jobs, or has marked a migration: then that step is behind it, and the
- * migration it took, if it is one of ours, bears its transaction. */
+/* False in these cases:
+ * - The worker has not chosen yet: it will see what was committed before.
+ * - A migration is running: the worker has chosen that one, and does not set it running again.
+ * - The worker writes jobs, or has marked a migration: it is past setting one running, and the
+ *   migration that it chose bears its transaction (sql/pause.sql). */
 bool worker_state_may_undo(const struct worker_state *worker)
 {
     return worker->in_run && worker->has_chosen && !worker->past_choosing && !worker->has_marked &&

@@ -59,30 +59,11 @@ static void test_no_answer(void **state)
 {
     struct worker_state worker = {0};
     struct error error = {0};
-    bool in_flight = true;
     (void)state;
     fake_fails(&SQL_WORKER, false);
     assert_false(worker_state_read(&store, 5, &worker, &error));
     assert_int_equal(error.status, 503);
     error_free(&error);
-    fake_fails(&SQL_WORKER, false);
-    assert_false(store_job_in_flight(&store, 5, &in_flight, &error));
-    assert_false(in_flight);
-    error_free(&error);
-}
-
-static void test_job_in_flight(void **state)
-{
-    (void)state;
-    for (int in_run = 0; in_run < 2; in_run++) {
-        struct error error = {0};
-        bool in_flight = !in_run;
-        PGresult *result = fake_result("in_run");
-        FAKE_ROW(result, BOOLEAN(in_run));
-        fake_reads(&SQL_WORKER, result);
-        assert_true(store_job_in_flight(&store, 5, &in_flight, &error));
-        assert_int_equal(in_flight, in_run);
-    }
 }
 
 /* Of all states of a worker there is one in which a pause may be undone: it is in a run and has
@@ -108,7 +89,6 @@ int main(void)
         fake_db_test(test_each_column_has_its_field),
         fake_db_test(test_hostile_answers),
         fake_db_test(test_no_answer),
-        fake_db_test(test_job_in_flight),
         cmocka_unit_test(test_what_may_undo),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
