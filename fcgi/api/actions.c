@@ -215,7 +215,7 @@ static bool act(struct call *call, enum action_kind kind, struct changes *change
         .reason = call->params.reason,
     };
     good = good ? store_act(call->store, &request, changes, &call->error)
-                : error_unavailable(&call->error, "out of memory");
+                : error_out_of_memory(&call->error);
     author_free(&author);
     return good;
 }

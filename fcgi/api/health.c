@@ -77,5 +77,5 @@ bool health_metrics(struct call *call)
     write_database(&text, call);
     metrics_print(&text);
     call->text = buffer_take(&text);
-    return call->text || error_unavailable(&call->error, "out of memory");
+    return call->text || error_out_of_memory(&call->error);
 }

@@ -75,7 +75,7 @@ static bool find_body(struct call *call, struct migrations *migrations)
 {
     unsigned char digest[DIGEST_SIZE];
     if (!store_migrations_digest(migrations, list_cache_key(call->list_cache), digest))
-        return error_unavailable(&call->error, "out of memory");
+        return error_out_of_memory(&call->error);
     call->cached_body = list_cache_find(call->list_cache, digest);
     if (!call->cached_body)
         return make_body(call, migrations, digest);

@@ -198,6 +198,11 @@ bool error_unavailable(struct error *error, const char *fmt, ...)
     return false;
 }
 
+bool error_out_of_memory(struct error *error)
+{
+    return error_unavailable(error, "out of memory");
+}
+
 void error_remedy(struct error *error, const char *remedy)
 {
     size_t room = sizeof error->reason - strlen(remedy) - sizeof "; ";

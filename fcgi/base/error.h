@@ -55,6 +55,8 @@ bool error_parameter_type(struct error *error, const char *name, const char *exp
 bool error_parameter_value(struct error *error, const char *name, const char *expected);
 bool error_unavailable(struct error *error, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+/* The same where memory is the reason. */
+bool error_out_of_memory(struct error *error);
 /* Turns a 503 into one that says: nobody knows whether the change was made. */
 bool error_outcome_unknown(struct error *error);
 bool error_unknown(struct error *error, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -52,11 +52,6 @@ static const char *names_of(unsigned allowed, char *out)
     return names.len > 0 ? buffer_text(&names) : "none";
 }
 
-static bool out_of_memory(struct error *error)
-{
-    return error_unavailable(error, "out of memory");
-}
-
 /* ---- the query ---- */
 
 /* The value of a hexadecimal digit; -1: none. */
@@ -112,7 +107,7 @@ static bool read_pair(struct params *params, unsigned allowed, const char *name,
     case PARAMS_WRONG_VALUE:
         return error_parameter_value(error, name, allowed_text(param, values));
     case PARAMS_NO_MEMORY:
-        return out_of_memory(error);
+        return error_out_of_memory(error);
     default:
         return true;
     }
@@ -128,7 +123,7 @@ bool params_read_query(struct params *params, unsigned allowed, const char *quer
     char *text = malloc(room);
     bool good = true;
     if (!text)
-        return out_of_memory(error);
+        return error_out_of_memory(error);
     while (good && *query) {
         size_t len = strcspn(query, "&");
         size_t name_len = strcspn(query, "=&");
@@ -179,7 +174,7 @@ static bool read_member(struct params *params, enum param param, const json_t *v
         return error_invalid_body(error, "the member '%s' must be %s", name,
                                   allowed_text(param, values));
     case PARAMS_NO_MEMORY:
-        return out_of_memory(error);
+        return error_out_of_memory(error);
     default:
         return true;
     }
@@ -218,7 +213,7 @@ bool params_read_body(struct params *params, unsigned allowed, const char *body,
         good = read_object(params, allowed, object, error);
         break;
     case JSON_INPUT_OUT_OF_MEMORY:
-        out_of_memory(error);
+        error_out_of_memory(error);
         break;
     default:
         error_invalid_body(error,

@@ -12,7 +12,7 @@ static void note_unsaid(struct request_context *x)
 {
     if (x->reply->response.status < 500 || x->call.error.status)
         return;
-    error_unavailable(&x->call.error, "out of memory");
+    error_out_of_memory(&x->call.error);
     x->call.error.outcome_unknown = service_is_write(x) && !x->call.params.dry_run;
 }
 

@@ -39,7 +39,7 @@ bool change_list_add(struct change_list *list, const struct pg_result *result,
     char *copy = malloc(name.len + 1);
     if (!rows || !copy) {
         free(copy);
-        return error_unavailable(error, "out of memory");
+        return error_out_of_memory(error);
     }
     memcpy(copy, name.at ? name.at : "", name.len);
     copy[name.len] = '\0';

@@ -51,7 +51,7 @@ static bool read_counts(struct store *store, struct job_tally *tally, int64_t de
     for (int row = 0; good && row < PQntuples(result); row++)
         good = add_row(tally, result, &columns, row);
     PQclear(result);
-    return good || error_unavailable(error, "out of memory");
+    return good || error_out_of_memory(error);
 }
 
 /* The migrations that have jobs, as an array parameter; NULL when out of memory. */
@@ -74,7 +74,7 @@ static bool read_recent(struct store *store, struct job_tally *tally, int64_t de
     struct number numbers[2];
     char *ids = migration_ids(tally);
     if (!ids)
-        return error_unavailable(error, "out of memory");
+        return error_out_of_memory(error);
     const char *const params[SQL_RECENT_PARAMS] = {
         [SQL_RECENT_IDS] = ids,
         [SQL_RECENT_MARK] = number(&numbers[0], tally->mark),
@@ -93,7 +93,7 @@ static bool read_recent(struct store *store, struct job_tally *tally, int64_t de
                                     created_at.given ? created_at.value : JOB_TALLY_NO_TIME);
     }
     PQclear(result);
-    return good || error_unavailable(error, "out of memory");
+    return good || error_out_of_memory(error);
 }
 
 bool count_jobs(struct store *store, int64_t deadline, bool *counted, struct error *error)

@@ -144,7 +144,7 @@ static PGconn *connect_once(const struct db_servers *servers, const struct targe
     PGconn *conn = start(servers, target);
     *reach = REACH_NOTHING;
     if (!conn) {
-        error_unavailable(error, "out of memory");
+        error_out_of_memory(error);
         return NULL;
     }
     /* Else a message may quote the statement, which has no place in the log. */

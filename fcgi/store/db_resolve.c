@@ -117,7 +117,7 @@ bool db_resolve(const char *host, int64_t deadline, struct db_addresses *address
         return true;
     struct lookup *lookup = lookup_new(host);
     if (!lookup)
-        return error_unavailable(error, "out of memory");
+        return error_out_of_memory(error);
     if (!db_thread_start(&lookups, LOOKUPS_MAX, STACK_SIZE, look_up, lookup)) {
         lookup_free(lookup);
         return error_unavailable(error, "cannot look up \"%s\": too many look-ups under way", host);

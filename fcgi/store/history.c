@@ -207,7 +207,7 @@ static bool read_page(PGresult *result, int64_t n, struct history_page *page, st
     page->actions = calloc(rows + 1, sizeof *page->actions);
     page->changes = calloc(rows + 1, sizeof *page->changes);
     if (!page->actions || !page->changes)
-        return error_unavailable(error, "out of memory");
+        return error_out_of_memory(error);
     read_rows(result, page);
     page->more = rows == PAGE_ROWS || page->count > (size_t)n;
     if (rows == PAGE_ROWS && page->count > 1)

@@ -61,7 +61,7 @@ static bool read_jobs(const PGresult *result, int64_t n, struct jobs *jobs, stru
     struct opt_int64 beyond = opt_int64_at(result, 0, c.beyond);
     jobs->rows = calloc(found + 1, sizeof *jobs->rows);
     if (!jobs->rows)
-        return error_unavailable(error, "out of memory");
+        return error_out_of_memory(error);
     jobs->count = found > (size_t)n ? (size_t)n : found;
     for (size_t i = 0; i < jobs->count; i++)
         jobs->rows[i] = job_at(result, &c, (int)i);

@@ -165,7 +165,7 @@ bool listing_read(PGresult *result, int extra, bool with_jobs, struct listing *l
     listing->counts = calloc(count + 1, sizeof *listing->counts);
     listing->jobs = calloc((size_t)rows - count + 1, sizeof *listing->jobs);
     if (!migrations->rows || !listing->ids || !listing->counts || !listing->jobs)
-        return error_unavailable(error, "out of memory");
+        return error_out_of_memory(error);
     for (int row = 0; row < rows; row++) {
         if (is_migration(result, &c, row))
             migrations->rows[migrations->count++] = migration_at(result, &c, row);

@@ -190,7 +190,7 @@ static bool read_with(struct search *search, const struct job_lookup *lookup,
     bool done;
     char *unfinished = array_text(lookup->unfinished, lookup->unfinished_count);
     if (!unfinished)
-        return error_unavailable(error, "out of memory");
+        return error_out_of_memory(error);
     bool good = check_unchanged(search, lookup, unfinished, listing, &done, error);
     *verdict = JOB_COUNTERS_EXACT;
     if (good && !done)
@@ -213,7 +213,7 @@ static bool try_once(struct search *search, struct listing *listing,
         return false;
     search->counts += counted;
     if (!job_counters_look_up(search->store->counters, search->id, &lookup))
-        return lookup.generation == 0 || error_unavailable(error, "out of memory");
+        return lookup.generation == 0 || error_out_of_memory(error);
     bool good = read_with(search, &lookup, listing, verdict, error);
     job_lookup_free(&lookup);
     return good;

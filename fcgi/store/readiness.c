@@ -43,7 +43,7 @@ bool store_check(const struct conf_database *conf, int64_t deadline, bool *has_h
     unprepared.prepared_statements = false;
     struct db *db = db_new(&unprepared);
     bool good = db ? check(db, deadline, error) && history_exists(db, deadline, has_history, error)
-                   : error_unavailable(error, "out of memory");
+                   : error_out_of_memory(error);
     db_free(db);
     return good;
 }

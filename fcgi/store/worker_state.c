@@ -31,7 +31,7 @@ bool worker_state_read(struct store *store, int64_t deadline, struct worker_stat
     };
     bool has_xids = xids.at != NULL;
     PQclear(result);
-    return !has_xids || worker->xids || error_unavailable(error, "out of memory");
+    return !has_xids || worker->xids || error_out_of_memory(error);
 }
 
 /* False in these cases:
