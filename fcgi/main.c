@@ -226,7 +226,7 @@ static int serve(struct service *service, struct listener *listener)
         .on_stopping = on_stopping,
         .on_idle = on_idle,
     };
-    log_setup((enum log_level)conf->log_level, (enum log_format)conf->log_format);
+    log_setup(conf->log_level, conf->log_format);
     log_hold(); /* the thread that writes starts behind the sandbox */
     log_message(LOG_INFO, "bbm-fcgi " BBM_VERSION " serving %s with %d threads",
                 listener->inherited ? "the inherited socket" : conf->fcgi.listen,

@@ -41,7 +41,7 @@ static void add_realm(struct buffer *value, const struct conf_token *conf, const
 
 const char *challenge_action(const struct conf *conf, enum access access)
 {
-    if (conf->fcgi.challenge_all)
+    if (conf->fcgi.challenge == CONF_CHALLENGE_ALL)
         return "*";
     return access == ACCESS_WRITE ? "write" : "read";
 }

@@ -38,6 +38,12 @@ struct conf_token {
     bool autoredirect;
 };
 
+/* The actions that a challenge's scope asks for. */
+enum conf_challenge {
+    CONF_CHALLENGE_ACTION, /* the one that was missing */
+    CONF_CHALLENGE_ALL,    /* `*` */
+};
+
 enum conf_sandbox {
     CONF_SANDBOX_OFF,
     CONF_SANDBOX_LOG, /* denied calls pass, and the kernel logs them */
@@ -56,14 +62,14 @@ struct conf_fcgi {
     int64_t idle_timeout_ms;  /* for a kept-alive connection without a request */
     int64_t drain_timeout_ms; /* for requests under way at a stop */
     int64_t recount_ms;       /* after which jobs are counted again */
-    int64_t challenge_all;    /* the challenge's scope asks for `*` */
-    int64_t sandbox;          /* enum conf_sandbox */
+    enum conf_challenge challenge;
+    enum conf_sandbox sandbox;
 };
 
 struct conf {
     char *file;
-    int64_t log_level;  /* enum log_level */
-    int64_t log_format; /* enum log_format */
+    enum log_level log_level;
+    enum log_format log_format;
     struct conf_database database;
     struct conf_token token;
     char *http_prefix; /* starts with a slash, ends without; "" where there is none */

@@ -18,7 +18,7 @@ enum conf_type {
     OCTAL,    /* int64_t, likewise */
     BOOLEAN,  /* bool */
     DURATION, /* int64_t in milliseconds, from min to max; Go's spelling */
-    CHOICE,   /* int64_t: the index in choices */
+    CHOICE,   /* an enum: the index in choices */
 };
 
 #define CONF_CHOICES 8

@@ -131,6 +131,18 @@ bool conf_set_string(char **slot, const char *s)
     return *slot != NULL;
 }
 
+/* Stores the index of the choice in an enum, which gcc and clang keep as an unsigned. */
+static bool set_choice(unsigned *slot, const struct conf_setting *setting, const char *s,
+                       const struct conf_origin *origin, const struct conf_report *report)
+{
+    _Static_assert(sizeof(enum log_level) == sizeof *slot, "an enum is as large as an unsigned");
+    int index = choice_of(setting, s);
+    if (index < 0)
+        return fail_choice(setting, origin, report, s);
+    *slot = (unsigned)index;
+    return true;
+}
+
 bool conf_set(struct conf *conf, const struct conf_setting *setting, const char *s,
               const struct conf_origin *origin, const struct conf_report *report)
 {
@@ -147,10 +159,7 @@ bool conf_set(struct conf *conf, const struct conf_setting *setting, const char 
         return parse_boolean(s, slot) || conf_fail(report, origin, setting->path,
                                                    "expected true or false; found \"%.64s\"", s);
     case CHOICE:
-        number = choice_of(setting, s);
-        if (number < 0)
-            return fail_choice(setting, origin, report, s);
-        break;
+        return set_choice(slot, setting, s, origin, report);
     case INTEGER:
         if (!parse_integer(s, 10, &number) || number < setting->min || number > setting->max)
             return conf_fail(report, origin, setting->path,

@@ -181,7 +181,7 @@ static void test_detail(void **state)
     (void)state;
     assert_detail(ACCESS_READ, DETAIL("read"));
     assert_detail(ACCESS_WRITE, DETAIL("write"));
-    fixture.conf.fcgi.challenge_all = true;
+    fixture.conf.fcgi.challenge = CONF_CHALLENGE_ALL;
     assert_detail(ACCESS_READ, DETAIL("*"));
 }
 

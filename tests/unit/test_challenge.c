@@ -42,7 +42,7 @@ static void test_access_and_error(void **state)
 static void test_challenge_for_all_actions(void **state)
 {
     (void)state;
-    conf.fcgi.challenge_all = true;
+    conf.fcgi.challenge = CONF_CHALLENGE_ALL;
     assert_challenge(ACCESS_READ, CHALLENGE_NO_TOKEN, "", REALM SERVICE SCOPE "*\"");
     assert_challenge(ACCESS_WRITE, CHALLENGE_NO_TOKEN, "", REALM SERVICE SCOPE "*\"");
     assert_string_equal(challenge_action(&conf, ACCESS_READ), "*");

@@ -32,7 +32,7 @@ static void test_defaults(void **state)
     assert_int_equal(conf.fcgi.idle_timeout_ms, 300000);
     assert_int_equal(conf.fcgi.drain_timeout_ms, 10000);
     assert_int_equal(conf.fcgi.recount_ms, 600000);
-    assert_false(conf.fcgi.challenge_all);
+    assert_int_equal(conf.fcgi.challenge, CONF_CHALLENGE_ACTION);
     conf_free(&conf);
     assert_null(conf.file);
     assert_null(conf.database.host);
@@ -84,7 +84,7 @@ static void test_everything(void **state)
     assert_int_equal(conf.fcgi.idle_timeout_ms, 240000);
     assert_int_equal(conf.fcgi.drain_timeout_ms, 0);
     assert_int_equal(conf.fcgi.recount_ms, 7200000);
-    assert_true(conf.fcgi.challenge_all);
+    assert_int_equal(conf.fcgi.challenge, CONF_CHALLENGE_ALL);
     conf_free(&conf);
 }
 

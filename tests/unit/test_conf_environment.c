@@ -44,7 +44,7 @@ static void test_environment_overrides(void **state)
     assert_string_equal(conf.http_prefix, "/x");
     assert_string_equal(conf.fcgi.listen, "/run/x.sock");
     assert_int_equal(conf.fcgi.threads, 2);
-    assert_true(conf.fcgi.challenge_all);
+    assert_int_equal(conf.fcgi.challenge, CONF_CHALLENGE_ALL);
     conf_free(&conf);
 }
 

@@ -8,7 +8,16 @@
 
 static size_t size_of(enum conf_type type)
 {
-    return type == STRING ? sizeof(char *) : type == BOOLEAN ? sizeof(bool) : sizeof(int64_t);
+    switch (type) {
+    case STRING:
+        return sizeof(char *);
+    case BOOLEAN:
+        return sizeof(bool);
+    case CHOICE:
+        return sizeof(enum log_level);
+    default:
+        return sizeof(int64_t);
+    }
 }
 
 /* Two rows of one key, or two keys for one member, would set each other's value. */

@@ -91,6 +91,15 @@ static void assert_number(const struct conf_setting *setting, const char *text, 
     assert_int_equal(*(int64_t *)((char *)&conf + setting->offset), expected);
 }
 
+/* The same for a choice, which is stored in an enum. */
+static void assert_choice(const struct conf_setting *setting, const char *text, unsigned expected)
+{
+    if (!set(setting, text))
+        fail_msg("%s: %s", text, why);
+    assert_int_equal(conf.log_level, expected);
+    assert_int_equal(conf.log_format, 0); /* its neighbour */
+}
+
 static void assert_refused(const struct conf_setting *setting, const char *text,
                            const char *expected)
 {
@@ -236,13 +245,13 @@ static void test_choices(void **state)
                                    .offset = offsetof(struct conf, log_level),
                                    .choices = {"off", "log", "on"}};
     (void)state;
-    assert_number(&setting, "off", 0);
-    assert_number(&setting, "on", 2);
+    assert_choice(&setting, "off", 0);
+    assert_choice(&setting, "on", 2);
     assert_refused(&setting, "On", "expected one of off, log, on; found \"On\"");
     assert_refused(&setting, "", "found \"\"");
     assert_refused(&setting, "o", "found \"o\"");
     setting.any_case = true;
-    assert_number(&setting, "LOG", 1);
+    assert_choice(&setting, "LOG", 1);
 }
 
 /* All that there are is listed, also where the table is full. */
@@ -254,7 +263,7 @@ static void test_all_choices_there_may_be(void **state)
         .offset = offsetof(struct conf, log_level),
         .choices = {"one", "two", "three", "four", "five", "six", "seven", "eight"}};
     (void)state;
-    assert_number(&setting, "eight", 7);
+    assert_choice(&setting, "eight", 7);
     assert_refused(&setting, "nine",
                    "expected one of one, two, three, four, five, six, seven, eight; found");
 }
