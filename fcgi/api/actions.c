@@ -205,6 +205,7 @@ static bool act(struct call *call, enum action_kind kind, struct changes *change
         .kind = kind,
         .id = call->id ? &call->id : NULL,
         .undoes = call->params.action_id.given ? &call->params.action_id.value : NULL,
+        .undoes_in_body = call->params.in_body & PARAM(PARAM_ACTION_ID),
         .dry_run = call->params.dry_run,
         .may_be_repeat = call->caller.may_be_repeat,
         .deadline = call->deadline,

@@ -165,6 +165,7 @@ static bool read_member(struct params *params, enum param param, const json_t *v
     if (params->given & PARAM(param))
         return error_invalid_body(error, "'%s' is given in the query, too", name);
     params->given |= PARAM(param);
+    params->in_body |= PARAM(param);
     const char *text = text_of(value, params_table[param].type, number);
     switch (text ? params_table[param].read(params, text) : PARAMS_WRONG_TYPE) {
     case PARAMS_WRONG_TYPE:

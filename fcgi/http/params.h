@@ -37,6 +37,7 @@ enum param {
 
 struct params {
     unsigned given;          /* in the query or in the body: PARAM(…) of each */
+    unsigned in_body;        /* those of them that stand in the body */
     int64_t n;               /* 1 to 1000; 100 where it is not given */
     struct opt_int64 last;   /* an id, from 1 on */
     unsigned states;         /* 1U << enum migration_status of each; 0: any state */

@@ -100,6 +100,14 @@ static bool read_row(struct action *action, const PGresult *result, const struct
     return change_list_add(&changes->done, result, &columns->change, row, error);
 }
 
+static bool refuse_undo(const struct action_request *request, struct error *error)
+{
+    static const char expected[] = "the id of a pause in the history";
+    return request->undoes_in_body
+               ? error_invalid_body(error, "the member 'action_id' must be %s", expected)
+               : error_parameter_value(error, "action_id", expected);
+}
+
 static bool read_pass(struct action *action, const PGresult *result, struct error *error)
 {
     const struct action_request *request = action->request;
@@ -124,7 +132,7 @@ static bool read_pass(struct action *action, const PGresult *result, struct erro
         return request->kind == ACTION_RESTART ? error_restart_id_not_found(error, *request->id)
                                                : error_id_not_found(error, *request->id);
     if (request->undoes && PQntuples(result) == 0)
-        return error_parameter_value(error, "action_id", "the id of a pause in the history");
+        return refuse_undo(request, error);
     for (int row = 0; row < PQntuples(result); row++) {
         if (!read_row(action, result, &columns, row, error))
             return false;

@@ -24,6 +24,7 @@ struct action_request {
     enum action_kind kind;
     const int64_t *id;     /* the migration; NULL: all. A restart is always of one */
     const int64_t *undoes; /* of a resume of all: the pause that it takes back; NULL: none */
+    bool undoes_in_body;   /* it stands in the request's body, and not in its query */
     bool dry_run;          /* report what would change */
     bool may_be_repeat;    /* the correlation id is the client's own */
     int64_t deadline;      /* a moment of clock_ms() */

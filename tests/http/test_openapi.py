@@ -101,6 +101,18 @@ def test_operations_have_names_of_their_own():
     assert len(names) == len(set(names)) == len(table())
 
 
+@pytest.mark.parametrize("moment", ["-infinity", "infinity"])
+def test_what_is_no_moment_is_left_out(site, token, moment):
+    """Each answer is held against the description as it comes."""
+    identity = site.database.add_migration(f"made at {moment}", status=1, created_at=moment)
+    site.database.add_jobs(identity, 3, 1, created_at=moment)
+    for path in (routes.LIST, routes.one(identity), routes.jobs(identity)):
+        answer = site.client.get(path, token)
+        assert answer.status == 200
+        rows = answer.json.get("jobs") or answer.json.get("migrations", [answer.json.get("migration")])
+        assert [row["id"] for row in rows if "created_at" not in row]
+
+
 # The check itself
 
 

@@ -68,12 +68,16 @@ def test_it_is_an_action_of_its_own(desk, database):
         assert row["updated_at"] == database.history()[1]["at"]
 
 
-def test_the_body_says_the_same(desk):
-    number = desk.done("pause", 1)
+def undo_in_body(desk, number):
     body = f'{{"action_id": {number}}}'.encode()
     params = parameters("POST", routes.RESUME, desk.keys.token("*"), CONTENT_LENGTH=str(len(body)))
     with Connection(desk.service.address) as connection:
-        assert resumed(connection.request(params, body)) == [1]
+        return connection.request(params, body)
+
+
+def test_the_body_says_the_same(desk):
+    number = desk.done("pause", 1)
+    assert resumed(undo_in_body(desk, number)) == [1]
 
 
 def test_what_others_have_paused_stays_paused(desk):
@@ -144,6 +148,9 @@ def test_what_is_no_pause(desk):
     for number in (resume, restart, restart + 1, 2**63 - 1):
         answer = desk.undo(number)
         assert (answer.status, answer.json) == (400, expected)
+        answer = undo_in_body(desk, number)
+        detail = "the member 'action_id' must be the id of a pause in the history"
+        assert (answer.status, answer.json) == (400, error_body("INVALID_BODY", "invalid request body", detail))
     assert desk.states() == before and pause
 
 

@@ -287,7 +287,7 @@ static void test_an_undo_of_two_passes(void **state)
 
 static void test_an_undo_of_nothing(void **state)
 {
-    const struct action_request request = undo();
+    struct action_request request = undo();
     expect_history(0);
     assert_fails(&request, 404, "HISTORY_NOT_ENABLED", NULL);
     end(state);
@@ -295,7 +295,14 @@ static void test_an_undo_of_nothing(void **state)
     expect_history(1);
     expect_worker(&idle);
     expect_none(&SQL_UNDO);
-    assert_fails(&request, 400, NULL, "action_id");
+    assert_fails(&request, 400, "INVALID_QUERY_PARAMETER_VALUE", "the 'action_id' query parameter");
+    end(state);
+    begin(state);
+    request.undoes_in_body = true;
+    expect_history(1);
+    expect_worker(&idle);
+    expect_none(&SQL_UNDO);
+    assert_fails(&request, 400, "INVALID_BODY", "the member 'action_id'");
     end(state);
     begin(state);
     expect_history(1);
