@@ -62,9 +62,10 @@ static inline PGresult *fake_result(const char *names)
 }
 
 /* Adds a row with a cell for each column. */
-static inline void fake_row(PGresult *result, const struct cell *cells)
+static inline void fake_row(PGresult *result, const struct cell *cells, size_t count)
 {
     int row = PQntuples(result);
+    assert_int_equal(count, PQnfields(result));
     for (int column = 0; column < PQnfields(result); column++) {
         const struct cell *cell = &cells[column];
         char *bytes = malloc((size_t)(cell->len > 0 ? cell->len : 0) + 1);
@@ -79,7 +80,9 @@ static inline void fake_row(PGresult *result, const struct cell *cells)
     }
 }
 
-#define FAKE_ROW(result, ...) fake_row((result), (const struct cell[]){__VA_ARGS__})
+#define FAKE_ROW(result, ...)                                                                      \
+    fake_row((result), (const struct cell[]){__VA_ARGS__},                                         \
+             COUNT(((const struct cell[]){__VA_ARGS__})))
 
 /* ---- the script ---- */
 

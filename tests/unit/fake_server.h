@@ -538,6 +538,39 @@ static inline int fake_runs(struct fake_server *server, const char *text, int co
     return count;
 }
 
+/* True where the statement number `at` of all that have run is this one. */
+static inline bool fake_ran(struct fake_server *server, int at, const char *text)
+{
+    pthread_mutex_lock(&server->lock);
+    bool same = at < server->run_count && strcmp(server->runs[at].text, text) == 0;
+    pthread_mutex_unlock(&server->lock);
+    return same;
+}
+
+/* True where the last connection asked for this encoding. */
+static inline bool fake_asked_for(struct fake_server *server, const char *encoding)
+{
+    pthread_mutex_lock(&server->lock);
+    bool same = strcmp(server->client_encoding, encoding) == 0;
+    pthread_mutex_unlock(&server->lock);
+    return same;
+}
+
+/* Makes the server a standby ("on") or none. */
+static inline void fake_set_standby(struct fake_server *server, const char *standby)
+{
+    pthread_mutex_lock(&server->lock);
+    server->standby = standby;
+    pthread_mutex_unlock(&server->lock);
+}
+
+static inline void fake_set_encoding(struct fake_server *server, const char *encoding)
+{
+    pthread_mutex_lock(&server->lock);
+    server->server_encoding = encoding;
+    pthread_mutex_unlock(&server->lock);
+}
+
 /* Reads a number that the server's thread writes. */
 static inline int fake_number(struct fake_server *server, const int *number)
 {

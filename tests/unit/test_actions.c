@@ -164,7 +164,7 @@ static void test_a_pause_waits_for_the_worker(void **state)
     expect_worker(&choosing)->times = 5;
     expect_worker(&working);
     FAKE_ROW(second, INTEGER(2), TEXT("name"), SMALL(MIGRATION_RUNNING), BOOLEAN(1), BOOLEAN(0),
-             NOTHING, MOMENT(9000000), NOTHING, NOTHING);
+             NOTHING, MOMENT(9000000), NOTHING, NOTHING, BOOLEAN(0));
     fake_changes(&SQL_PAUSE, second);
     expect_worker(&working);
     const struct fake_answer *last = expect_none(&SQL_PAUSE);
@@ -376,9 +376,9 @@ static void test_hostile_answers(void **state)
     expect_worker(&idle);
     result = pass_rows();
     FAKE_ROW(result, NOTHING, BYTES("\xFF\0x", 3), NOTHING, BOOLEAN(1), NOTHING, NOTHING, NOTHING,
-             NOTHING, NOTHING);
+             NOTHING, NOTHING, NOTHING);
     FAKE_ROW(result, NOTHING, NOTHING, TEXT("a status?"), BOOLEAN(1), NOTHING, NOTHING, NOTHING,
-             NOTHING, NOTHING);
+             NOTHING, NOTHING, NOTHING);
     fake_changes(&SQL_RESUME, result);
     assert_true(act(&request));
     assert_int_equal(changes.done.count, 1);
@@ -391,7 +391,7 @@ static void test_hostile_answers(void **state)
     expect_worker(&idle);
     result = pass_rows();
     FAKE_ROW(result, INTEGER(7), NOTHING, TEXT("a status?"), NOTHING, NOTHING, NOTHING, NOTHING,
-             NOTHING, NOTHING);
+             NOTHING, NOTHING, NOTHING);
     fake_changes(&SQL_RESUME, result);
     assert_fails(&one, 409, "BBM_STATE_CONFLICT", "unknown");
 }

@@ -261,7 +261,7 @@ static void test_hostile_answers(void **state)
     FAKE_ROW(counts, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING);
     FAKE_ROW(counts, TEXT("?"), TEXT("a job"), TEXT(""), TEXT("far too many jobs"), NOTHING,
              NOTHING);
-    FAKE_ROW(recent, TEXT("\xFF\xFF"));
+    FAKE_ROW(recent, TEXT("\xFF\xFF"), NOTHING);
     fake_reads(&SQL_COUNTS, counts);
     fake_reads(&SQL_RECENT, recent);
     assert_true(count(1000));

@@ -28,12 +28,12 @@ static void test_transactions(void **state)
 {
     (void)state;
     assert_int_equal(read_once(), 1);
-    assert_int_equal(server.run_count, 1);
+    assert_int_equal(fake_number(&server, &server.run_count), 1);
     assert_int_equal(change_once(), 1);
-    assert_int_equal(server.run_count, 4);
-    assert_string_equal(server.runs[1].text, BEGIN);
-    assert_string_equal(server.runs[2].text, change_sql.text);
-    assert_string_equal(server.runs[3].text, "COMMIT");
+    assert_int_equal(fake_number(&server, &server.run_count), 4);
+    assert_true(fake_ran(&server, 1, BEGIN));
+    assert_true(fake_ran(&server, 2, change_sql.text));
+    assert_true(fake_ran(&server, 3, "COMMIT"));
 }
 
 /* A lock is taken in the change's own transaction, before it. */
@@ -44,11 +44,11 @@ static void test_a_change_that_takes_a_lock(void **state)
     const struct db_lock lock = {&lock_sql, params};
     (void)state;
     assert_int_equal(answered_by(db_change(db, &lock, &change_sql, NULL, in_time(), &error)), 1);
-    assert_int_equal(server.run_count, 4);
-    assert_string_equal(server.runs[0].text, BEGIN);
-    assert_string_equal(server.runs[1].text, lock_sql.text);
-    assert_string_equal(server.runs[2].text, change_sql.text);
-    assert_string_equal(server.runs[3].text, "COMMIT");
+    assert_int_equal(fake_number(&server, &server.run_count), 4);
+    assert_true(fake_ran(&server, 0, BEGIN));
+    assert_true(fake_ran(&server, 1, lock_sql.text));
+    assert_true(fake_ran(&server, 2, change_sql.text));
+    assert_true(fake_ran(&server, 3, "COMMIT"));
     FAKE_RULE(&server, .type = 'E', .statement = lock_sql.text, .event = FAKE_ERROR,
               .text = "55P03", .times = 1);
     assert_null(db_change(db, &lock, &change_sql, NULL, in_time(), &error));
@@ -269,7 +269,7 @@ static void test_no_connection_in_time(void **state)
     assert_int_equal(read_once(), 0);
     assert_fails(503, false, "connecting to the database: not in time");
     assert_int_equal(connections(), 2);
-    assert_int_equal(server.run_count, 0);
+    assert_int_equal(fake_number(&server, &server.run_count), 0);
 }
 
 /* What became of an earlier change says nothing about this one. */
@@ -362,9 +362,7 @@ static void test_a_server_that_was_demoted(void **state)
     }
     assert_int_equal(read_once(), 1);
     FAKE_RULE(&server, .type = 'E', .event = FAKE_STATUS, .text = says[0], .times = 1);
-    pthread_mutex_lock(&server.lock);
-    server.standby = "on";
-    pthread_mutex_unlock(&server.lock);
+    fake_set_standby(&server, "on");
     assert_int_equal(read_once(), 0);
     assert_fails(503, false, "cannot connect");
 }
@@ -420,9 +418,9 @@ static void test_bytes_that_are_no_text(void **state)
     FAKE_RULE(&server, .type = 'E', .statement = "UPDATE n", .event = FAKE_ERROR, .text = "22P05",
               .times = 1);
     assert_int_equal(read_once(), 1);
-    assert_string_equal(server.client_encoding, "UTF8");
+    assert_true(fake_asked_for(&server, "UTF8"));
     assert_int_not_equal(change_once(), 0);
-    assert_string_equal(server.client_encoding, "SQL_ASCII");
+    assert_true(fake_asked_for(&server, "SQL_ASCII"));
     assert_int_equal(change_runs(), 1);
     assert_int_equal(commits(), 1);
 }

@@ -93,18 +93,14 @@ static void test_the_first_one(void **state)
 static void test_the_one_that_served_last(void **state)
 {
     (void)state;
-    first.standby = "on";
+    fake_set_standby(&first, "on");
     assert_true(connects(10000));
     assert_int_equal(tried(&first), 1);
     assert_true(connects(10000));
     assert_int_equal(tried(&first), 1);
     assert_int_equal(tried(&second), 2);
-    pthread_mutex_lock(&first.lock);
-    first.standby = "off";
-    pthread_mutex_unlock(&first.lock);
-    pthread_mutex_lock(&second.lock);
-    second.standby = "on";
-    pthread_mutex_unlock(&second.lock);
+    fake_set_standby(&first, "off");
+    fake_set_standby(&second, "on");
     assert_true(connects(10000));
     assert_int_equal(tried(&first), 2);
     assert_true(connects(10000));
@@ -132,7 +128,8 @@ static void test_a_primary(void **state)
 static void test_no_primary(void **state)
 {
     (void)state;
-    first.standby = second.standby = "on";
+    fake_set_standby(&first, "on");
+    fake_set_standby(&second, "on");
     assert_fails("read-only", "check database.user");
     assert_int_equal(tried(&first), 1);
     assert_int_equal(tried(&second), 1);
@@ -148,7 +145,10 @@ static void test_each_has_its_share(void **state)
     int64_t began = clock_ms();
     assert_true(connects(10000));
     assert_int_equal(tried(&second), 1);
-    assert_in_range(second.last_startup - began, 5000, 10000);
+    pthread_mutex_lock(&second.lock);
+    int64_t reached = second.last_startup;
+    pthread_mutex_unlock(&second.lock);
+    assert_in_range(reached - began, 5000, 10000);
 }
 
 static void test_a_limit_for_each(void **state)
@@ -220,29 +220,27 @@ static void test_hostile_host_names(void **state)
 static void test_a_database_without_an_encoding(void **state)
 {
     (void)state;
-    first.server_encoding = "SQL_ASCII";
+    fake_set_encoding(&first, "SQL_ASCII");
     assert_true(connects(10000));
-    assert_string_equal(first.client_encoding, "SQL_ASCII");
+    assert_true(fake_asked_for(&first, "SQL_ASCII"));
     assert_int_equal(tried(&first), 2);
     assert_true(connects(10000));
-    assert_string_equal(first.client_encoding, "SQL_ASCII");
+    assert_true(fake_asked_for(&first, "SQL_ASCII"));
     assert_int_equal(tried(&first), 3);
     /* It was restored with one. */
-    pthread_mutex_lock(&first.lock);
-    first.server_encoding = "UTF8";
-    pthread_mutex_unlock(&first.lock);
+    fake_set_encoding(&first, "UTF8");
     assert_true(connects(10000));
-    assert_string_equal(first.client_encoding, "UTF8");
+    assert_true(fake_asked_for(&first, "UTF8"));
 }
 
 static void test_a_database_that_was_found_untranslatable(void **state)
 {
     (void)state;
     assert_true(connects(10000));
-    assert_string_equal(first.client_encoding, "UTF8");
+    assert_true(fake_asked_for(&first, "UTF8"));
     servers.untranslatable = true;
     assert_true(connects(10000));
-    assert_string_equal(first.client_encoding, "SQL_ASCII");
+    assert_true(fake_asked_for(&first, "SQL_ASCII"));
 }
 
 /* ---- notices ---- */

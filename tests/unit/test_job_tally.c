@@ -81,7 +81,7 @@ static void test_a_full_count(void **state)
 static void test_an_empty_table(void **state)
 {
     struct job_tally tally;
-    const struct job_row first = job(INT64_MIN + 1, 1, JOB_FINISHED);
+    const struct job_row first = {INT64_MIN + 1, 1, JOB_FINISHED, JOB_TALLY_NO_TIME};
     size_t above;
     (void)state;
     job_tally_init(&tally);
