@@ -23,10 +23,9 @@ def with_hosts(hosts, command):
     return ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", f"mount --bind {hosts} /etc/hosts && {command}", "sh"]
 
 
-@pytest.fixture(params=PAIRS, ids=" and ".join)
-def named(request, servers):
+def hosts_with(servers, addresses):
     """The hosts file, and the addresses in the order in which they are tried."""
-    lines = "".join(f"{address} {NAME}\n" for address in request.param)
+    lines = "".join(f"{address} {NAME}\n" for address in addresses)
     hosts = servers.workspace.file(servers.unique("hosts"), lines)
     done = subprocess.run(
         as_servers_user(with_hosts(hosts, f"getent ahosts {NAME}")), capture_output=True, text=True, check=False
@@ -34,8 +33,18 @@ def named(request, servers):
     if done.returncode != 0:
         pytest.skip(f"a hosts file of its own takes a mount namespace: {done.stderr}")
     order = list(dict.fromkeys(line.split()[0] for line in done.stdout.splitlines()))
-    assert set(order) == set(request.param)
+    assert set(order) == set(addresses)
     return hosts, order
+
+
+@pytest.fixture(params=PAIRS, ids=" and ".join)
+def named(request, servers):
+    return hosts_with(servers, request.param)
+
+
+@pytest.fixture
+def named_four(servers):
+    return hosts_with(servers, [f"127.0.0.{number}" for number in (9, 10, 11, 12)])
 
 
 @contextlib.contextmanager
@@ -63,7 +72,7 @@ def answering(address, port, servers):
 
 
 @contextlib.contextmanager
-def service_on(servers, database, hosts, port, **changes):
+def service_on(servers, database, hosts, port, limits=None, **changes):
     program = servers.workspace.file(
         servers.unique("program"),
         "#!/bin/sh\nexec " + shlex.join(with_hosts(hosts, f'exec {servers.program} "$@"')) + ' "$@"\n',
@@ -71,7 +80,7 @@ def service_on(servers, database, hosts, port, **changes):
     )
     place = {"host": NAME, "port": port, **changes}
     # Each thread has a connection of its own, and the only one is busy for longer than usual.
-    limits = {"threads": 1, "queuetimeout": "10s"}
+    limits = limits or {"threads": 1, "queuetimeout": "10s"}
     with servers.service(database.name, changes={"database": place, "fcgi": limits}, program=program) as service:
         yield service
 
@@ -107,6 +116,21 @@ def test_without_a_limit_the_time_is_divided(servers, database, token, named):
             answer, seconds = ask(service, token)
             assert answer.status == 200
             assert seconds < 8  # of the ten that a request has
+
+
+def test_many_addresses_share_the_time(servers, database, token, named_four):
+    """What is not acknowledged is given up after a third of the time, which is more than a quarter."""
+    hosts, (*silent_ones, last) = named_four
+    port = free_port()
+    with contextlib.ExitStack() as stack:
+        for address in silent_ones:
+            stack.enter_context(silent(address, port))
+        stack.enter_context(answering(last, port, servers))
+        limits = {"threads": 1, "queuetimeout": "10s", "timeout": milliseconds(longer(6))}
+        with service_on(servers, database, hosts, port, limits, connecttimeout="0s") as service:
+            answer, seconds = ask(service, token)
+            assert answer.status == 200
+            assert seconds < longer(5.5)
 
 
 def test_the_address_that_served_last_comes_first(servers, database, token, named):

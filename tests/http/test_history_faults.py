@@ -13,6 +13,7 @@ from harness.fastcgi import parameters
 from harness.history import Desk
 from harness.play import TRIGGERS, Changes
 from harness.ports import free_port
+from harness.process import wait_until
 from harness.scene import UNAVAILABLE
 from harness.timing import longer, milliseconds
 
@@ -107,6 +108,8 @@ def test_a_record_that_is_refused_takes_the_change_with_it(database, desk):
     database.execute("ALTER TABLE bbm_fcgi.changes ADD CHECK (migration_id <> 3)")
     answer = desk.act("pause")
     assert answer.status == 500
+    left_open = "SELECT state FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%%'"
+    assert wait_until(lambda: database.rows(left_open) == []), "a transaction that has failed stays open"
     assert assert_both_or_neither(database) == set()
     database.execute("ALTER TABLE bbm_fcgi.changes DROP CONSTRAINT changes_migration_id_check")
     assert len(desk.act("pause").json["migrations"]) == 5

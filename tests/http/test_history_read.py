@@ -273,6 +273,23 @@ def test_a_pause_that_is_newer_than_the_migration_shown_is_not_its(desk, databas
     assert (shown["id"], shown["status"], paused(shown)) == (1, "paused", (None, None, None))
 
 
+@pytest.mark.parametrize("path", [routes.one(1), routes.LIST])
+def test_a_history_that_goes_while_it_is_asked(desk, database, path):
+    """A lock holds up the look into it, and then it is not there."""
+    desk.done("pause", 1)
+    with contextlib.closing(database.cluster.connect(database.name)) as other, ThreadPoolExecutor(1) as pool:
+        other.autocommit = False
+        other.cursor().execute("LOCK TABLE bbm_fcgi.actions IN ACCESS EXCLUSIVE MODE")
+        future = pool.submit(desk.ask, "GET", path)
+        assert database.someone_waits_for_a_lock()
+        other.cursor().execute("ALTER SCHEMA bbm_fcgi RENAME TO hidden")
+        other.commit()
+        answer = future.result()
+    database.execute("ALTER SCHEMA hidden RENAME TO bbm_fcgi")
+    shown = answer.json["migration"] if "migration" in answer.json else answer.json["migrations"][0]
+    assert (answer.status, shown["id"], paused(shown)) == (200, 1, (None, None, None))
+
+
 def test_a_history_that_comes_back_is_asked_again(servers, keys):
     """Where the history comes back, who paused is known again, though no row has changed."""
     with servers.database(history=True) as database, servers.service(database.name) as service:

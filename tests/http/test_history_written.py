@@ -145,6 +145,7 @@ GONE = {
     "that of an older version": "ALTER TABLE bbm_fcgi.changes DROP COLUMN previous_error_code",
     "no table": "ALTER TABLE bbm_fcgi.changes RENAME TO gone",
     "somebody else's": "CREATE ROLE {role}; ALTER TABLE bbm_fcgi.actions OWNER TO {role}",
+    "a schema alone that is somebody else's": "CREATE ROLE {role}; ALTER SCHEMA bbm_fcgi OWNER TO {role}",
     "somebody else's schema": "CREATE ROLE {role}; ALTER SCHEMA bbm_fcgi OWNER TO {role};"
     "ALTER TABLE bbm_fcgi.actions OWNER TO {role}; ALTER TABLE bbm_fcgi.changes OWNER TO {role}",
     "no schema": "DROP SCHEMA bbm_fcgi CASCADE",

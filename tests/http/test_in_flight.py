@@ -111,6 +111,30 @@ def test_a_failed_job_that_is_tried_again_leaves_no_mark(ask, database, informed
         assert seen(ask, informed) == (True, {})
 
 
+def test_a_worker_that_holds_two_is_said_of_none(ask, database, informed, scene):
+    """As the registry's command does, which runs jobs of several in one transaction."""
+    with worker(database) as played:
+        played.until(WORK)
+        played.connection.cursor().execute(f"UPDATE batched_background_migrations SET updated_at = now() WHERE id = {OTHER}")
+        assert seen(ask, informed) == (True, {})
+
+
+def test_other_locks_beside_the_worker_s(servers, ask, token, database, informed, scene):
+    """The number 1 is anybody's to lock, in pairs and shared."""
+    locks = ("pg_advisory_xact_lock(0, 1)", "pg_advisory_xact_lock(1, 1)", "pg_advisory_xact_lock((1::bigint << 32) + 1)")
+    with contextlib.ExitStack() as stack:
+        for name in (database.name, "postgres"):
+            for lock in locks:
+                holder = stack.enter_context(contextlib.closing(servers.cluster.connect(name)))
+                holder.autocommit = False
+                holder.cursor().execute(f"SELECT {lock}, pg_current_xact_id()")
+        played = stack.enter_context(worker(database))
+        played.until(WORK)
+        assert seen(ask, informed) == (True, {OURS: seen(ask, informed)[1][OURS]})
+        pause = fastcgi.ask(informed.address, parameters("POST", routes.action("pause", OTHER), token))
+        assert pause.status == 409 and ask(informed).json["job_in_flight"] is True
+
+
 def test_a_job_of_a_migration_that_is_paused_meanwhile(ask, token, database, informed, scene):
     """What an operator wants to know: it is paused, and its job still runs."""
     scene(4, ((1, 10, 2),))

@@ -97,11 +97,13 @@ def test_an_undo_again(desk, database):
     assert "repeated" not in desk.act("resume", **KEY).json, "a plain resume is another request"
 
 
-def test_what_was_changed_by_somebody_since_is_not_changed_again(desk, database):
+@pytest.mark.parametrize("becomes", [1, 4], ids=["active", "set running by a worker"])
+def test_what_was_changed_by_somebody_since_is_not_changed_again(desk, database, becomes):
     """That is what it is for: the first pause came through, and a colleague has resumed."""
     first = desk.act("pause", **KEY)
     desk.done("resume", 1, who="bob")
     database.execute("UPDATE batched_background_migrations SET status = 1 WHERE id = 2")
+    database.execute("UPDATE batched_background_migrations SET status = %s WHERE id = 1", (becomes,))
     before = snapshot(database)
     again = desk.act("pause", **KEY)
     assert again.json == {**first.json, "repeated": True}

@@ -78,6 +78,28 @@ static void test_times_far_apart(void **state)
     assert_in_range(pace_of_times((int64_t[]){-half, 0, half}, 3), half - 1, half);
 }
 
+/* The pace is computed again after each job. */
+static void test_each_job_counts(void **state)
+{
+    struct job_pace pace = {0};
+    (void)state;
+    for (int64_t second = 0; second < 3; second++)
+        job_pace_add(&pace, second * 1000);
+    assert_int_equal(job_pace_micros(&pace), 1000);
+    job_pace_add(&pace, 10000);
+    job_pace_add(&pace, 20000);
+    assert_int_equal(job_pace_micros(&pace), 4500); /* of 1000, 1000, 8000 and 10000 */
+}
+
+/* A gap that 64 bits cannot hold is as long as they can say. */
+static void test_gap_beyond_64_bits(void **state)
+{
+    const int64_t times[] = {-INT64_C(9000000000000000000), INT64_C(9000000000000000000),
+                             INT64_C(9000000000000000060)};
+    (void)state;
+    assert_int_equal(pace_of_times(times, COUNT(times)), INT64_MAX / 2 + 30);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -87,6 +109,8 @@ int main(void)
         cmocka_unit_test(test_never_negative),
         cmocka_unit_test(test_only_the_latest_jobs_count),
         cmocka_unit_test(test_times_far_apart),
+        cmocka_unit_test(test_each_job_counts),
+        cmocka_unit_test(test_gap_beyond_64_bits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
