@@ -110,11 +110,17 @@ static void write_message(const struct call *call, enum action_kind kind,
                  call->params.dry_run ? "would have" : "had");
 }
 
-/* A cause that is outside of the migration's jobs is not gone because it is active again. */
+/* True where the cause lies outside of the migration's jobs: a restart does not remove it. */
+static bool is_lasting(struct opt_int64 code)
+{
+    return code.given && (code.value == FAILURE_TABLE || code.value == FAILURE_COLUMN ||
+                          code.value == FAILURE_SIGNATURE || code.value == FAILURE_STRATEGY);
+}
+
 static void add_warning(struct json_object **body, struct opt_int64 code)
 {
     char warning[160];
-    if (!code.given || !(code.value == 1 || code.value == 2 || code.value == 3 || code.value == 5))
+    if (!is_lasting(code))
         return;
     snprintf(warning, sizeof warning,
              "it had failed with %s; unless the cause of that is gone, it will fail again",

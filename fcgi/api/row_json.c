@@ -9,9 +9,10 @@
 const char *row_json_error_name(int64_t code)
 {
     static const char *const names[] = {
-        "unknown",       "invalid_bbm_table",        "invalid_bbm_column", "invalid_job_signature",
-        "max_job_retry", "invalid_batching_strategy"};
-    return code >= 0 && code < 6 ? names[code] : "unknown";
+        [FAILURE_UNKNOWN] = "unknown",           [FAILURE_TABLE] = "invalid_bbm_table",
+        [FAILURE_COLUMN] = "invalid_bbm_column", [FAILURE_SIGNATURE] = "invalid_job_signature",
+        [FAILURE_ATTEMPTS] = "max_job_retry",    [FAILURE_STRATEGY] = "invalid_batching_strategy"};
+    return code >= FAILURE_UNKNOWN && code <= FAILURE_STRATEGY ? names[code] : "unknown";
 }
 
 /* The text of a column, "" where it is NULL or absent. */

@@ -180,7 +180,8 @@ bool error_unauthorized(struct error *error, struct json_object *detail)
 
 bool error_too_large(struct error *error)
 {
-    return fill(error, 413, "SIZE_INVALID", "the request body is larger than any route takes");
+    return fill(error, 413, ERROR_TOO_LARGE_CODE,
+                "the request body is larger than any route takes");
 }
 
 bool error_body_late(struct error *error)
@@ -191,7 +192,7 @@ bool error_body_late(struct error *error)
 bool error_unavailable(struct error *error, const char *fmt, ...)
 {
     va_list args;
-    fill(error, 503, "UNAVAILABLE", "service unavailable");
+    fill(error, 503, ERROR_UNAVAILABLE_CODE, ERROR_UNAVAILABLE_MESSAGE);
     va_start(args, fmt);
     set_reason(error, fmt, args);
     va_end(args);

@@ -14,6 +14,11 @@
 
 struct json_object; /* json-c */
 
+/* What error.c shares with the answers that need no memory (http/response.c). */
+#define ERROR_TOO_LARGE_CODE      "SIZE_INVALID"
+#define ERROR_UNAVAILABLE_CODE    "UNAVAILABLE"
+#define ERROR_UNAVAILABLE_MESSAGE "service unavailable"
+
 struct error {
     int status;                 /* HTTP status; 0: no error */
     const char *code;           /* the registry's code; static storage */

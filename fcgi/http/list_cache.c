@@ -4,7 +4,7 @@
 
 #include "base/clock.h"
 #include "base/etag.h"
-#include "store/store.h"
+#include "store/list_version.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

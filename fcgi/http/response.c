@@ -3,6 +3,7 @@
 #include "http/response.h"
 
 #include "base/buffer.h"
+#include "base/error.h"
 #include "base/json.h"
 
 #include <errno.h>
@@ -15,7 +16,7 @@
 const char response_params_too_large[] =
     "Status: 431 Request Header Fields Too Large\r\n"
     "Content-Type: application/json\r\n\r\n"
-    "{\"errors\":[{\"code\":\"SIZE_INVALID\","
+    "{\"errors\":[{\"code\":\"" ERROR_TOO_LARGE_CODE "\","
     "\"message\":\"the request's headers are larger than this service takes\"}]}";
 
 /* Bytes for the headers that every answer has. */
@@ -213,7 +214,8 @@ static void make_head(const struct response *response, size_t body_len, struct b
 bool response_send(struct response *response, FCGX_Request *fcgx, bool head)
 {
     static const char last_resort[] =
-        "{\"errors\":[{\"code\":\"UNAVAILABLE\",\"message\":\"service unavailable\","
+        "{\"errors\":[{\"code\":\"" ERROR_UNAVAILABLE_CODE
+        "\",\"message\":\"" ERROR_UNAVAILABLE_MESSAGE "\","
         "\"detail\":\"out of memory; whether a change took effect is not known\"}]}";
     char place[HEAD_OWN + sizeof response->headers];
     struct buffer start = buffer_fixed(place, sizeof place);

@@ -4,7 +4,6 @@
 
 #include "base/text.h"
 #include "store/db.h"
-#include "store/history.h"
 #include "store/row.h"
 #include "store/sql.h"
 #include "store/store_private.h"

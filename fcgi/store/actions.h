@@ -19,6 +19,9 @@ enum action_kind {
     ACTION_RESTART,
 };
 
+/* The word in the history for an action. Static storage. */
+const char *store_action_name(enum action_kind kind);
+
 /* What is asked for, and what the history records of it. Texts are UTF-8, and lent. */
 struct action_request {
     enum action_kind kind;

@@ -17,9 +17,6 @@
 
 struct pg_result;
 
-/* The word in the history for an action. Static storage. */
-const char *store_action_name(enum action_kind kind);
-
 struct db;
 
 /* Whether there is a history that this role may read and write. */

@@ -2,6 +2,7 @@
  * Results as migrations and jobs. */
 #include "store/migration_rows.h"
 
+#include "store/list_version.h"
 #include "store/row.h"
 
 #include <stdlib.h>

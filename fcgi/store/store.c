@@ -9,8 +9,12 @@
 
 const char *store_status_name(int64_t status)
 {
-    static const char *const names[] = {"paused", "active", "finished", "failed", "running"};
-    return status >= 0 && status < 5 ? names[status] : "unknown";
+    static const char *const names[] = {
+        [MIGRATION_PAUSED] = "paused",     [MIGRATION_ACTIVE] = "active",
+        [MIGRATION_FINISHED] = "finished", [MIGRATION_FAILED] = "failed",
+        [MIGRATION_RUNNING] = "running",
+    };
+    return status >= MIGRATION_PAUSED && status <= MIGRATION_RUNNING ? names[status] : "unknown";
 }
 
 const char *store_job_status_name(int64_t status)

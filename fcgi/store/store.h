@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * store: migrations and jobs as structs; which statement does what.
+ * store: one thread's access to the database, and the migrations as structs.
  *
- * A store belongs to one thread. Every function takes a deadline (a moment of
- * clock_ms()) and fills `error` on failure. The statements are those of sql/.
+ *   store.c           a store; the words for the numbers in the status columns
+ *   migrations.c      reads the migrations with the counts of their jobs
+ *   migration_rows.c  a result's rows as struct migration; the digest of what was read
+ *
+ * Jobs, actions and the history have headers of their own. A store belongs to one thread. Every
+ * function that sends a statement takes a deadline (a moment of clock_ms()) and fills `error` on
+ * failure. The statements are those of sql/.
  */
 #ifndef BBM_STORE_H
 #define BBM_STORE_H
@@ -27,7 +32,17 @@ enum migration_status {
     MIGRATION_RUNNING = 4,
 };
 
-/* The contract's word for it; "unknown" for a number that is none. Static storage. */
+/* The numbers in failure_error_code, of migrations and of jobs (contract, section 2). */
+enum failure_code {
+    FAILURE_UNKNOWN = 0,
+    FAILURE_TABLE = 1,
+    FAILURE_COLUMN = 2,
+    FAILURE_SIGNATURE = 3,
+    FAILURE_ATTEMPTS = 4, /* a job has used up its attempts */
+    FAILURE_STRATEGY = 5,
+};
+
+/* The contract's word for a status; "unknown" for a number that is none. Static storage. */
 const char *store_status_name(int64_t status);
 
 /* Likewise for enum job_status. */
@@ -57,8 +72,7 @@ struct migration {
     struct str_view pause_reason;
     int64_t finished_jobs;
     int64_t failed_jobs;
-    struct opt_int64
-        pace; /* microseconds from one job to the next, lately; if it may be worked on */
+    struct opt_int64 pace; /* microseconds from one of the latest jobs to the next */
 };
 
 struct pg_result;
@@ -69,7 +83,7 @@ struct migrations {
     struct migration *rows;
     size_t count;
     int columns;                  /* of `result`: the table's own, which come first */
-    struct list_version *version; /* of all migrations; NULL: of one, of few, or not known */
+    struct list_version *version; /* of a long list of all migrations; NULL: none, or not known */
     struct pg_result *result;
     struct pg_result *pauses; /* NULL: none */
     bool lock_is_held;        /* the worker's, in this database or another */
@@ -92,8 +106,6 @@ void store_migrations_free(struct migrations *migrations);
  * `*unchanged`: all is as it was then, the counts of jobs too, and `migrations` is empty. */
 bool store_list(struct store *store, const struct list_version *known, int64_t deadline,
                 struct migrations *migrations, bool *unchanged, struct error *error);
-
-void list_version_free(struct list_version *version); /* NULL does nothing */
 
 /* A digest of all that was read: the names of the table's columns, known to this program or not,
  * their values, and the counts of jobs. False when out of memory. */
