@@ -1,214 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * One request from its parameters to its answer (http/service.c): the order of judgement, and what
- * a handler is given. Routes, handlers, tokens and the sending are the test's. */
-#include "unit.h"
-
-#include "base/buffer.h"
-#include "base/clock.h"
-#include "base/log.h"
-#include "base/metrics.h"
-#include "http/service_private.h"
-
-#define TIMEOUT_MS 10000
-
-/* What has happened. */
-static struct {
-    bool good; /* what the token is to be */
-    unsigned granted;
-    int auth_calls;
-    enum access access;
-    char authorization[32];
-    char host[32];
-    int handler_calls;
-    struct call call; /* as the handler got it; pointers are not to be followed, but for these */
-    char path[64];
-    char reason[32];
-    char subject[32];
-    char correlation_id[REQUEST_ID_SIZE];
-    char remote_addr[32];
-    int may_block;
-    int sent;
-    int status;
-    char headers[512];
-    char code[32]; /* of the error in the body; "" where there is none */
-    bool head;
-} seen;
-
-/* ---- in place of others ---- */
-
-bool __wrap_auth_check(const struct auth *auth, const struct auth_request *request,
-                       enum access access, struct auth_result *result, struct error *error);
-void __wrap_server_may_block(struct server_request *request);
-bool __wrap_response_send(struct response *response, FCGX_Request *fcgx, bool head);
-
-bool __wrap_auth_check(const struct auth *auth, const struct auth_request *request,
-                       enum access access, struct auth_result *result, struct error *error)
-{
-    (void)auth;
-    *result = (struct auth_result){0};
-    seen.auth_calls++;
-    seen.access = access;
-    snprintf(seen.authorization, sizeof seen.authorization, "%s",
-             request->authorization ? request->authorization : "NULL");
-    snprintf(seen.host, sizeof seen.host, "%s", request->host);
-    if (seen.good) {
-        snprintf(result->token.subject, sizeof result->token.subject, "alice");
-        snprintf(result->token.id, sizeof result->token.id, "jti");
-        return true;
-    }
-    snprintf(result->challenge, sizeof result->challenge, "Bearer realm=\"r\"");
-    return error_unauthorized(error, json_object_new_array());
-}
-
-void __wrap_server_may_block(struct server_request *request)
-{
-    (void)request;
-    seen.may_block++;
-}
-
-bool __wrap_response_send(struct response *response, FCGX_Request *fcgx, bool head)
-{
-    struct json_object *errors = NULL;
-    (void)fcgx;
-    seen.sent++;
-    seen.status = response->status;
-    seen.head = head;
-    snprintf(seen.headers, sizeof seen.headers, "%.*s", (int)response->headers_len,
-             response->headers);
-    if (json_object_object_get_ex(response->body, "errors", &errors))
-        snprintf(seen.code, sizeof seen.code, "%s",
-                 json_object_get_string(
-                     json_object_object_get(json_object_array_get_idx(errors, 0), "code")));
-    return true;
-}
-
-static bool handle(struct call *call)
-{
-    seen.handler_calls++;
-    seen.call = *call;
-    snprintf(seen.path, sizeof seen.path, "%s", call->path);
-    snprintf(seen.reason, sizeof seen.reason, "%s", call->params.reason ? call->params.reason : "");
-    snprintf(seen.subject, sizeof seen.subject, "%s", call->caller.subject);
-    snprintf(seen.correlation_id, sizeof seen.correlation_id, "%s", call->caller.correlation_id);
-    snprintf(seen.remote_addr, sizeof seen.remote_addr, "%s", call->caller.remote_addr);
-    call->body = json_object_new_object();
-    return true;
-}
-
-/* Fails with what the id says. */
-static bool handle_and_fail(struct call *call)
-{
-    seen.handler_calls++;
-    return call->id == 404 ? error_id_not_found(&call->error, call->id)
-                           : error_unavailable(&call->error, "no database in this test");
-}
-
-static bool handle_all(struct call *call)
-{
-    return handle(call);
-}
-
-/* ---- a service ---- */
-
-#define ACTION_PARAMS (PARAM(PARAM_REASON) | PARAM(PARAM_DRY_RUN))
-
-static const struct route api[] = {
-    {"GET", "background-migrations", ACCESS_READ, handle_all, PARAM(PARAM_N)},
-    {"GET", "background-migrations/{id}", ACCESS_READ, handle, PARAM(PARAM_N)},
-    {"POST", "background-migrations/{id}/pause", ACCESS_WRITE, handle, ACTION_PARAMS},
-    {"POST", "restart/{id}", ACCESS_WRITE, handle_and_fail, ACTION_PARAMS},
-    {"GET", "bbm", ACCESS_NONE, handle, 0},
-};
-static const struct route operational[] = {{"GET", "/-/liveness", ACCESS_NONE, handle, 0}};
-static const struct routes routes = {
-    .api = api,
-    .api_count = COUNT(api),
-    .operational = operational,
-    .operational_count = COUNT(operational),
-    .coalesced = handle_all,
-};
-
-static struct conf conf;
-static struct service service;
-static struct service_thread thread;
-static struct server_request *fcgi;
-static char store;
-static char *envp[16];
-
-static int setup(void **state)
-{
-    static char no_prefix[] = "";
-    (void)state;
-    memset(&seen, 0, sizeof seen);
-    seen.good = true;
-    log_setup(LOG_ERROR, LOG_JSON);
-    conf.http_prefix = no_prefix;
-    conf.fcgi.timeout_ms = TIMEOUT_MS;
-    service = (struct service){.conf = &conf,
-                               .list_cache = list_cache_new(),
-                               .coalesce = coalesce_new(),
-                               .routes = &routes,
-                               .refusal_log = refusal_log_new()};
-    thread = (struct service_thread){&service, (struct store *)(uintptr_t)&store};
-    fcgi = calloc(1, sizeof *fcgi + service_request_size());
-    assert_true(service.list_cache && service.coalesce && service.refusal_log && fcgi);
-    fcgi->body = "";
-    fcgi->body_state = SERVER_BODY_WHOLE;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    list_cache_free(service.list_cache);
-    coalesce_free(service.coalesce);
-    refusal_log_free(service.refusal_log);
-    free(fcgi);
-    return 0;
-}
-
-/* Answers a request with these parameters, and says nothing on standard error. */
-static enum server_outcome answer_with(char **params)
-{
-    for (size_t i = 0; i + 1 < COUNT(envp) && (envp[i] = params[i]); i++)
-        continue;
-    fcgi->fcgx.envp = envp;
-    unit_stderr_begin();
-    enum server_outcome outcome = service_answer(&thread, fcgi);
-    free(unit_stderr_end());
-    return outcome;
-}
-
-#define ANSWER(...) answer_with((char *[]){__VA_ARGS__, NULL})
-
-#define GET   "REQUEST_METHOD=GET"
-#define POST  "REQUEST_METHOD=POST"
-#define ONE   "PATH_INFO=/v1/gitlab/background-migrations/7/"
-#define PAUSE "PATH_INFO=/v1/gitlab/background-migrations/7/pause/"
-
-/* One answer was sent: this error; 0: none. */
-static void assert_sent(int status, const char *code)
-{
-    assert_int_equal(seen.sent, 1);
-    assert_int_equal(seen.status, status);
-    assert_string_equal(seen.code, code);
-}
-
-static long metric(const char *sample)
-{
-    struct buffer out = buffer_start(NULL, 0);
-    metrics_print(&out);
-    char *text = buffer_take(&out);
-    assert_non_null(text);
-    const char *line = strstr(text, sample);
-    assert_non_null(line);
-    long value = strtol(line + strlen(sample), NULL, 10);
-    free(text);
-    return value;
-}
-
-#define REJECTED "\nbbm_fcgi_shed_total "
-#define ACCEPTED "\nbbm_fcgi_tokens_total{verdict=\"accepted\"} "
+ * a handler is given. */
+#include "asking.h"
 
 /* ---- the order of judgement ---- */
 
@@ -449,69 +242,27 @@ static void test_body_of_a_read(void **state)
     assert_int_equal(seen.call.params.n, 100);
 }
 
-/* ---- shared answers ---- */
-
-#define LIST "PATH_INFO=/v1/gitlab/background-migrations/"
-
-/* Alone, it is a batch of one. One that may not be kept, or has a parameter, runs by itself. */
-static void test_which_requests_share(void **state)
-{
-    (void)state;
-    fcgi->may_be_kept = true;
-    assert_int_equal(ANSWER(GET, LIST), SERVER_ANSWERED);
-    assert_sent(200, "");
-    /* While another batch runs, it waits. */
-    struct coalesce_waiter other = {.next = NULL};
-    assert_ptr_equal(coalesce_join(service.coalesce, &other, clock_ms()), &other);
-    assert_int_equal(ANSWER(GET, LIST, "QUERY_STRING=n=5"), SERVER_ANSWERED);
-    assert_int_equal(ANSWER(GET, ONE), SERVER_ANSWERED);
-    fcgi->may_be_kept = false;
-    assert_int_equal(ANSWER(GET, LIST), SERVER_ANSWERED);
-    assert_int_equal(seen.handler_calls, 4);
-    fcgi->may_be_kept = true;
-    assert_int_equal(ANSWER(GET, LIST), SERVER_KEPT);
-    assert_int_equal(seen.handler_calls, 4);
-    assert_non_null(coalesce_clear(service.coalesce));
-}
-
-/* Who has no token does not wait with others, nor get their answer. */
-static void test_refused_request_does_not_share(void **state)
-{
-    struct coalesce_waiter other = {.next = NULL};
-    (void)state;
-    assert_ptr_equal(coalesce_join(service.coalesce, &other, clock_ms()), &other);
-    fcgi->may_be_kept = true;
-    seen.good = false;
-    assert_int_equal(ANSWER(GET, LIST), SERVER_ANSWERED);
-    assert_sent(401, "UNAUTHORIZED");
-    assert_null(coalesce_clear(service.coalesce));
-}
-
-#define ORDER_TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ORDER_TEST(test_path_first),
-        ORDER_TEST(test_then_the_method),
-        ORDER_TEST(test_options_needs_no_token),
-        ORDER_TEST(test_then_the_token),
-        ORDER_TEST(test_then_the_id),
-        ORDER_TEST(test_then_the_parameters),
-        ORDER_TEST(test_then_whether_a_thread_is_free),
-        ORDER_TEST(test_what_needs_no_token_needs_no_free_thread),
-        ORDER_TEST(test_handler_last),
-        ORDER_TEST(test_handler_fails),
-        ORDER_TEST(test_call),
-        ORDER_TEST(test_correlation_id),
-        ORDER_TEST(test_head),
-        ORDER_TEST(test_body_comes_later),
-        ORDER_TEST(test_body_never_comes),
-        ORDER_TEST(test_body_that_is_wrong),
-        ORDER_TEST(test_no_wait_for_the_body_of_a_refused_one),
-        ORDER_TEST(test_body_of_a_read),
-        ORDER_TEST(test_which_requests_share),
-        ORDER_TEST(test_refused_request_does_not_share),
+        ASKING_TEST(test_path_first),
+        ASKING_TEST(test_then_the_method),
+        ASKING_TEST(test_options_needs_no_token),
+        ASKING_TEST(test_then_the_token),
+        ASKING_TEST(test_then_the_id),
+        ASKING_TEST(test_then_the_parameters),
+        ASKING_TEST(test_then_whether_a_thread_is_free),
+        ASKING_TEST(test_what_needs_no_token_needs_no_free_thread),
+        ASKING_TEST(test_handler_last),
+        ASKING_TEST(test_handler_fails),
+        ASKING_TEST(test_call),
+        ASKING_TEST(test_correlation_id),
+        ASKING_TEST(test_head),
+        ASKING_TEST(test_body_comes_later),
+        ASKING_TEST(test_body_never_comes),
+        ASKING_TEST(test_body_that_is_wrong),
+        ASKING_TEST(test_no_wait_for_the_body_of_a_refused_one),
+        ASKING_TEST(test_body_of_a_read),
     };
     return cmocka_run_group_tests(tests, unit_folder_make, unit_folder_remove);
 }
