@@ -6,6 +6,7 @@ import signal
 
 import pytest
 from harness import fastcgi
+from harness.history import Desk
 from harness.relay import Relay
 from harness.servers import Servers
 from harness.ports import free_port
@@ -52,6 +53,36 @@ def tmp_path(servers):
 @pytest.fixture(scope="session")
 def keys(servers):
     return servers.keys
+
+
+# A module that needs other rows, or other services, has fixtures of these names of its own.
+
+
+@pytest.fixture(scope="module")
+def database(servers):
+    """Without migrations and without a history."""
+    with servers.database() as database:
+        yield database
+
+
+@pytest.fixture(scope="module")
+def service(servers, database):
+    """The service alone, at its FastCGI socket."""
+    with servers.service(database.name) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def desk(database, service, keys):
+    """Who asks the service, and looks at what the history has of it."""
+    return Desk(database, service, keys)
+
+
+@pytest.fixture(scope="module")
+def site(servers):
+    """The service behind nginx, with a database of its own."""
+    with servers.site() as site:
+        yield site
 
 
 # Not for the whole session: a token's life is short.

@@ -25,12 +25,6 @@ WHERE_KNOWN = {
 
 
 @pytest.fixture(scope="module")
-def site(servers):
-    with servers.site() as site:
-        yield site
-
-
-@pytest.fixture(scope="module")
 def token(keys):
     return keys.token("read")
 

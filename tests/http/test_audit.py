@@ -12,12 +12,6 @@ WRITES = (routes.PAUSE, routes.RESUME, routes.LIST + "7/pause/", routes.LIST + "
 
 
 @pytest.fixture(scope="module")
-def database(servers):
-    with servers.database() as database:
-        yield database
-
-
-@pytest.fixture(scope="module")
 def quiet(servers, database):
     """Its log level is error."""
     with servers.service(database.name, changes={"log": {"level": "error"}}) as service:

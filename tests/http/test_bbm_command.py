@@ -10,12 +10,6 @@ from harness.command import BBM, CHATOPS, MINT, SHELLS, Command, with_key
 from harness.ports import free_port
 
 
-@pytest.fixture(scope="module")
-def site(servers):
-    with servers.site() as site:
-        yield site
-
-
 @pytest.fixture
 def bbm(site, keys, tmp_path):
     """The command with a key to sign with; the sample's twelve migrations."""

@@ -73,12 +73,6 @@ class Terminal:
         os.close(self.master)
 
 
-@pytest.fixture(scope="module")
-def site(servers):
-    with servers.site() as site:
-        yield site
-
-
 @pytest.fixture(params=SHELLS, ids=" ".join)
 def bbm(request, site, keys, tmp_path):
     site.database.clear()

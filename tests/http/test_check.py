@@ -11,12 +11,6 @@ from harness.postgres import PASSWORD
 from harness.service import REMOVED, listening_socket, run_program
 
 
-@pytest.fixture(scope="module")
-def database(servers):
-    with servers.database() as database:
-        yield database
-
-
 @pytest.fixture
 def check(servers, database):
     """Runs -t on a configuration with these changes."""

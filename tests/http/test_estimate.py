@@ -12,12 +12,6 @@ HUNDRED = {"total_tuple_count": 1000, "batch_size": 10}
 
 
 @pytest.fixture(scope="module")
-def site(servers):
-    with servers.site() as site:
-        yield site
-
-
-@pytest.fixture(scope="module")
 def token(keys):
     return keys.token("read")
 

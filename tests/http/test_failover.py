@@ -8,6 +8,7 @@ import pytest
 from harness import routes
 from harness.faults import Load, frozen, signal_all
 from harness.postgres import Cluster
+from harness.process import wait_until
 from harness.resource import ResourceUsage
 from harness.scene import LIMITS, QUEUE, SLACK, THREADS, TIMEOUT, Scene, assert_nothing_leaked, assert_unavailable
 from harness.timing import longer, milliseconds
@@ -40,6 +41,12 @@ def status_of(cluster, name):
     with contextlib.closing(cluster.connect(name)) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT status FROM batched_background_migrations WHERE id = 1")
         return cursor.fetchone()[0]
+
+
+def is_read_only(cluster):
+    with contextlib.closing(cluster.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute("SHOW default_transaction_read_only")
+        return cursor.fetchone()[0] == "on"
 
 
 @pytest.mark.parametrize("silently", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["killed", "frozen"])
@@ -79,7 +86,8 @@ def test_a_primary_that_becomes_read_only_is_left_immediately(servers, keys, pai
         standby.promote()
         primary.execute("ALTER SYSTEM SET default_transaction_read_only TO on")
         primary.execute("SELECT pg_reload_conf()")
-        time.sleep(0.2)
+        # The sessions of before have the same signal by then.
+        assert wait_until(lambda: is_read_only(primary))
         for _ in range(2 * THREADS):
             scene.served("POST", routes.PAUSE)
         assert (status_of(primary, database.name), status_of(standby, database.name)) == (1, 0)

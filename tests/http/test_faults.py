@@ -129,7 +129,7 @@ def test_a_fault_under_load(servers, keys, cluster, fault):
         scene.warm()
         before = ResourceUsage(scene.service)
         with Load(scene.service, keys) as load:
-            time.sleep(0.3)
+            load.go_on()
             with fault(scene):
                 # Answers that were on their way when it happened have come by now.
                 time.sleep(0.2)
@@ -143,7 +143,7 @@ def test_a_fault_under_load(servers, keys, cluster, fault):
             for _ in range(THREADS):
                 scene.served()
                 scene.served("POST", routes.RESUME)
-            time.sleep(0.2)
+            load.go_on()
         load.assert_right(TIMEOUT + QUEUE + SLACK)
         assert {200, 503} == load.seen("read") == load.seen("write")
         assert_nothing_leaked(scene, before)

@@ -21,12 +21,6 @@ def database(servers):
         yield database
 
 
-@pytest.fixture(scope="module")
-def desk(servers, database, keys):
-    with servers.service(database.name) as service:
-        yield Desk(database, service, keys)
-
-
 @pytest.fixture(autouse=True)
 def scene(database):
     """1 and 2 active, 3 failed, 4 running, 5 paused."""

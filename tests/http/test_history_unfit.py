@@ -3,7 +3,6 @@
 import pytest
 from harness import fastcgi, routes
 from harness.fastcgi import parameters
-from harness.history import Desk
 
 UNFIT = {
     "a role that may not write it": (
@@ -37,12 +36,6 @@ UNFIT = {
 def database(servers):
     with servers.database(history=True) as database:
         yield database
-
-
-@pytest.fixture(scope="module")
-def desk(servers, database, keys):
-    with servers.service(database.name) as service:
-        yield Desk(database, service, keys)
 
 
 @pytest.fixture(autouse=True)

@@ -18,12 +18,6 @@ def database(servers):
 
 
 @pytest.fixture(scope="module")
-def service(servers, database):
-    with servers.service(database.name) as service:
-        yield service
-
-
-@pytest.fixture(scope="module")
 def token(keys):
     return keys.token("*", jti="the-token")
 

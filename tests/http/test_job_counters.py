@@ -24,12 +24,6 @@ SELECT m.*,
 
 
 @pytest.fixture(scope="module")
-def database(servers):
-    with servers.database() as database:
-        yield database
-
-
-@pytest.fixture(scope="module")
 def services(servers, database):
     """Two processes on one database, each with counters of its own."""
     changes = {"fcgi": {"recount": f"{int(RECOUNT * 1000)}ms"}}

@@ -15,12 +15,6 @@ JOB_STATUS = {1: "active", 2: "finished", 3: "failed"}
 
 
 @pytest.fixture(scope="module")
-def site(servers):
-    with servers.site() as site:
-        yield site
-
-
-@pytest.fixture(scope="module")
 def token(keys):
     return keys.token("read")
 

@@ -37,12 +37,6 @@ def database(servers, request):
         yield database
 
 
-@pytest.fixture(scope="module")
-def service(servers, database):
-    with servers.service(database.name) as service:
-        yield service
-
-
 def expected(database):
     jobs = {
         row["id"]: (row["finished"], row["failed"])

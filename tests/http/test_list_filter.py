@@ -18,12 +18,6 @@ def database(servers):
         yield database
 
 
-@pytest.fixture(scope="module")
-def service(servers, database):
-    with servers.service(database.name) as service:
-        yield service
-
-
 @pytest.fixture
 def ask(service, token):
     def ask(path=routes.LIST, query="", method="GET", **more):

@@ -17,12 +17,6 @@ TEXT_PAIR = re.compile(r'([a-z_]+)=("(?:[^"\\]|\\.)*"|\S*)(?: |$)')
 
 
 @pytest.fixture(scope="module")
-def database(servers):
-    with servers.database() as database:
-        yield database
-
-
-@pytest.fixture(scope="module")
 def site(servers, database):
     with servers.site(database) as site:
         yield site

@@ -28,12 +28,6 @@ def mint(request, tmp_path):
     return run
 
 
-@pytest.fixture(scope="module")
-def site(servers):
-    with servers.site() as site:
-        yield site
-
-
 def answers(site, token):
     return site.client.get(routes.LIST, tokens.remember(token.strip())).status
 

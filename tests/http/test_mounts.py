@@ -33,12 +33,6 @@ WEB_SERVERS_OWN = {
 NAME = "naïve ☃ \N{CJK UNIFIED IDEOGRAPH-9577}"
 
 
-@pytest.fixture(scope="module")
-def database(servers):
-    with servers.database() as database:
-        yield database
-
-
 @pytest.fixture(scope="module", params=MOUNTS)
 def mount(request, servers, database):
     with MOUNTS[request.param](servers, database) as mounted:

@@ -2,17 +2,10 @@
 
 import http.client
 
-import pytest
 from harness import routes
 
 # More than the burst, and than what is added to it while they are sent.
 REQUESTS = 1500
-
-
-@pytest.fixture(scope="module")
-def site(servers):
-    with servers.site() as site:
-        yield site
 
 
 def statuses(port, source, number):

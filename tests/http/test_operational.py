@@ -21,12 +21,6 @@ LABEL = re.compile(r'([a-zA-Z_]\w*)="((?:[^"\\\n]|\\["\\n])*)"(?:,|$)')
 NOT_FOUND = error_body("NOT_FOUND", "no such route")
 
 
-@pytest.fixture(scope="module")
-def site(servers):
-    with servers.site() as site:
-        yield site
-
-
 @pytest.fixture
 def proxy(servers):
     proxy = Proxy(free_port(), ("127.0.0.1", servers.cluster.port))

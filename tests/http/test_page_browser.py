@@ -35,12 +35,6 @@ def browser():
         yield browser
 
 
-@pytest.fixture(scope="module")
-def site(servers):
-    with servers.site() as site:
-        yield site
-
-
 @pytest.fixture
 def page(browser, site):
     browser.resize(360, 780)

@@ -33,12 +33,6 @@ def database(servers):
         yield database
 
 
-@pytest.fixture(scope="module")
-def service(servers, database):
-    with servers.service(database.name) as service:
-        yield service
-
-
 @pytest.fixture
 def ask(database, service, token):
     """Sends a request that must change nothing."""

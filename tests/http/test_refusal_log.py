@@ -2,17 +2,10 @@
 
 import json
 
-import pytest
 from harness import fastcgi, routes
 from harness.fastcgi import parameters
 
 LINES = 20  # REFUSAL_LOG_LINES in fcgi/http/refusal_log.h
-
-
-@pytest.fixture(scope="module")
-def database(servers):
-    with servers.database() as database:
-        yield database
 
 
 def entries(service):

@@ -28,12 +28,6 @@ def database(servers):
 
 
 @pytest.fixture(scope="module")
-def desk(servers, database, keys):
-    with servers.service(database.name) as service:
-        yield Desk(database, service, keys)
-
-
-@pytest.fixture(scope="module")
 def other_desk(servers, database, keys):
     """Of another process."""
     with servers.service(database.name) as service:

@@ -8,17 +8,10 @@ import socket
 import pytest
 from harness import fastcgi, routes
 from harness.fastcgi import parameters
-from harness.ports import free_port
 from harness.postgres import PASSWORD, REPOSITORY
 from harness.refusals import challenge
 from harness.service import REMOVED, listening_socket, run_program
 from harness.workspace import UNPRIVILEGED
-
-
-@pytest.fixture(scope="module")
-def database(servers):
-    with servers.database() as database:
-        yield database
 
 
 @pytest.fixture

@@ -14,12 +14,6 @@ from harness.process import wait_until
 from harness.workspace import give_away
 
 
-@pytest.fixture(scope="module")
-def database(servers):
-    with servers.database() as database:
-        yield database
-
-
 class Supervisor:
     """The other end of NOTIFY_SOCKET."""
 

@@ -13,12 +13,6 @@ from harness.tokens import ISSUER, SUBJECT, claims, remember
 CLAIMED = ("claimed_issuer", "claimed_subject", "claimed_kid")
 
 
-@pytest.fixture(scope="module")
-def site(servers):
-    with servers.site() as site:
-        yield site
-
-
 @pytest.fixture
 def logged(site):
     """The log entry of a refused request, whose answer must not say why."""

@@ -18,12 +18,6 @@ from harness.refusals import BAD_TOKEN, NO_ACCESS, NO_TOKEN, assert_refused, cha
 from harness.tokens import ABSENT, SERVICE, Key, claims, entry, remember, sign, sign_by_hand
 
 
-@pytest.fixture(scope="module")
-def site(servers):
-    with servers.site() as site:
-        yield site
-
-
 @pytest.fixture
 def read(site):
     """Asks for the list with a token, or with a whole Authorization header."""
