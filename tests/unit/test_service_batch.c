@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * Which requests share one handler's run (http/service_batch.c). */
+ * Which requests share one handler's run, and what each of them is answered (http/service_batch.c).
+ */
 #include "asking.h"
+#include "fake_time.h"
 
 #define LIST "PATH_INFO=/v1/gitlab/background-migrations/"
 
@@ -38,11 +40,156 @@ static void test_refused_request_does_not_share(void **state)
     assert_null(coalesce_clear(service.coalesce));
 }
 
+/* ---- batches ---- */
+
+static int ended;
+static int woken;
+
+void __wrap_server_answered(struct server_request *request);
+void __wrap_server_wake_worker(struct server *server);
+
+/* The server frees a kept request. */
+void __wrap_server_answered(struct server_request *request)
+{
+    ended++;
+    free(request);
+}
+
+void __wrap_server_wake_worker(struct server *server)
+{
+    (void)server;
+    woken++;
+}
+
+/* Another request of its own, which waits for the batch that runs. */
+static void keep_another(void)
+{
+    struct server_request *own = fcgi;
+    fcgi = calloc(1, sizeof *fcgi + service_request_size());
+    assert_non_null(fcgi);
+    fcgi->may_be_kept = true;
+    assert_int_equal(answer((char *[]){GET, LIST, NULL}), SERVER_KEPT);
+    fcgi = own;
+}
+
+static struct coalesce_waiter running;
+
+/* A batch runs, and two requests wait for the next one. */
+static void keep_two(void)
+{
+    ended = woken = 0;
+    assert_ptr_equal(coalesce_join(service.coalesce, &running, clock_ms()), &running);
+    keep_another();
+    keep_another();
+    assert_int_equal(seen.sent, 0);
+}
+
+static void on_wake(void)
+{
+    unit_stderr_begin();
+    service_on_wake(&thread, NULL);
+    free(unit_stderr_end());
+}
+
+/* One run of the handler, and an answer for each. */
+static void test_one_run_for_all(void **state)
+{
+    (void)state;
+    keep_two();
+    coalesce_end(service.coalesce);
+    on_wake();
+    assert_int_equal(seen.handler_calls, 1);
+    assert_int_equal(seen.sent, 2);
+    assert_int_equal(seen.status, 200);
+    assert_int_equal(ended, 2);
+    assert_ptr_equal(seen.call.store, thread.store);
+    /* Nobody waits any more. */
+    on_wake();
+    assert_int_equal(seen.handler_calls, 1);
+    assert_int_equal(woken, 0);
+}
+
+/* An error is the answer of each, too, with its detail and its reason. */
+static void test_one_error_for_all(void **state)
+{
+    (void)state;
+    keep_two();
+    coalesce_end(service.coalesce);
+    failing = true;
+    on_wake();
+    failing = false;
+    assert_int_equal(seen.handler_calls, 1);
+    assert_int_equal(seen.sent, 2);
+    assert_int_equal(seen.status, 503);
+    assert_string_equal(seen.code, "UNAVAILABLE");
+    assert_int_equal(ended, 2);
+}
+
+/* The one whose thread runs the batch is the server's to end. */
+static void test_own_request_among_them(void **state)
+{
+    (void)state;
+    keep_two();
+    coalesce_end(service.coalesce);
+    fcgi->may_be_kept = true;
+    assert_int_equal(ANSWER(GET, LIST), SERVER_ANSWERED);
+    assert_int_equal(seen.handler_calls, 1);
+    assert_int_equal(seen.sent, 3);
+    assert_int_equal(ended, 2);
+}
+
+static void on_look(int64_t queue_timeout_ms)
+{
+    conf.fcgi.queue_timeout_ms = queue_timeout_ms;
+    unit_stderr_begin();
+    service_on_look(&thread, NULL);
+    free(unit_stderr_end());
+}
+
+/* While no worker takes them, the overload thread wakes one, and in the end refuses them without
+ * the database. */
+static void test_who_waits_for_too_long(void **state)
+{
+    long rejected = metric(REJECTED);
+    (void)state;
+    keep_two();
+    on_look(60000);
+    assert_int_equal(woken, 0);
+    fake_time_pass(COALESCE_PATIENCE_MS);
+    on_look(60000);
+    assert_int_equal(woken, 1);
+    assert_int_equal(seen.sent, 0);
+    fake_time_pass(60000);
+    on_look(60000);
+    assert_int_equal(seen.handler_calls, 0);
+    assert_int_equal(seen.sent, 2);
+    assert_int_equal(seen.status, 503);
+    assert_int_equal(ended, 2);
+    assert_int_equal(metric(REJECTED), rejected + 2);
+}
+
+/* The next batch is for a worker to start, where somebody waits for it. */
+static void test_next_batch_is_started(void **state)
+{
+    (void)state;
+    ended = woken = 0;
+    fcgi->may_be_kept = true;
+    meanwhile = keep_another;
+    assert_int_equal(ANSWER(GET, LIST), SERVER_ANSWERED);
+    assert_int_equal(seen.handler_calls, 1);
+    assert_int_equal(woken, 1);
+    on_wake();
+    assert_int_equal(seen.handler_calls, 2);
+    assert_int_equal(ended, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ASKING_TEST(test_which_requests_share),
-        ASKING_TEST(test_refused_request_does_not_share),
+        ASKING_TEST(test_which_requests_share),   ASKING_TEST(test_refused_request_does_not_share),
+        ASKING_TEST(test_one_run_for_all),        ASKING_TEST(test_one_error_for_all),
+        ASKING_TEST(test_own_request_among_them), ASKING_TEST(test_who_waits_for_too_long),
+        ASKING_TEST(test_next_batch_is_started),
     };
     return cmocka_run_group_tests(tests, unit_folder_make, unit_folder_remove);
 }
