@@ -38,6 +38,15 @@ def test_prints_what_is_in_force(check, servers, database):
         assert word in done.stdout, done.stdout
 
 
+@pytest.mark.parametrize("listen", ["127.0.0.1:{}", "[::1]:{}", ":{}"])
+def test_prints_the_address(check, listen):
+    """Which it tries on a port of the kernel's choice."""
+    address = listen.format(free_port())
+    done = check({"fcgi": {"listen": address}})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"  listen    {address}\n" in done.stdout
+
+
 def test_prints_no_secret(check):
     assert PASSWORD not in check().stdout
 
