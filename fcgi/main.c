@@ -320,9 +320,11 @@ int main(int argc, char **argv)
         return EXIT_START;
     /* libpq looks names up with no deadline; resolv.conf(5)'s own would be half a minute. */
     setenv("RES_OPTIONS", "timeout:2 attempts:1", 0);
-    /* A few heaps for all threads: what one takes another gives back, and of heaps of their own
-     * each would keep what it once needed; but with one alone they wait for each other. */
-    mallopt(M_ARENA_MAX, 4);
+    /* Two heaps for all threads: what one takes another gives back, and of heaps of their own each
+     * would keep what it once needed; but with one alone they wait for each other. And the rows and
+     * the text of a long list go back at once. */
+    mallopt(M_ARENA_MAX, 2);
+    mallopt(M_MMAP_THRESHOLD, 64 * 1024);
     store_clean_environment();
     notify_open();
     server_block_signals();

@@ -28,7 +28,7 @@ bool jobs_page(struct call *call)
         return false;
     struct json_object *list = json_object_new_array_ext((int)jobs.count + 1);
     for (size_t i = 0; i < jobs.count; i++)
-        json_append(&list, row_json_job(&jobs.rows[i]));
+        json_append(&list, json_flat(row_json_job(&jobs.rows[i])));
     call->body = json_object_new_object();
     json_add(&call->body, "jobs", list);
     if (jobs.more)

@@ -25,7 +25,7 @@ static struct json_object *list_json(const struct migrations *migrations, unsign
     struct json_object *list = json_object_new_array_ext((int)migrations->count + 1);
     for (size_t i = 0; i < migrations->count; i++) {
         if (is_wanted(states, migrations->rows[i].status))
-            json_append(&list, row_json_migration(&migrations->rows[i]));
+            json_append(&list, json_flat(row_json_migration(&migrations->rows[i])));
     }
     struct json_object *body = json_object_new_object();
     json_add(&body, "migrations", list);

@@ -3,6 +3,7 @@
 #include "base/json.h"
 
 #include <errno.h>
+#include <string.h>
 
 static void give_up(struct json_object **whole, struct json_object *part)
 {
@@ -33,6 +34,22 @@ void json_append(struct json_object **whole, struct json_object *part)
 {
     if (!*whole || !part || json_object_array_add(*whole, part))
         give_up(whole, part);
+}
+
+struct json_object *json_flat(struct json_object *whole)
+{
+    size_t len;
+    const char *text = json_text(whole, &len);
+    struct json_object *flat = text ? json_object_new_boolean(0) : NULL;
+    char *copy = flat ? strdup(text) : NULL;
+    json_object_put(whole);
+    if (!copy) {
+        json_object_put(flat);
+        return NULL;
+    }
+    json_object_set_serializer(flat, json_object_userdata_to_json_string, copy,
+                               json_object_free_userdata);
+    return flat;
 }
 
 const char *json_text(struct json_object *whole, size_t *len)

@@ -22,6 +22,10 @@ void json_append(struct json_object **whole, struct json_object *part);
 void json_add_int64(struct json_object **whole, const char *key, int64_t value);
 void json_add_string(struct json_object **whole, const char *key, const char *value);
 
+/* Takes over a part that is done, and returns one in its place that is only the part's text. A list
+ * of such parts needs a fifth of the memory. NULL where the part is, or when out of memory. */
+struct json_object *json_flat(struct json_object *whole);
+
 /* The text of `whole` without a blank; it lives as long as that does. NULL where `whole` is, or
  * where there is no memory for all of it: json-c then leaves a piece out and goes on, and what it
  * returns may be valid JSON with a name or a value gone. But the failed malloc has left its mark

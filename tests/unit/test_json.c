@@ -41,11 +41,27 @@ static void test_not_at_all(void **state)
     assert_null(json_text(object, &len));
 }
 
+/* A flat part reads as the part does. */
+static void test_flat(void **state)
+{
+    size_t len;
+    struct json_object *object = json_object_new_object();
+    struct json_object *list = json_object_new_array();
+    (void)state;
+    json_add(&object, "path", json_object_new_string("/a\"b\n\xE2\x82\xAC"));
+    json_append(&list, json_flat(object));
+    json_append(&list, json_flat(json_object_new_int64(7)));
+    assert_string_equal(json_text(list, &len), "[{\"path\":\"/a\\\"b\\n\xE2\x82\xAC\"},7]");
+    json_object_put(list);
+    assert_null(json_flat(NULL));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_whole),
         cmocka_unit_test(test_not_at_all),
+        cmocka_unit_test(test_flat),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
