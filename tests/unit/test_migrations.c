@@ -6,6 +6,7 @@
 #include "store/job_counters.h"
 #include "store/job_status.h"
 #include "store/list_version.h"
+#include "store/store.h"
 #include "store/store_private.h"
 
 #define OWN  "id name status"
