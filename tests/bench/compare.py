@@ -30,6 +30,7 @@ def options():
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--migrations", type=int, default=10)
+    parser.add_argument("--request", action="append", metavar="'METHOD PATH'", help="in turn; the list if not given")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of the section database")
     parser.add_argument("builds", nargs="+", metavar="NAME=PROGRAM")
     return parser.parse_args()
@@ -53,7 +54,7 @@ def main():
         for number in range(asked.rounds + 1):
             for name in sites if number % 2 else reversed(sites):
                 os.truncate(sites[name].service.server.log, 0)
-                load = sites[name].load([f"GET {LIST}"], asked.clients, asked.seconds, stage.token())
+                load = sites[name].load(asked.request or [f"GET {LIST}"], asked.clients, asked.seconds, stage.token())
                 if number > 0:  # the first warms up
                     figures.add(name, load)
     first = builds[0][0]
