@@ -33,14 +33,18 @@ static struct json_object *list_json(const struct migrations *migrations, unsign
     return body;
 }
 
-/* Writes the body down, and gives the answer its entity tag. */
-static void set_etag(struct call *call)
+/* Gives the answer this body, which is taken over, with its entity tag. */
+static bool set_body(struct call *call, struct json_object *body)
 {
-    call->json = json_text(call->body, &call->json_len);
-    if (call->json)
-        etag_of(call->json, call->json_len, call->own_etag);
-    if (call->own_etag[0])
-        call->etag = call->own_etag;
+    size_t len;
+    const char *text = json_text(body, &len);
+    if (text)
+        call->cached_body = cached_body_new(text, len);
+    json_object_put(body);
+    if (!call->cached_body)
+        return error_unavailable(&call->error, "out of memory");
+    call->etag = cached_body_etag(call->cached_body);
+    return true;
 }
 
 /* Keeps a body, with the version of the rows, which it takes from them. */
@@ -116,10 +120,7 @@ static bool list_some(struct call *call)
     struct migrations migrations;
     bool good = store_migrations(call->store, NULL, call->deadline, &migrations, &call->error) &&
                 history_add_pauses(call->store, NULL, call->deadline, &migrations, &call->error);
-    if (good) {
-        call->body = list_json(&migrations, call->params.states);
-        set_etag(call);
-    }
+    good = good && set_body(call, list_json(&migrations, call->params.states));
     store_migrations_free(&migrations);
     return good;
 }
@@ -127,6 +128,14 @@ static bool list_some(struct call *call)
 bool list_all(struct call *call)
 {
     return call->params.states == 0 ? list_whole(call) : list_some(call);
+}
+
+static struct json_object *one_json(const struct migrations *migrations)
+{
+    struct json_object *body = json_object_new_object();
+    json_add(&body, "migration", row_json_migration(&migrations->rows[0]));
+    json_add(&body, "job_in_flight", json_object_new_boolean(migrations->job_in_flight));
+    return body;
 }
 
 bool list_one(struct call *call)
@@ -137,12 +146,7 @@ bool list_one(struct call *call)
         good = error_id_not_found(&call->error, call->id);
     good = good &&
            history_add_pauses(call->store, &call->id, call->deadline, &migrations, &call->error);
-    if (good) {
-        call->body = json_object_new_object();
-        json_add(&call->body, "migration", row_json_migration(&migrations.rows[0]));
-        json_add(&call->body, "job_in_flight", json_object_new_boolean(migrations.job_in_flight));
-        set_etag(call);
-    }
+    good = good && set_body(call, one_json(&migrations));
     store_migrations_free(&migrations);
     return good;
 }

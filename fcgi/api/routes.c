@@ -50,10 +50,12 @@ static const struct route operational[] = {
     {"GET", "/-/metrics", ACCESS_NONE, health_metrics, 0},
 };
 
+static handler *const coalesced[] = {list_all, list_one, NULL};
+
 const struct routes api_routes = {
     .api = api,
     .api_count = sizeof api / sizeof api[0],
     .operational = operational,
     .operational_count = sizeof operational / sizeof operational[0],
-    .coalesced = list_all,
+    .coalesced = coalesced,
 };

@@ -3,77 +3,180 @@
 #include "http/coalesce.h"
 
 #include <pthread.h>
-#include <stddef.h>
 #include <stdlib.h>
 
-struct coalesce {
-    pthread_mutex_t lock;
+/* Of so many handlers the length of the last answer is kept; those of more would not share. */
+#define HANDLERS 4
+
+/* The requests for one answer. Free while no batch runs and nobody waits. */
+struct coalesce_group {
+    handler *handler;
+    int64_t id;
     unsigned running;              /* batches */
     int64_t started;               /* when the last of them did */
     struct coalesce_waiter *first; /* waits longest; NULL: nobody waits */
     struct coalesce_waiter **end;  /* where the next one is put */
 };
 
-static struct coalesce_waiter *take_all(struct coalesce *coalesce)
+struct last_answer {
+    handler *handler; /* NULL: not used yet */
+    size_t len;
+};
+
+struct coalesce {
+    pthread_mutex_t lock;
+    struct last_answer answers[HANDLERS];
+    size_t used; /* groups that have been in use */
+    struct coalesce_group groups[COALESCE_GROUPS];
+};
+
+/* The last answer of a handler. NULL: those of too many others are kept. */
+static struct last_answer *answer_of(struct coalesce *coalesce, handler *asked)
 {
-    struct coalesce_waiter *all = coalesce->first;
-    coalesce->first = NULL;
-    coalesce->end = &coalesce->first;
+    for (size_t i = 0; i < HANDLERS; i++) {
+        struct last_answer *answer = &coalesce->answers[i];
+        if (!answer->handler)
+            answer->handler = asked;
+        if (answer->handler == asked)
+            return answer;
+    }
+    return NULL;
+}
+
+static bool is_free(const struct coalesce_group *group)
+{
+    return group->running == 0 && !group->first;
+}
+
+/* The group of those that ask for the same as this request, or a free one. NULL: there is none. */
+static struct coalesce_group *group_of(struct coalesce *coalesce,
+                                       const struct coalesce_waiter *waiter)
+{
+    struct coalesce_group *unused = NULL;
+    for (size_t i = 0; i < coalesce->used; i++) {
+        struct coalesce_group *group = &coalesce->groups[i];
+        if (is_free(group))
+            unused = unused ? unused : group;
+        else if (group->handler == waiter->handler && group->id == waiter->id)
+            return group;
+    }
+    if (!unused && coalesce->used < COALESCE_GROUPS)
+        unused = &coalesce->groups[coalesce->used++];
+    if (unused)
+        *unused = (struct coalesce_group){
+            .handler = waiter->handler, .id = waiter->id, .end = &unused->first};
+    return unused;
+}
+
+static struct coalesce_waiter *take_all(struct coalesce_group *group)
+{
+    struct coalesce_waiter *all = group->first;
+    group->first = NULL;
+    group->end = &group->first;
     return all;
 }
 
-/* Starts a batch, if somebody waits and it is time. */
-static struct coalesce_waiter *begin(struct coalesce *coalesce, int64_t now)
+/* True where somebody waits and it is time for a batch. */
+static bool is_due(const struct coalesce_group *group, int64_t now)
 {
-    if (!coalesce->first ||
-        (coalesce->running > 0 && now - coalesce->started < COALESCE_PATIENCE_MS))
+    return group->first && (group->running == 0 || now - group->started >= COALESCE_PATIENCE_MS);
+}
+
+static struct coalesce_waiter *begin(struct coalesce_group *group, int64_t now)
+{
+    if (!is_due(group, now))
         return NULL;
-    coalesce->running++;
-    coalesce->started = now;
-    return take_all(coalesce);
+    group->running++;
+    group->started = now;
+    return take_all(group);
+}
+
+/* Adds a waiter to its group. */
+static void add(struct coalesce_waiter *waiter)
+{
+    *waiter->group->end = waiter;
+    waiter->group->end = &waiter->next;
 }
 
 struct coalesce_waiter *coalesce_join(struct coalesce *coalesce, struct coalesce_waiter *waiter,
                                       int64_t now)
 {
-    *waiter = (struct coalesce_waiter){.since = now};
+    struct coalesce_waiter *all = waiter;
+    waiter->next = NULL;
+    waiter->since = now;
+    waiter->group = NULL;
     pthread_mutex_lock(&coalesce->lock);
-    *coalesce->end = waiter;
-    coalesce->end = &waiter->next;
-    struct coalesce_waiter *all = begin(coalesce, now);
+    const struct last_answer *answer = answer_of(coalesce, waiter->handler);
+    if (answer && answer->len <= COALESCE_LEN_MAX)
+        waiter->group = group_of(coalesce, waiter);
+    if (waiter->group) {
+        add(waiter);
+        all = begin(waiter->group, now);
+    }
     pthread_mutex_unlock(&coalesce->lock);
     return all;
 }
 
-struct coalesce_waiter *coalesce_begin(struct coalesce *coalesce, int64_t now)
+struct coalesce_waiter *coalesce_begin(struct coalesce *coalesce, int64_t now, bool *more)
 {
+    struct coalesce_group *oldest = NULL;
+    *more = false;
     pthread_mutex_lock(&coalesce->lock);
-    struct coalesce_waiter *all = begin(coalesce, now);
+    for (size_t i = 0; i < coalesce->used; i++) {
+        struct coalesce_group *group = &coalesce->groups[i];
+        if (!is_due(group, now))
+            continue;
+        *more = oldest != NULL;
+        if (!oldest || group->first->since < oldest->first->since)
+            oldest = group;
+    }
+    struct coalesce_waiter *all = oldest ? begin(oldest, now) : NULL;
     pthread_mutex_unlock(&coalesce->lock);
     return all;
 }
 
-bool coalesce_end(struct coalesce *coalesce)
+bool coalesce_end(struct coalesce *coalesce, const struct coalesce_waiter *first, size_t len)
 {
+    struct coalesce_group *group = first->group;
+    bool waits = false;
     pthread_mutex_lock(&coalesce->lock);
-    coalesce->running--;
-    bool waits = coalesce->first != NULL;
+    struct last_answer *answer = answer_of(coalesce, first->handler);
+    if (answer)
+        answer->len = len;
+    if (group) {
+        group->running--;
+        waits = group->first != NULL;
+    }
     pthread_mutex_unlock(&coalesce->lock);
     return waits;
 }
 
 int64_t coalesce_age(struct coalesce *coalesce, int64_t now)
 {
+    int64_t age = -1;
     pthread_mutex_lock(&coalesce->lock);
-    int64_t age = coalesce->first ? now - coalesce->first->since : -1;
+    for (size_t i = 0; i < coalesce->used; i++) {
+        const struct coalesce_waiter *first = coalesce->groups[i].first;
+        if (first && now - first->since > age)
+            age = now - first->since;
+    }
     pthread_mutex_unlock(&coalesce->lock);
     return age;
 }
 
-struct coalesce_waiter *coalesce_clear(struct coalesce *coalesce)
+struct coalesce_waiter *coalesce_clear(struct coalesce *coalesce, int64_t since)
 {
+    struct coalesce_waiter *all = NULL;
+    struct coalesce_waiter **end = &all;
     pthread_mutex_lock(&coalesce->lock);
-    struct coalesce_waiter *all = take_all(coalesce);
+    for (size_t i = 0; i < coalesce->used; i++) {
+        struct coalesce_group *group = &coalesce->groups[i];
+        if (!group->first || group->first->since > since)
+            continue;
+        struct coalesce_waiter **last = group->end;
+        *end = take_all(group);
+        end = last;
+    }
     pthread_mutex_unlock(&coalesce->lock);
     return all;
 }
@@ -81,10 +184,8 @@ struct coalesce_waiter *coalesce_clear(struct coalesce *coalesce)
 struct coalesce *coalesce_new(void)
 {
     struct coalesce *coalesce = calloc(1, sizeof *coalesce);
-    if (!coalesce)
-        return NULL;
-    pthread_mutex_init(&coalesce->lock, NULL);
-    coalesce->end = &coalesce->first;
+    if (coalesce)
+        pthread_mutex_init(&coalesce->lock, NULL);
     return coalesce;
 }
 

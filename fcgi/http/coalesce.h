@@ -3,10 +3,10 @@
  * coalesce: requests for the same answer that come at the same time share one handler's run, and so
  * one database statement (request coalescing, also called singleflight).
  *
- * A request that comes while a batch runs waits for the next one. The next batch starts after
- * all its requests have come, so none gets an older answer than a run of its own would give. When
- * the running batch takes long, the next request starts another one for all waiting requests;
- * coalesce_age says when a request has waited for too long.
+ * A request that comes while a batch for the same answer runs waits for the next one. The next
+ * batch starts after all its requests have come, so none gets an older answer than a run of its own
+ * would give. When the running batch takes long, the next request starts another one for all
+ * waiting requests; coalesce_age says when a request has waited for too long.
  *
  * A batch runs until its answers are written, and not only until the handler has run: so more
  * requests share the next one, and the database is asked half as often under load.
@@ -16,39 +16,58 @@
 #ifndef BBM_COALESCE_H
 #define BBM_COALESCE_H
 
+#include "http/handler.h"
+
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* How long, in ms, the last batch may run until another one starts nevertheless. */
 #define COALESCE_PATIENCE_MS 10
 
+/* One thread writes all answers of a batch. A socket takes an answer of up to so many bytes at
+ * once, so that a peer that does not read delays none of the others. Where a handler's last answer
+ * was longer, its requests do not share. */
+#define COALESCE_LEN_MAX ((size_t)128 * 1024)
+
+/* For so many answers requests share at a time; further ones are made for each request. */
+#define COALESCE_GROUPS 64
+
 struct coalesce;
+struct coalesce_group;
 
 /* A request; its memory is the caller's, who may not touch it while the request waits. */
 struct coalesce_waiter {
     struct coalesce_waiter *next; /* in the order in which they came; NULL: the last */
     int64_t since;                /* when it came */
+    handler *handler;             /* what is asked for: this handler's answer for this id */
+    int64_t id;
+    struct coalesce_group *group; /* those that ask for the same; NULL: it shares with nobody */
 };
 
 /* NULL when out of memory; `coalesce_free(NULL)` does nothing. */
 struct coalesce *coalesce_new(void);
 void coalesce_free(struct coalesce *coalesce);
 
-/* Adds a request. NULL: it waits, and another thread may already be at it. Else the caller has
- * started a batch for the returned requests: those that waited and, last, this one. */
+/* Adds a request, of which `handler` and `id` are set. NULL: it waits, and another thread may
+ * already be at it. Else the caller has started a batch for the returned requests: those that
+ * waited and, last, this one. */
 struct coalesce_waiter *coalesce_join(struct coalesce *coalesce, struct coalesce_waiter *waiter,
                                       int64_t now);
 
-/* Starts a batch for those that wait. NULL: nobody waits, or it is not time yet. */
-struct coalesce_waiter *coalesce_begin(struct coalesce *coalesce, int64_t now);
+/* Starts a batch for those of a group that wait, of the group that has waited longest. NULL: nobody
+ * waits, or it is not time yet. `*more`: another group could start one. */
+struct coalesce_waiter *coalesce_begin(struct coalesce *coalesce, int64_t now, bool *more);
 
-/* The answers of a batch are written. True where somebody waits for the next one. */
-bool coalesce_end(struct coalesce *coalesce);
+/* The answers of a batch are written; `first` is, or was, its first request, and `len` the length
+ * of each answer's body. True where somebody waits for the next one. */
+bool coalesce_end(struct coalesce *coalesce, const struct coalesce_waiter *first, size_t len);
 
 /* For how long, in ms, somebody has waited; -1: nobody waits. */
 int64_t coalesce_age(struct coalesce *coalesce, int64_t now);
 
-/* Removes those that wait, without a batch. NULL: nobody waits. */
-struct coalesce_waiter *coalesce_clear(struct coalesce *coalesce);
+/* Removes, without a batch, those that wait in groups of which one has waited since `since` or for
+ * longer. NULL: there is none. */
+struct coalesce_waiter *coalesce_clear(struct coalesce *coalesce, int64_t since);
 
 #endif

@@ -9,7 +9,6 @@
 #define BBM_HANDLER_H
 
 #include "base/error.h"
-#include "base/etag.h"
 #include "http/list_cache.h"
 #include "http/params.h"
 #include "page/page_files.h"
@@ -46,9 +45,7 @@ struct call {
     struct call_caller caller;
     int64_t deadline; /* a moment of clock_ms() */
     struct json_object *body;
-    const char *json; /* the text of `body`, where it is made already; NULL: it is not */
-    size_t json_len;
-    struct cached_body *cached_body;   /* in the body's place, for the list */
+    struct cached_body *cached_body;   /* in the body's place, where it has an entity tag */
     const struct page_file *file;      /* in the body's place, for the page */
     const struct call_header *headers; /* beyond the usual ones; NULL: none */
     const char *etag;                  /* of the body, with its quotes; NULL: none */
@@ -57,7 +54,6 @@ struct call {
     struct opt_int64 action_id;        /* of a write, in the history */
     bool repeated;                     /* of a write: an earlier request has done it */
     char link[HANDLER_LINK_SIZE];      /* the Link header; "" for none */
-    char own_etag[ETAG_SIZE];          /* where `etag` may point */
     struct error error;
 };
 

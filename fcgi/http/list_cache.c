@@ -61,30 +61,31 @@ struct cached_body *list_cache_find(struct list_cache *cache,
     return found;
 }
 
-size_t list_cache_len(struct list_cache *cache)
+struct cached_body *cached_body_new(const char *text, size_t len)
 {
-    pthread_mutex_lock(&cache->lock);
-    size_t len = cache->last ? cache->last->len : 0;
-    pthread_mutex_unlock(&cache->lock);
-    return len;
+    struct cached_body *body = malloc(sizeof *body + len);
+    if (!body)
+        return NULL;
+    *body = (struct cached_body){.len = len};
+    atomic_init(&body->holders, 1);
+    memcpy(body->text, text, len);
+    etag_of(text, len, body->etag);
+    return body;
 }
 
 struct cached_body *list_cache_keep(struct list_cache *cache,
                                     const unsigned char digest[DIGEST_SIZE], const char *text,
                                     size_t len, int64_t expires, struct list_version *version)
 {
-    struct cached_body *body = malloc(sizeof *body + len);
+    struct cached_body *body = cached_body_new(text, len);
     if (!body) {
         list_version_free(version);
         return NULL;
     }
     body->version = version;
-    atomic_init(&body->holders, 2); /* the caller and `last` */
     memcpy(body->digest, digest, DIGEST_SIZE);
     body->expires = expires;
-    body->len = len;
-    memcpy(body->text, text, len);
-    etag_of(text, len, body->etag);
+    cached_body_hold(body); /* for `last` */
 
     pthread_mutex_lock(&cache->lock);
     struct cached_body *old = cache->last;

@@ -35,9 +35,6 @@ struct cached_body *list_cache_last(struct list_cache *cache);
 struct cached_body *list_cache_find(struct list_cache *cache,
                                     const unsigned char digest[DIGEST_SIZE]);
 
-/* The length of the last list's body; 0: there was none yet. */
-size_t list_cache_len(struct list_cache *cache);
-
 /* Keeps `text`, which is copied, as the body of the rows with this digest. It is served until
  * `expires`, a moment of clock_ms(); 0: while the rows are the same. `version`, which is taken over
  * and may be NULL, is what the database can compare. Returns the body, held for the caller; NULL
@@ -45,6 +42,9 @@ size_t list_cache_len(struct list_cache *cache);
 struct cached_body *list_cache_keep(struct list_cache *cache,
                                     const unsigned char digest[DIGEST_SIZE], const char *text,
                                     size_t len, int64_t expires, struct list_version *version);
+
+/* The same for a body that no cache keeps. */
+struct cached_body *cached_body_new(const char *text, size_t len);
 
 /* The text lives as long as the body is held. */
 const char *cached_body_text(const struct cached_body *body, size_t *len);

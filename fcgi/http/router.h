@@ -29,8 +29,9 @@ struct routes {
     size_t api_count;
     const struct route *operational; /* from the root, for monitoring */
     size_t operational_count;
-    handler *coalesced; /* the one handler whose answer, without parameters, serves all that wait
-                           for it, by whichever route they come (coalesce.h) */
+    handler *const
+        *coalesced; /* handlers whose answer for an id, without parameters, serves all that
+                       ask for it at once, by whichever route (coalesce.h); NULL ends them */
 };
 
 enum router_verdict {

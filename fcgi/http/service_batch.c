@@ -5,10 +5,6 @@
 
 #include <stddef.h>
 
-/* An answer of up to so many bytes is written to all of a batch by one thread: a socket takes it at
- * once, so that a peer who does not read delays none of the others. */
-#define COALESCED_BODY_MAX ((size_t)128 * 1024)
-
 static struct request_context *context_of(struct coalesce_waiter *waiter)
 {
     return (struct request_context *)((char *)waiter - offsetof(struct request_context, waiter));
@@ -34,38 +30,51 @@ static void conclude_all(struct coalesce_waiter *waiters, bool good,
 static void share_answer(const struct call *call, struct call *other)
 {
     other->cached_body = cached_body_hold(call->cached_body);
-    other->etag = call->cached_body ? call->etag : NULL; /* else it lives in `call` */
+    other->etag = call->etag;
     other->body = json_object_get(call->body);
     other->error = call->error;
     other->error.detail = json_object_get(call->error.detail);
 }
 
+static size_t answer_len(const struct call *call)
+{
+    size_t len = 0;
+    if (call->cached_body)
+        cached_body_text(call->cached_body, &len);
+    return len;
+}
+
 /* Runs the handler for the first of a batch, which has the least time left, and shares the
- * answer: routes.coalesced is one handler for all. */
+ * answer. */
 static void answer_batch(struct service_thread *thread, struct coalesce_waiter *waiters,
                          const struct request_context *own, struct server *server)
 {
+    const struct coalesce_waiter first = *waiters;
     struct call *call = &context_of(waiters)->call;
     call->store = thread->store;
-    bool good = thread->service->routes->coalesced(call);
+    bool good = first.handler(call);
+    size_t len = answer_len(call);
     for (struct coalesce_waiter *other = waiters->next; other; other = other->next)
         share_answer(call, &context_of(other)->call);
     conclude_all(waiters, good, own);
-    if (coalesce_end(thread->service->coalesce))
+    if (coalesce_end(thread->service->coalesce, &first, len))
         server_wake_worker(server);
 }
 
 bool service_may_coalesce(const struct service_thread *thread, const struct request_context *x)
 {
-    return x->match.route->handler == thread->service->routes->coalesced && !x->call.params.given &&
-           x->fcgi->may_be_kept &&
-           list_cache_len(thread->service->list_cache) <= COALESCED_BODY_MAX;
+    handler *const *coalesced = thread->service->routes->coalesced;
+    while (*coalesced && *coalesced != x->match.route->handler)
+        coalesced++;
+    return *coalesced && !x->call.params.given && x->fcgi->may_be_kept;
 }
 
 enum server_outcome service_answer_coalesced(struct service_thread *thread,
                                              struct request_context *x)
 {
     struct server *server = x->fcgi->server;
+    x->waiter.handler = x->match.route->handler;
+    x->waiter.id = x->match.id;
     struct coalesce_waiter *waiters =
         coalesce_join(thread->service->coalesce, &x->waiter, clock_ms());
     if (!waiters)
@@ -77,7 +86,10 @@ enum server_outcome service_answer_coalesced(struct service_thread *thread,
 
 void service_on_wake(struct service_thread *thread, struct server *server)
 {
-    struct coalesce_waiter *waiters = coalesce_begin(thread->service->coalesce, clock_ms());
+    bool more;
+    struct coalesce_waiter *waiters = coalesce_begin(thread->service->coalesce, clock_ms(), &more);
+    if (more)
+        server_wake_worker(server);
     if (waiters)
         answer_batch(thread, waiters, NULL, server);
 }
@@ -85,14 +97,16 @@ void service_on_wake(struct service_thread *thread, struct server *server)
 void service_on_look(struct service_thread *overload, struct server *server)
 {
     struct coalesce *coalesce = overload->service->coalesce;
-    int64_t age = coalesce_age(coalesce, clock_ms());
+    int64_t now = clock_ms();
+    int64_t timeout = overload->service->conf->fcgi.queue_timeout_ms;
+    int64_t age = coalesce_age(coalesce, now);
     if (age < COALESCE_PATIENCE_MS)
         return;
-    if (age < overload->service->conf->fcgi.queue_timeout_ms) {
+    if (age < timeout) {
         server_wake_worker(server);
         return;
     }
-    struct coalesce_waiter *waiters = coalesce_clear(coalesce);
+    struct coalesce_waiter *waiters = coalesce_clear(coalesce, now - timeout);
     for (struct coalesce_waiter *waiter = waiters; waiter; waiter = waiter->next)
         service_reject(&context_of(waiter)->call.error);
     conclude_all(waiters, false, NULL);

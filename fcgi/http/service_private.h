@@ -43,7 +43,7 @@ struct request_context {
     struct refusal_log *refusal_log;
     struct server_request *fcgi;
     struct reply *reply;           /* the thread's that is at it */
-    struct coalesce_waiter waiter; /* where it waits for a list that others ask for too */
+    struct coalesce_waiter waiter; /* where it waits for an answer that others ask for too */
     int64_t started;               /* clock_us() */
     struct request request;
     struct router_match match;
@@ -72,7 +72,7 @@ bool service_read_body(struct request_context *x);
 
 /* ---- service_batch.c ---- */
 
-/* True where a socket takes the answer at once, as far as the last one tells. */
+/* True for a request whose answer others may share. */
 bool service_may_coalesce(const struct service_thread *thread, const struct request_context *x);
 
 /* Answers the request, and all that wait for the same answer; or leaves it to another thread. */

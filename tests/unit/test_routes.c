@@ -135,13 +135,11 @@ static void test_parameters_of_one_name(void **state)
 static void test_shared_answer(void **state)
 {
     (void)state;
-    assert_ptr_equal(api_routes.coalesced, list_all);
-    for (size_t i = 0; i < api_routes.api_count; i++) {
-        const struct route *route = &api_routes.api[i];
-        if (route->handler != api_routes.coalesced)
-            continue;
-        assert_null(strstr(route->pattern, "{id}"));
-        assert_int_equal(route->access, ACCESS_READ);
+    for (handler *const *shared = api_routes.coalesced; *shared; shared++) {
+        assert_true(*shared == list_all || *shared == list_one);
+        for (size_t i = 0; i < api_routes.api_count; i++)
+            assert_true(api_routes.api[i].handler != *shared ||
+                        api_routes.api[i].access == ACCESS_READ);
     }
 }
 
