@@ -42,7 +42,7 @@ static bool set_body(struct call *call, struct json_object *body)
         call->cached_body = cached_body_new(text, len);
     json_object_put(body);
     if (!call->cached_body)
-        return error_unavailable(&call->error, "out of memory");
+        return error_out_of_memory(&call->error);
     call->etag = cached_body_etag(call->cached_body);
     return true;
 }
