@@ -26,7 +26,8 @@ struct last_answer {
 struct coalesce {
     pthread_mutex_t lock;
     struct last_answer answers[HANDLERS];
-    size_t used; /* groups that have been in use */
+    struct coalesce_waiter *alone; /* to be answered each in a batch of its own; NULL: none */
+    size_t used;                   /* groups that have been in use */
     struct coalesce_group groups[COALESCE_GROUPS];
 };
 
@@ -117,36 +118,70 @@ struct coalesce_waiter *coalesce_join(struct coalesce *coalesce, struct coalesce
     return all;
 }
 
+static struct coalesce_waiter *take_alone(struct coalesce *coalesce)
+{
+    struct coalesce_waiter *first = coalesce->alone;
+    coalesce->alone = first->next;
+    first->next = NULL;
+    return first;
+}
+
 struct coalesce_waiter *coalesce_begin(struct coalesce *coalesce, int64_t now, bool *more)
 {
     struct coalesce_group *oldest = NULL;
-    *more = false;
+    struct coalesce_waiter *all = NULL;
+    size_t due = 0;
     pthread_mutex_lock(&coalesce->lock);
     for (size_t i = 0; i < coalesce->used; i++) {
         struct coalesce_group *group = &coalesce->groups[i];
         if (!is_due(group, now))
             continue;
-        *more = oldest != NULL;
+        due++;
         if (!oldest || group->first->since < oldest->first->since)
             oldest = group;
     }
-    struct coalesce_waiter *all = oldest ? begin(oldest, now) : NULL;
+    if (coalesce->alone)
+        all = take_alone(coalesce);
+    else if (oldest)
+        all = begin(oldest, now);
+    *more = coalesce->alone || due > (all && all->group ? 1 : 0);
     pthread_mutex_unlock(&coalesce->lock);
     return all;
 }
 
-bool coalesce_end(struct coalesce *coalesce, const struct coalesce_waiter *first, size_t len)
+/* Puts these behind those that are to be answered alone. */
+static void add_alone(struct coalesce *coalesce, struct coalesce_waiter *waiters)
 {
-    struct coalesce_group *group = first->group;
-    bool waits = false;
+    struct coalesce_waiter **end = &coalesce->alone;
+    while (*end)
+        end = &(*end)->next;
+    *end = waiters;
+    for (; waiters; waiters = waiters->next)
+        waiters->group = NULL;
+}
+
+bool coalesce_made(struct coalesce *coalesce, struct coalesce_waiter *batch, size_t len)
+{
+    bool split = len > COALESCE_LEN_MAX && batch->next;
     pthread_mutex_lock(&coalesce->lock);
-    struct last_answer *answer = answer_of(coalesce, first->handler);
-    if (answer)
+    struct last_answer *answer = answer_of(coalesce, batch->handler);
+    if (answer && len > 0)
         answer->len = len;
-    if (group) {
-        group->running--;
-        waits = group->first != NULL;
+    if (split) {
+        add_alone(coalesce, batch->next);
+        batch->next = NULL;
     }
+    pthread_mutex_unlock(&coalesce->lock);
+    return split;
+}
+
+bool coalesce_end(struct coalesce *coalesce, struct coalesce_group *group)
+{
+    if (!group)
+        return false;
+    pthread_mutex_lock(&coalesce->lock);
+    group->running--;
+    bool waits = group->first != NULL;
     pthread_mutex_unlock(&coalesce->lock);
     return waits;
 }
@@ -155,6 +190,8 @@ int64_t coalesce_age(struct coalesce *coalesce, int64_t now)
 {
     int64_t age = -1;
     pthread_mutex_lock(&coalesce->lock);
+    for (const struct coalesce_waiter *waiter = coalesce->alone; waiter; waiter = waiter->next)
+        age = now - waiter->since > age ? now - waiter->since : age;
     for (size_t i = 0; i < coalesce->used; i++) {
         const struct coalesce_waiter *first = coalesce->groups[i].first;
         if (first && now - first->since > age)
@@ -169,6 +206,17 @@ struct coalesce_waiter *coalesce_clear(struct coalesce *coalesce, int64_t since)
     struct coalesce_waiter *all = NULL;
     struct coalesce_waiter **end = &all;
     pthread_mutex_lock(&coalesce->lock);
+    for (struct coalesce_waiter **at = &coalesce->alone; *at;) {
+        struct coalesce_waiter *waiter = *at;
+        if (waiter->since > since) {
+            at = &waiter->next;
+            continue;
+        }
+        *at = waiter->next;
+        waiter->next = NULL;
+        *end = waiter;
+        end = &waiter->next;
+    }
     for (size_t i = 0; i < coalesce->used; i++) {
         struct coalesce_group *group = &coalesce->groups[i];
         if (!group->first || group->first->since > since)

@@ -59,9 +59,14 @@ struct coalesce_waiter *coalesce_join(struct coalesce *coalesce, struct coalesce
  * waits, or it is not time yet. `*more`: another group could start one. */
 struct coalesce_waiter *coalesce_begin(struct coalesce *coalesce, int64_t now, bool *more);
 
-/* The answers of a batch are written; `first` is, or was, its first request, and `len` the length
- * of each answer's body. True where somebody waits for the next one. */
-bool coalesce_end(struct coalesce *coalesce, const struct coalesce_waiter *first, size_t len);
+/* The answer of a batch is made, with a body of `len` bytes; 0: an error. Where it is too long to
+ * share, all but the first request are taken out of the batch: coalesce_begin returns each in a
+ * batch of its own. True where it did so. */
+bool coalesce_made(struct coalesce *coalesce, struct coalesce_waiter *batch, size_t len);
+
+/* The answers of a batch are written; `group` is that of its requests. True where somebody waits
+ * for the next one. */
+bool coalesce_end(struct coalesce *coalesce, struct coalesce_group *group);
 
 /* For how long, in ms, somebody has waited; -1: nobody waits. */
 int64_t coalesce_age(struct coalesce *coalesce, int64_t now);

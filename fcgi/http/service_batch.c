@@ -44,21 +44,25 @@ static size_t answer_len(const struct call *call)
     return len;
 }
 
-/* Runs the handler for the first of a batch, which has the least time left, and shares the
- * answer. */
-static void answer_batch(struct service_thread *thread, struct coalesce_waiter *waiters,
+/* Runs the handler for the first of a batch, which has the least time left, and shares the answer.
+ * False where all but the first are left to other threads. */
+static bool answer_batch(struct service_thread *thread, struct coalesce_waiter *batch,
                          const struct request_context *own, struct server *server)
 {
-    const struct coalesce_waiter first = *waiters;
-    struct call *call = &context_of(waiters)->call;
+    struct coalesce *coalesce = thread->service->coalesce;
+    struct coalesce_group *group = batch->group;
+    struct call *call = &context_of(batch)->call;
     call->store = thread->store;
-    bool good = first.handler(call);
-    size_t len = answer_len(call);
-    for (struct coalesce_waiter *other = waiters->next; other; other = other->next)
-        share_answer(call, &context_of(other)->call);
-    conclude_all(waiters, good, own);
-    if (coalesce_end(thread->service->coalesce, &first, len))
+    bool good = batch->handler(call);
+    bool split = coalesce_made(coalesce, batch, answer_len(call));
+    if (split)
         server_wake_worker(server);
+    for (struct coalesce_waiter *other = batch->next; other; other = other->next)
+        share_answer(call, &context_of(other)->call);
+    conclude_all(batch, good, own);
+    if (coalesce_end(coalesce, group))
+        server_wake_worker(server);
+    return !split;
 }
 
 bool service_may_coalesce(const struct service_thread *thread, const struct request_context *x)
@@ -75,23 +79,23 @@ enum server_outcome service_answer_coalesced(struct service_thread *thread,
     struct server *server = x->fcgi->server;
     x->waiter.handler = x->match.route->handler;
     x->waiter.id = x->match.id;
-    struct coalesce_waiter *waiters =
+    struct coalesce_waiter *batch =
         coalesce_join(thread->service->coalesce, &x->waiter, clock_ms());
-    if (!waiters)
+    if (!batch)
         return SERVER_KEPT;
+    bool is_first = batch == &x->waiter;
     server_may_block(x->fcgi);
-    answer_batch(thread, waiters, x, server);
-    return SERVER_ANSWERED;
+    return answer_batch(thread, batch, x, server) || is_first ? SERVER_ANSWERED : SERVER_KEPT;
 }
 
 void service_on_wake(struct service_thread *thread, struct server *server)
 {
     bool more;
-    struct coalesce_waiter *waiters = coalesce_begin(thread->service->coalesce, clock_ms(), &more);
+    struct coalesce_waiter *batch = coalesce_begin(thread->service->coalesce, clock_ms(), &more);
     if (more)
         server_wake_worker(server);
-    if (waiters)
-        answer_batch(thread, waiters, NULL, server);
+    if (batch)
+        answer_batch(thread, batch, NULL, server);
 }
 
 void service_on_look(struct service_thread *overload, struct server *server)
