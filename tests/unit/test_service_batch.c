@@ -14,7 +14,7 @@ static void test_which_requests_share(void **state)
     assert_int_equal(ANSWER(GET, LIST), SERVER_ANSWERED);
     assert_sent(200, "");
     /* While another batch runs, it waits. */
-    struct coalesce_waiter other = {.next = NULL};
+    struct coalesce_waiter other = {.handler = handle_all};
     assert_ptr_equal(coalesce_join(service.coalesce, &other, clock_ms()), &other);
     assert_int_equal(ANSWER(GET, LIST, "QUERY_STRING=n=5"), SERVER_ANSWERED);
     assert_int_equal(ANSWER(GET, ONE), SERVER_ANSWERED);
@@ -24,20 +24,20 @@ static void test_which_requests_share(void **state)
     fcgi->may_be_kept = true;
     assert_int_equal(ANSWER(GET, LIST), SERVER_KEPT);
     assert_int_equal(seen.handler_calls, 4);
-    assert_non_null(coalesce_clear(service.coalesce));
+    assert_non_null(coalesce_clear(service.coalesce, clock_ms()));
 }
 
 /* Who has no token does not wait with others, nor get their answer. */
 static void test_refused_request_does_not_share(void **state)
 {
-    struct coalesce_waiter other = {.next = NULL};
+    struct coalesce_waiter other = {.handler = handle_all};
     (void)state;
     assert_ptr_equal(coalesce_join(service.coalesce, &other, clock_ms()), &other);
     fcgi->may_be_kept = true;
     seen.good = false;
     assert_int_equal(ANSWER(GET, LIST), SERVER_ANSWERED);
     assert_sent(401, "UNAUTHORIZED");
-    assert_null(coalesce_clear(service.coalesce));
+    assert_null(coalesce_clear(service.coalesce, clock_ms()));
 }
 
 /* ---- batches ---- */
@@ -72,7 +72,7 @@ static void keep_another(void)
     fcgi = own;
 }
 
-static struct coalesce_waiter running;
+static struct coalesce_waiter running = {.handler = handle_all};
 
 /* A batch runs, and two requests wait for the next one. */
 static void keep_two(void)
@@ -97,7 +97,7 @@ static void test_one_run_for_all(void **state)
     static char other;
     (void)state;
     keep_two();
-    coalesce_end(service.coalesce);
+    coalesce_end(service.coalesce, running.group);
     /* It runs on another thread than those that took the requests. */
     thread.store = (struct store *)(uintptr_t)&other;
     on_wake();
@@ -117,7 +117,7 @@ static void test_one_error_for_all(void **state)
 {
     (void)state;
     keep_two();
-    coalesce_end(service.coalesce);
+    coalesce_end(service.coalesce, running.group);
     failing = true;
     on_wake();
     failing = false;
@@ -133,7 +133,7 @@ static void test_own_request_among_them(void **state)
 {
     (void)state;
     keep_two();
-    coalesce_end(service.coalesce);
+    coalesce_end(service.coalesce, running.group);
     fcgi->may_be_kept = true;
     assert_int_equal(ANSWER(GET, LIST), SERVER_ANSWERED);
     assert_int_equal(seen.handler_calls, 1);
@@ -147,6 +147,37 @@ static void on_look(int64_t queue_timeout_ms)
     unit_stderr_begin();
     service_on_look(&thread, NULL);
     free(unit_stderr_end());
+}
+
+/* An answer that is too long to share is made for each, by a thread of its own. */
+static void test_long_answer_for_each(void **state)
+{
+    (void)state;
+    keep_two();
+    coalesce_end(service.coalesce, running.group);
+    answer_len = COALESCE_LEN_MAX + 1;
+    fcgi->may_be_kept = true;
+    /* This thread answers the first; its own request is left to another one. */
+    assert_int_equal(ANSWER(GET, LIST), SERVER_KEPT);
+    assert_int_equal(seen.handler_calls, 1);
+    assert_int_equal(seen.sent, 1);
+    assert_int_equal(ended, 1);
+    assert_int_equal(woken, 1);
+    on_wake();
+    assert_int_equal(seen.handler_calls, 2);
+    assert_int_equal(woken, 2);
+    fcgi = calloc(1, sizeof *fcgi + service_request_size()); /* the server frees the kept one */
+    assert_non_null(fcgi);
+    on_wake();
+    assert_int_equal(seen.handler_calls, 3);
+    assert_int_equal(seen.sent, 3);
+    assert_int_equal(ended, 3);
+    assert_int_equal(woken, 2);
+    /* From now on requests do not wait. */
+    assert_ptr_equal(coalesce_join(service.coalesce, &running, clock_ms()), &running);
+    fcgi->may_be_kept = true;
+    assert_int_equal(ANSWER(GET, LIST), SERVER_ANSWERED);
+    answer_len = 0;
 }
 
 /* While no worker takes them, the overload thread wakes one, and in the end refuses them without
@@ -192,7 +223,7 @@ int main(void)
         ASKING_TEST(test_which_requests_share),   ASKING_TEST(test_refused_request_does_not_share),
         ASKING_TEST(test_one_run_for_all),        ASKING_TEST(test_one_error_for_all),
         ASKING_TEST(test_own_request_among_them), ASKING_TEST(test_who_waits_for_too_long),
-        ASKING_TEST(test_next_batch_is_started),
+        ASKING_TEST(test_next_batch_is_started),  ASKING_TEST(test_long_answer_for_each),
     };
     return cmocka_run_group_tests(tests, unit_folder_make, unit_folder_remove);
 }
