@@ -229,6 +229,23 @@ static void test_tcp(void **state)
     assert_false(connects((struct sockaddr *)&address, sizeof address));
 }
 
+/* One of the addresses is another process's: half of a service is none. */
+static void test_one_family_in_use(void **state)
+{
+    char listen_on[32];
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t len = sizeof address;
+    int other = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    (void)state;
+    assert_int_equal(bind(other, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(other, 1), 0);
+    assert_int_equal(getsockname(other, (struct sockaddr *)&address, &len), 0);
+    snprintf(listen_on, sizeof listen_on, ":%u", (unsigned)ntohs(address.sin_port));
+    struct conf conf = conf_of(listen_on);
+    assert_not_opened(&conf, "Address already in use; choose another port");
+    close(other);
+}
+
 static void test_host_that_is_none(void **state)
 {
     struct conf conf = conf_of("256.256.256.256:9000");
@@ -328,6 +345,7 @@ int main(void)
         cmocka_unit_test(test_other_file_at_the_path),
         cmocka_unit_test(test_folder_that_is_none),
         cmocka_unit_test(test_tcp),
+        cmocka_unit_test(test_one_family_in_use),
         cmocka_unit_test(test_host_that_is_none),
         cmocka_unit_test(test_all_addresses),
         cmocka_unit_test(test_address_of_another_host),

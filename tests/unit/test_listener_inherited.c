@@ -85,12 +85,14 @@ static void test_listen_fds(void **state)
     int saved = dup(3);
     assert_true(manager.fds[0] == 3 || dup2(manager.fds[0], 3) == 3);
     struct conf conf = conf_of(NULL);
+    assert_int_equal(fcntl(3, F_SETFD, 0), 0); /* as a supervisor leaves it */
     setenv("LISTEN_FDS", "1", 1);
     setenv("LISTEN_PID", "1", 1);
     bool by_another = listener_open(&listener, &conf, why, sizeof why);
     snprintf(pid, sizeof pid, "%ld", (long)getpid());
     setenv("LISTEN_PID", pid, 1);
     bool good = listener_open(&listener, &conf, why, sizeof why);
+    int flags = fcntl(3, F_GETFD);
     unsetenv("LISTEN_PID");
     unsetenv("LISTEN_FDS");
     struct listener found = listener;
@@ -107,6 +109,7 @@ static void test_listen_fds(void **state)
     assert_true(found.inherited);
     assert_int_equal(found.count, 1);
     assert_int_equal(found.fds[0], 3);
+    assert_int_equal(flags, FD_CLOEXEC);
 }
 
 static void test_nothing_inherited(void **state)
