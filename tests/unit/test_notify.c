@@ -69,11 +69,30 @@ static void test_messages(void **state)
     notify_watchdog(); /* nobody listens any more: no harm */
 }
 
+/* An address without a file, whose name starts with a zero byte (unix(7)). */
+static void test_abstract_address(void **state)
+{
+    char name[64];
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    (void)state;
+    snprintf(name, sizeof name, "@bbm-unit-%ld", (long)getpid());
+    memcpy(address.sun_path + 1, name + 1, strlen(name) - 1);
+    socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(name));
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, len), 0);
+    setenv("NOTIFY_SOCKET", name, 1);
+    notify_open();
+    notify_stopping();
+    assert_received(fd, "STOPPING=1");
+    close(fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_without_supervisor),
         cmocka_unit_test(test_messages),
+        cmocka_unit_test(test_abstract_address),
     };
     return cmocka_run_group_tests(tests, unit_folder_make, unit_folder_remove);
 }
