@@ -116,7 +116,7 @@ static void on_started(void *shared)
         check_database_at_start(service->conf);
 }
 
-/* Tells the supervisor what has changed since the last time. */
+/* Reports to the supervisor what has changed since the last report. */
 static void report_state(bool progress)
 {
     static int64_t watchdog; /* when the last report went to it */

@@ -18,8 +18,8 @@
 struct keyring;
 
 /* Reads the bundle; the caller has the one reference. Every certificate of the file must be
- * readable and hold a key that keyring_key_read() accepts. `serial`, which is not 0, tells this
- * reading from others. NULL on failure, with one line in `why`. */
+ * readable and hold a key that keyring_key_read() accepts. `serial`, which is not 0, identifies
+ * this reading of the file. NULL on failure, with one line in `why`. */
 struct keyring *keyring_load(const char *file, uint64_t serial, char *why, size_t why_size);
 
 /* Takes another reference. */

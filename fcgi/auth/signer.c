@@ -52,7 +52,7 @@ static bool is_private(const json_t *jwk)
     return found;
 }
 
-/* True where the JWK says nothing else of its key than what is so. */
+/* True where all that the JWK says of its key is right. */
 static bool describes(const json_t *jwk, const char *const numbers[2], const struct key *key)
 {
     const char *curve = json_input_string(jwk, "crv");

@@ -19,8 +19,8 @@
  *   padding off)
  * - no more than 10 audiences, 6 certificates in `x5c`
  * - see signer.h and keyring_chain.h for `x5c` and `jwk`
- * In one point the laxer: an entry of `access` of an unknown form grants nothing and the others
- * count; distribution then refuses the whole token.
+ * One point is less strict: an entry of `access` of an unknown form grants nothing, and the other
+ * entries count; distribution refuses the whole token.
  */
 #ifndef BBM_TOKEN_H
 #define BBM_TOKEN_H

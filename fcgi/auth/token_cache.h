@@ -6,9 +6,9 @@
  * nobody can make another text with the digest of an accepted token. (SHA-512/256 takes 12% of a
  * list's instructions, SipHash 5%.) The token itself is not stored. Only accepted tokens are
  * stored: forged ones cannot fill the cache, and a refused token is judged again each time. An
- * entry counts for the keyring that verified it, and while the token is valid (token_claims.c says
- * until when). Each lookup checks both, so that a new bundle and a clock that steps have an effect
- * at once.
+ * entry is used only with the keyring that verified it, and only from token.from to token.until:
+ * token_claims.c sets these times, token_signature.c narrows them to the certificates'. Each lookup
+ * checks both, so that a new bundle and a clock that steps have an effect at once.
  *
  * Thread-safe.
  */

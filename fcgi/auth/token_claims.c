@@ -30,7 +30,7 @@ static bool audience_holds(const json_t *audience, const char *service)
     return found;
 }
 
-/* Seconds since the epoch. No clock goes back to -2^63, whose negative is no int64. */
+/* Seconds since the epoch; not INT64_MIN, whose negative does not fit an int64. */
 static bool is_time(const json_t *value)
 {
     return json_is_integer(value) && json_integer_value(value) > INT64_MIN;

@@ -74,8 +74,8 @@ static bool find_signer(const struct verification *job, struct signer *signer,
     return fits || refuse(refusal, "algorithm does not fit the key");
 }
 
-/* A key of the bundle is found without the limit, since that costs nothing: tokens of a key that
- * has been replaced are no flood. */
+/* A key of the bundle is looked up outside of the limit, because the look-up is cheap. So tokens of
+ * a key that has been replaced do not count as a flood. */
 static bool verify_within(struct signature_limit *limit, const struct verification *job,
                           struct signer *signer, struct refusal *refusal)
 {

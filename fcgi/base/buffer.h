@@ -7,8 +7,8 @@
  *
  * A piece of text that does not fit, or for which there is no memory, is left out whole, and `lost`
  * is set. So callers add piece by piece without a check, and look once, at the end: buffer_text and
- * buffer_take return NULL where a piece is lost. A caller for whom a part is better than nothing
- * (the log) uses `text` and `len` instead.
+ * buffer_take return NULL where a piece is lost. A caller that can use a part (the log)
+ * reads `text` and `len` instead.
  *
  * Belongs to one thread.
  */

@@ -2,8 +2,8 @@
  *
  * json: objects and lists, built where memory may run out.
  *
- * What could not be made is NULL, and so becomes all that it should have been a part of. So
- * one look at the whole tells whether it is whole. Pure and thread-safe.
+ * A part that could not be made is NULL, and an object or list that misses a part becomes NULL,
+ * too. So a caller checks only the outermost one, at the end. Pure and thread-safe.
  */
 #ifndef BBM_JSON_H
 #define BBM_JSON_H
@@ -28,8 +28,8 @@ struct json_object *json_flat(struct json_object *whole);
 
 /* The text of `whole` without a blank; it lives as long as that does. NULL where `whole` is, or
  * where there is no memory for all of it: json-c then leaves a piece out and goes on, and what it
- * returns may be valid JSON with a name or a value gone. But the failed malloc has left its mark
- * in errno, which nothing between clears. */
+ * returns may be valid JSON that lacks a name or a value. But the failed malloc has set errno,
+ * which nothing clears in between. */
 const char *json_text(struct json_object *whole, size_t *len);
 
 #endif

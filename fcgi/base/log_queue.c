@@ -15,9 +15,9 @@
 /* The thread formats one line of its own, and calls nothing deep. */
 #define STACK_SIZE ((size_t)64 * 1024)
 
-/* After lines are written, the next ones wait so long, in ms, for others to be written with them,
- * or until there are so many bytes. A wake-up and a write for each line would be a third of the
- * system calls of a request. */
+/* After a write, new lines wait for further ones to be written with them: GATHER_MS milliseconds,
+ * or until there are LOG_QUEUE_GATHERED bytes. A wake-up and a write for each line would be a third
+ * of the system calls of a request. */
 #define GATHER_MS          5
 #define LOG_QUEUE_GATHERED (LOG_QUEUE_SIZE / 8)
 

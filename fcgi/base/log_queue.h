@@ -2,10 +2,10 @@
  *
  * log_queue: whole lines on their way to stderr, so that no request waits for its reader.
  *
- * One thread writes what the others put here: the first line at once, and those that come within a few
- * milliseconds after it together; a line of the audit log waits for none. What stderr does not take in time is lost and
- * counted: first lines of requests, and only when these have left no room, lines of the audit
- * log, for which a part of the queue is kept free. Thread-safe.
+ * One thread writes what the others put here: the first line at once, and lines that come within a
+ * few milliseconds after it together. A line of the audit log is written at once. Lines that stderr
+ * does not take in time are lost and counted. Lines of requests are lost first: a part of the queue
+ * is kept for the audit log. Thread-safe.
  */
 #ifndef BBM_LOG_QUEUE_H
 #define BBM_LOG_QUEUE_H

@@ -4,8 +4,8 @@
  *
  * The counters are all that is shared: atomics, named in metrics.c alone, and the list of
  * certificates, with a lock beside it.
- * Every function is thread-safe. A process counts for itself: where a web server runs
- * several, a scrape reaches one of them, which process_start_time_seconds tells apart; only the
+ * Every function is thread-safe. A process counts for itself: where a web server runs several
+ * processes, a scrape reaches one of them, and process_start_time_seconds shows which. Only the
  * migrations' series are the same from all.
  */
 #ifndef BBM_METRICS_H
@@ -64,10 +64,10 @@ void metrics_write(enum metrics_write outcome);
 /* The word for an outcome, in metrics and log. Static storage. */
 const char *metrics_write_name(enum metrics_write outcome);
 
-/* A request that waited too long for a thread, and was answered 503 by the reserve. */
+/* A request that waited too long for a thread, and that the overload thread answered with 503. */
 void metrics_rejected(void);
 
-/* One statement's time, whatever came of it; and the other news of the database. */
+/* One statement's time, whether it succeeded or not; and what happened to connections. */
 void metrics_database_time(int64_t micros);
 void metrics_database_error(enum metrics_database_error error);
 void metrics_database_connected(bool again); /* `again`: it takes a lost one's place */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * notify: tells a supervisor how the service is (the protocol of sd_notify(3): one datagram to the
- * socket that NOTIFY_SOCKET names). Does nothing where there is no such variable.
+ * notify: reports the state of the service to a supervisor (the protocol of sd_notify(3): one
+ * datagram to the socket that NOTIFY_SOCKET names). Does nothing where there is no such variable.
  *
  * Thread-safe: each message is one system call. A message that cannot be sent is dropped: the
  * service must not depend on its supervisor.

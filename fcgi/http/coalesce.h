@@ -50,7 +50,7 @@ struct coalesce *coalesce_new(void);
 void coalesce_free(struct coalesce *coalesce);
 
 /* Adds a request, of which `handler` and `id` are set. NULL: it waits, and another thread may
- * already be at it. Else the caller has started a batch for the returned requests: those that
+ * already answer it. Else the caller has started a batch for the returned requests: those that
  * waited and, last, this one. */
 struct coalesce_waiter *coalesce_join(struct coalesce *coalesce, struct coalesce_waiter *waiter,
                                       int64_t now);

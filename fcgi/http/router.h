@@ -29,9 +29,8 @@ struct routes {
     size_t api_count;
     const struct route *operational; /* from the root, for monitoring */
     size_t operational_count;
-    handler *const
-        *coalesced; /* handlers whose answer for an id, without parameters, serves all that
-                       ask for it at once, by whichever route (coalesce.h); NULL ends them */
+    handler *const *coalesced; /* requests for one of these handlers and one id, without parameters,
+                                  share a run, on all routes (coalesce.h); NULL ends them */
 };
 
 enum router_verdict {

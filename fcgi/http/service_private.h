@@ -42,8 +42,8 @@ struct reply {
 struct request_context {
     struct refusal_log *refusal_log;
     struct server_request *fcgi;
-    struct reply *reply;           /* the thread's that is at it */
-    struct coalesce_waiter waiter; /* where it waits for an answer that others ask for too */
+    struct reply *reply;           /* on the stack of the thread that answers it now */
+    struct coalesce_waiter waiter; /* in the queue for a shared answer */
     int64_t started;               /* clock_us() */
     struct request request;
     struct router_match match;
@@ -60,8 +60,8 @@ bool service_is_write(const struct request_context *x);
 /* All workers are busy: counts it and fills the error. Returns false. */
 bool service_reject(struct error *error);
 
-/* Answers, counts and logs what has been judged; the last of the answer is the caller's to
- * send. */
+/* Answers, counts and logs a request that has been judged. The server sends what is left of the
+ * answer. */
 void service_conclude(struct request_context *x, bool good);
 
 /* ---- service_body.c ---- */
@@ -81,7 +81,7 @@ enum server_outcome service_answer_coalesced(struct service_thread *thread,
 
 /* ---- service_response.c ---- */
 
-/* Fills the response of what has been judged; nothing is sent. */
+/* Fills the response to a request that has been judged; sends nothing. */
 void service_respond(struct request_context *x, bool good);
 
 /* ---- service_report.c ---- */

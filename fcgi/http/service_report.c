@@ -7,8 +7,8 @@
 #include "base/text.h"
 #include "http/service_private.h"
 
-/* What was judged good has become a 503 on its way out. */
-static void note_unsaid(struct request_context *x)
+/* response_send() has answered 503, because it had no memory for the body of a good answer. */
+static void note_lost_answer(struct request_context *x)
 {
     if (x->reply->response.status < 500 || x->call.error.status)
         return;
@@ -95,7 +95,7 @@ static void log_request(const struct request_context *x)
 
 void service_report(struct request_context *x)
 {
-    note_unsaid(x);
+    note_lost_answer(x);
     if (x->accepted)
         metrics_token(METRICS_TOKEN_ACCEPTED);
     if (service_is_write(x) && !x->call.params.dry_run)

@@ -46,8 +46,8 @@ struct connection {
     int fd; /* set and closed under table_lock; all that follows is the owner's */
     bool in_epoll;
     bool served;             /* a request has been answered */
-    bool begun;              /* a part of a request has come, and its time runs */
-    bool lingers;            /* answered for good; what still comes is discarded */
+    bool begun;              /* a part of a request has come; `deadline` is fcgi.readtimeout's */
+    bool lingers;            /* the last answer is sent; what still comes is discarded */
     size_t discarded;        /* bytes, since the last answer */
     struct record_rest rest; /* of the body of the request that was answered last */
     size_t body_wanted;      /* bytes that the partial request's answer needs; 0: not known yet */
@@ -118,14 +118,14 @@ bool connection_release(struct server *server, struct connection *c);
 /* Releases an owned connection and re-arms epoll, so that a worker gets what has come by now. */
 void connection_hand_over(struct server *server, struct connection *c);
 
-/* Takes no further request on an owned connection; what its peer still sends is discarded for a
- * while. Closed at once, the peer's kernel could drop the answer. */
+/* Takes no further request on an owned connection, and discards for a while what its peer still
+ * sends. If the connection were closed at once, the peer's kernel could drop the answer. */
 void connection_linger(struct connection *c);
 
 unsigned connections_open(struct server *server);
 
-/* Waits for new connections, where there is a slot for one; and does not. The first is called with
- * table_lock held. */
+/* Adds the listener to the epoll set, if there is a free slot; and removes it. The first is called
+ * with table_lock held. */
 void listen_locked(struct server *server);
 void listen_pause(struct server *server);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * The overload thread. While any worker is busy it looks ten times a second whether requests wait
- * for a worker. For how long they wait it knows from the queue probe, an event that waits in the
- * epoll set as they do. What has waited for fcgi.queuetimeout it answers itself, without the
- * database: 503, or what needs no database. */
+ * The overload thread. While any worker is busy it checks ten times a second whether requests wait
+ * for a worker. The queue probe, an event that waits in the epoll set as they do, shows for how
+ * long. Requests that have waited for fcgi.queuetimeout are answered here, without the database:
+ * with 503, or with what needs no database. */
 #include "server/internal.h"
 
 #include "base/clock.h"
@@ -12,7 +12,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-/* How often it looks, and how often more after the last worker became free. */
+/* How often it checks, and how many more checks it makes after the last worker became free. */
 #define LOOK_MS     100
 #define QUIET_LOOKS 5
 

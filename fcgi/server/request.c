@@ -41,8 +41,8 @@ bool request_pipe_open(struct worker *worker)
 }
 
 /* Has libfcgi read the request's parameters. They come through a pipe and not from the
- * connection: from there libfcgi would read on into the next request, and where it dislikes what
- * it reads it would wait for the peer and close the connection. */
+ * connection: from there libfcgi would read on into the next request, and where it cannot parse
+ * what it reads it would wait for the peer and close the connection. */
 static bool parse(struct worker *worker, const unsigned char *bytes, size_t len)
 {
     FCGX_Request *request = &worker->request->fcgx;

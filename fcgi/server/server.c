@@ -20,7 +20,7 @@
 /* After this time without a request, on_idle is called. */
 #define IDLE_MS 500
 
-/* How often it is looked at a stop whether all is answered. */
+/* How often a stop checks whether all requests are answered. */
 #define DRAIN_MS 10
 
 bool event_signal(int event)
@@ -138,10 +138,10 @@ static void serve(struct server *server, const sigset_t *signals)
 
 /* ---- stop ---- */
 
-/* Takes the connections that wait, and then no more. Nobody else would answer those on a socket of
- * our own, and whether somebody would on an inherited one is not known. Then the sockets are closed
- * while requests are still in progress, so that new connections go to another process, or
- * are refused, and do not wait for a process that ends. */
+/* Accepts the connections that wait, and then no more. On a socket of our own no other process
+ * would answer them, and on an inherited one perhaps none. Then the sockets are closed while
+ * requests are still in progress, so that new connections go to another process, or are refused,
+ * and do not wait for a process that ends. */
 static void stop_listening(struct server *server)
 {
     struct connection *c;

@@ -109,7 +109,7 @@ void server_answered(struct server_request *request);
  * place. */
 void server_may_block(struct server_request *request);
 
-/* Has on_wake called on a worker. Where all are busy, that may be late. Thread-safe. */
+/* Makes a worker call on_wake; late, where all workers are busy. Thread-safe. */
 void server_wake_worker(struct server *server);
 
 /* Serves until SIGTERM, SIGINT, SIGQUIT or SIGUSR1, and until the requests in progress are

@@ -22,7 +22,7 @@ struct columns {
     int changed, held, overtaken, action_id, at, later, error_code;
 };
 
-/* A dry run looks this often whether what is held is so for longer than a moment. */
+/* How many passes a dry run makes, to see whether a migration is held for longer than a moment. */
 #define DRY_RUN_PASSES 5
 
 const char *store_action_name(enum action_kind kind)
@@ -34,7 +34,7 @@ const char *store_action_name(enum action_kind kind)
 
 /* ---- what a pass did ---- */
 
-/* What a state allows, for those that allow less than was asked. */
+/* A 409 that says what the state allows. */
 static bool refuse_state(int64_t id, int64_t status, struct error *error)
 {
     const char *allowed = "no action is possible";
@@ -45,14 +45,16 @@ static bool refuse_state(int64_t id, int64_t status, struct error *error)
     return error_state_conflict(error, id, store_status_name(status), allowed);
 }
 
-/* A single migration that the pass had nothing to do with: right or wrong? */
+/* A single migration that the pass did not change: success where its state is the one that is asked
+ * for, else a 409. */
 static bool judge_untouched(const struct action *action, int64_t id, int64_t status,
                             struct error *error)
 {
     struct changes *changes = action->changes;
     bool right = status == MIGRATION_ACTIVE || status == MIGRATION_RUNNING ||
                  (status == MIGRATION_PAUSED && action->request->kind != ACTION_RESTART);
-    /* Or changed by this action, and then finished or failed by a run that had come to that. */
+    /* Success, too, where an earlier pass has changed it and the end of a worker's run has then
+     * finished or failed it. */
     if (!right && changes->done.count == 0)
         return refuse_state(id, status, error);
     changes->untouched = (struct opt_int64){true, status};
@@ -150,8 +152,8 @@ static bool check_history(struct action *action, struct error *error)
     return action->has_history || !request->undoes || error_no_history(error);
 }
 
-/* The same once more without a record, where the history has gone since it was seen: the refused
- * statement has changed nothing. */
+/* Sends the same without a record, where the history has been removed since it was seen. The
+ * refused statement has changed nothing. */
 static PGresult *send_again(struct action *action, struct error *error)
 {
     struct error refused = *error;
@@ -176,7 +178,8 @@ static void forget_outcome(struct error *error)
     error_unavailable(error, "%s", reason);
 }
 
-/* One statement that changes what can be had now, and reports what cannot. */
+/* One statement, which changes the migrations that can be locked now, and reports those that are
+ * held. */
 static bool pass(struct action *action, struct error *error)
 {
     PGresult *result = action_send(action, error);
@@ -186,7 +189,7 @@ static bool pass(struct action *action, struct error *error)
     PQclear(result);
     if (action->request->dry_run && error->outcome_unknown)
         forget_outcome(error);
-    /* It has run: without memory to note what it changed, nobody can say. */
+    /* It has run, and there was no memory to note what it changed. */
     if (result && !good && error->status == 503 && !action->request->dry_run)
         error_outcome_unknown(error);
     return good;
@@ -194,7 +197,7 @@ static bool pass(struct action *action, struct error *error)
 
 /* ---- waiting ---- */
 
-/* Sleeps a moment, each longer than the last. False when the time is over. */
+/* Sleeps for `*ms`, which grows with each call. False when the time is over. */
 static bool wait_a_moment(const struct action *action, int64_t *ms)
 {
     /* Some is left for the last look and the answer. */
@@ -207,7 +210,7 @@ static bool wait_a_moment(const struct action *action, int64_t *ms)
     return true;
 }
 
-/* Has the next look made in the round trip of the statement that comes before it. */
+/* Sends the next look along with the statement before it, in one round trip. */
 static void look_along(const struct action *action)
 {
     db_send_along(action->store->db, &SQL_WORKER);
@@ -296,8 +299,8 @@ static bool change_all(struct action *action, struct error *error)
     }
 }
 
-/* Reports what would change. What is held for a moment only, as by another dry run, does not
- * count as held. */
+/* Reports what would change. A migration that is held only for a moment, as by another dry run,
+ * does not count as held. */
 static bool change_nothing(struct action *action, struct error *error)
 {
     int64_t ms = 2;
@@ -312,7 +315,7 @@ static bool change_nothing(struct action *action, struct error *error)
 
 static bool act(struct action *action, struct error *error)
 {
-    /* The look comes next, save where an earlier request is looked for. */
+    /* The look comes next, unless an earlier request is searched first. */
     if (!action->request->may_be_repeat || !action->store->had_history)
         look_along(action);
     if (!check_history(action, error))

@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A connection unused for this long is looked at before it is relied on. */
+/* A connection that was not used for this long is tried before a statement is sent on it. */
 #define IDLE_MS 1000
 
 /* How often a statement is sent again because a prepared one was refused. */
@@ -108,9 +108,9 @@ static void describe(const char *sqlstate, const char *message, struct error *er
         error_remedy(error, remedy);
 }
 
-/* True where this connection cannot be used again. A transaction is given up with its
- * connection: closing costs less thought than a rollback that may fail in turn. */
-static bool is_spoilt(const struct db *db, enum sqlstate_class class)
+/* True where this connection cannot be used again. An open transaction ends with its connection:
+ * that is simpler than a rollback, which may fail, too. */
+static bool is_unusable(const struct db *db, enum sqlstate_class class)
 {
     return class == SQLSTATE_SESSION || class == SQLSTATE_ENCODING ||
            PQtransactionStatus(db->conn) != PQTRANS_IDLE;
@@ -156,7 +156,7 @@ static void fail_step(struct db *db, const struct db_step *step, const PGresult 
     if (class == SQLSTATE_ENCODING)
         db->servers.untranslatable = true;
     db->refused = is_refused(db, step, sqlstate);
-    if (db->conn && is_spoilt(db, class))
+    if (db->conn && is_unusable(db, class))
         disconnect(db);
 }
 
@@ -227,7 +227,7 @@ static struct db_batch batch_of(const struct db *db, const struct statement *sta
     return batch;
 }
 
-/* The connection did not get to its answer. */
+/* There is no answer, for the reason that `end` names. */
 static void fail_end(struct db *db, enum db_pipeline_end end, struct error *error)
 {
     if (end == DB_PIPELINE_LOST)
@@ -292,9 +292,9 @@ static PGresult *attempt(struct db *db, const struct statement *statement, int64
 
 /* ---- reading ---- */
 
-/* Looks whether an idle connection still leads anywhere: a firewall may have forgotten it,
- * or its host be gone, without a word to us. A part of the time is spent on that, so that
- * the rest is left for a new one. */
+/* Tries whether an idle connection still works: a firewall may have dropped it, or its host may be
+ * gone, and nothing has said so. That takes a quarter of the time at most, so that the rest is left
+ * for a new connection. */
 static void probe(struct db *db, int64_t deadline)
 {
     const struct statement statement = {.sql = &nothing};
@@ -306,8 +306,8 @@ static void probe(struct db *db, int64_t deadline)
     error_free(&error);
 }
 
-/* A server says so with any answer since it was demoted; what it knows grows old, and it
- * will take no change. */
+/* True where the last answer says that the server is no primary any more: it takes no change, and
+ * its rows may be old. */
 static bool is_read_only(const struct db *db)
 {
     const char *standby = PQparameterStatus(db->conn, "in_hot_standby");
@@ -343,8 +343,7 @@ static PGresult *take_along(struct db *db, const struct sql *sql)
 
 /* ---- reading and changing ---- */
 
-/* A connection that was idle may have been dead for long, or lead to what is a primary no
- * more. */
+/* A connection that was idle may be dead, or lead to a server that is no primary any more. */
 struct pg_result *db_read(struct db *db, const struct sql *sql, const char *const *params,
                           int64_t deadline, struct error *error)
 {

@@ -47,10 +47,10 @@ struct db_lock {
 struct pg_result *db_change(struct db *db, const struct db_lock *lock, const struct sql *sql,
                             const char *const *params, int64_t deadline, struct error *error);
 
-/* Has this statement, which reads and has no parameters, sent in the round trip of the next one,
- * behind it and as a transaction of its own. db_read, called for it right after that one, finds the
- * answer there; where it is late or refused, db_read sends the statement as always. NULL: nothing
- * is sent along, and an answer that is there is forgotten. */
+/* Sends this statement in the round trip of the next one, behind it and as a transaction of its
+ * own. It reads, and has no parameters. When db_read is called for it right after that one, the
+ * answer is there already; where it is late or refused, db_read sends the statement as always.
+ * NULL: nothing is sent along, and an answer that is there is dropped. */
 void db_send_along(struct db *db, const struct sql *sql);
 
 /* Waits for the cancel requests and look-ups under way, of all connections. False where some

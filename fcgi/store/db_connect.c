@@ -36,8 +36,7 @@ struct target {
     const char *address; /* NULL: libpq needs none beside the host */
 };
 
-/* How far an attempt came: of several that failed, the reason that counts is that of the
- * one that came furthest. */
+/* How far an attempt came. Of several that failed, the one that came furthest gives the reason. */
 enum reach {
     REACH_NOTHING,
     REACH_SERVER, /* something answered */
@@ -66,8 +65,8 @@ static PGconn *start(const struct db_servers *servers, const struct target *targ
     char port[16];
     char patience[24];
     snprintf(port, sizeof port, "%d", (int)conf->port);
-    /* What is sent and not even acknowledged for this long has no one to read it: found
-     * out while there is time for another try. */
+    /* Where the server acknowledges nothing for this long, it is gone. That is found out while
+     * there is time for another try. */
     snprintf(patience, sizeof patience, "%d",
              conf->timeout_ms > 3000 ? (int)(conf->timeout_ms / 3) : 1000);
     const struct {
@@ -118,7 +117,7 @@ static bool fail(PGconn *conn, enum metrics_database_error kind, struct error *e
     return false;
 }
 
-/* Takes the started connection to its end, whichever it is. */
+/* Completes the started connection. False where it fails. */
 static bool complete(PGconn *conn, int64_t deadline, enum reach *reach, struct error *error)
 {
     PostgresPollingStatusType next = PGRES_POLLING_WRITING;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * db_connect: a new connection to whichever of the configured servers is a primary.
+ * db_connect: a new connection to the primary among the configured servers.
  *
  * Each host, and each address of a host's name, gets its share of the time, and the one
  * that served last comes first. Belongs to one thread.

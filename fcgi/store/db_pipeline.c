@@ -37,7 +37,8 @@ static bool enqueue(PGconn *conn, const struct db_batch *batch)
     return batch->count == 1 || PQpipelineSync(conn) == 1;
 }
 
-/* Sends what libpq still holds, reading meanwhile lest both sides wait for each other. */
+/* Sends what libpq still holds. Reads meanwhile, so that the two sides do not wait for each other.
+ */
 static enum db_pipeline_end flush(PGconn *conn, int64_t deadline)
 {
     int left;

@@ -76,7 +76,7 @@ job_counters_follow(struct job_counters *counters, const struct job_lookup *look
                     const int64_t *migration_id, const struct job_row *rows, size_t row_count,
                     const int64_t *ids, struct job_counts *counts, size_t count);
 
-/* The counts as they were last known, for whom no exact ones are to be had. */
+/* The last counts that are known, for a caller that cannot get exact ones. */
 void job_counters_last(struct job_counters *counters, const int64_t *ids, struct job_counts *counts,
                        size_t count);
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * migration_rows: a result of sql/unchanged.sql and its variants, or of sql/migrations.sql, taken
- * apart.
+ * migration_rows: the rows of sql/unchanged.sql and its variants, or of sql/migrations.sql, as
+ * structs.
  *
- * The columns of the migrations' table come first, whichever this
- * registry has; those that the statement adds come last and are found by their place, as the
+ * The columns of the migrations' table come first, and are found by their names: an older registry
+ * lacks some. Those that the statement adds come last, and are found by their place, because the
  * registry may give its table a column of any name.
  */
 #ifndef BBM_MIGRATION_ROWS_H

@@ -15,10 +15,10 @@ struct store;
 /* What sql/worker.sql sees. */
 struct worker_state {
     bool in_run;
-    bool has_chosen;
-    bool past_choosing;
-    bool has_marked;
-    bool one_is_running;
+    bool has_chosen;     /* its migration; or it is about to */
+    bool past_choosing;  /* it writes jobs: no step that sets a migration running follows */
+    bool has_marked;     /* it has updated a migration, or has added a job to one */
+    bool one_is_running; /* a migration has the state running */
     bool has_error_code; /* the registry has one that a restart may clear */
     char *xids; /* owned: its transactions as an array's text; NULL where it has none yet */
 };
