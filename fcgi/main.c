@@ -92,9 +92,9 @@ static void on_wake(void *context, struct server *server)
     service_on_wake(context, server);
 }
 
-static void on_look(void *context, struct server *server)
+static void on_busy_timer(void *context, struct server *server)
 {
-    service_on_look(context, server);
+    service_on_busy_timer(context, server);
 }
 
 /* For systemctl status. */
@@ -219,7 +219,7 @@ static int serve(struct service *service, struct listener *listener)
         .thread_free = thread_free,
         .answer = answer,
         .on_wake = on_wake,
-        .on_look = on_look,
+        .on_busy_timer = on_busy_timer,
         .on_started = on_started,
         .on_timer = on_timer,
         .on_reload = on_reload,

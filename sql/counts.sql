@@ -6,12 +6,12 @@
 -- have failed (3). All unfinished jobs come where there are up to :all; else the :kept failed jobs
 -- of lowest id of each migration, so that their number does not depend on how many failed.
 --
--- There is no index on a job's status, so the table is scanned, for the few that are not
--- finished. How many there are in all, an index knows, which takes half as long as to count
--- the finished ones. (In one scan both could not be had: PostgreSQL shares neither among
--- parallel workers then.) Done when the service first needs counts, and then seldom.
+-- There is no index on a job's status, so the table is scanned for the few jobs that are not
+-- finished. The number of all jobs comes from an index: that takes half as long as to count the
+-- finished ones. (One scan for both would be slower: PostgreSQL would then use no parallel workers.)
+-- The service sends this when it first needs counts, and then seldom.
 --
--- Never prepared: there is nothing to be gained.
+-- Never prepared: a statement that is sent so seldom gains nothing.
 SELECT batched_background_migration_id AS migration_id,
        NULL::bigint AS job_id,
        NULL::smallint AS status,

@@ -4,8 +4,8 @@
 --
 -- A migration bears the worker's transaction where the worker has updated it, or has added a job to it,
 -- whose foreign key locks it. A failed job that is tried again leaves no such mark: the migration is
--- then not known. When the run began, PostgreSQL tells a role of the worker's own, or one that has
--- been granted pg_read_all_stats.
+-- then not known. PostgreSQL shows when the run began only to the worker's own role, and to a role that
+-- has been granted pg_read_all_stats.
 WITH locks AS MATERIALIZED (
     SELECT locktype, database, classid, objid, objsubid, transactionid, pid, mode
       FROM pg_catalog.pg_locks

@@ -2,14 +2,12 @@
 -- to :n of them. No row: there is no such migration; a row without an id: it has no job there.
 --   psql -v id=7 -v first=9223372036854775807 -v n=100 -f sql/jobs.sql
 --
--- The first that is there is found by way of the migration's row, which hides from the
--- planner which migration it is: where one has a large share of all jobs it would walk
--- along the primary key, through all that others have added since. From that first one on
--- it may.
+-- The first job is found through the migration's row, so that the planner does not know which migration
+-- it is. If it knew, and the migration had a large share of all jobs, it would walk along the primary
+-- key through all jobs that others have added since. From the first job on it may do so.
 --
--- One row more than the page holds is asked for, which says whether there is more. :max is the most
--- that a page may hold: a planner that does not know :n would expect a tenth of all jobs, and sort
--- them.
+-- One row more than the page holds is read: it shows whether there are more. :max is the most rows that
+-- a page may hold: a planner that does not know :n would expect a tenth of all jobs, and sort them.
 \set max 1000
 
 WITH top AS MATERIALIZED (

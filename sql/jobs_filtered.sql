@@ -3,7 +3,7 @@
 -- where it believes that there are hardly more, would rather read and sort all of them.
 --   psql -v id=7 -v first=9223372036854775807 -v status=3 -v n=100 -v look=10000 -f sql/jobs_filtered.sql
 --
--- Every row repeats below which id there may be more than was looked at.
+-- beyond, the same in every row, is the id below which jobs were not looked at; NULL: there are none.
 WITH top AS MATERIALIZED (
     SELECT job.id
       FROM public.batched_background_migrations AS m

@@ -2,15 +2,15 @@
 -- since they were last counted (fcgi/store/job_counters.h).
 --   psql -v id=NULL -v mark=0 -v unfinished="'{}'" -v new=1000 -f sql/migrations.sql
 --
--- Jobs are only ever added, with ascending ids, and one that is finished stays so. Hence
--- what can have changed are the jobs above :mark, the highest id counted, and those among
--- the counted that were not finished, :unfinished. Both are found by the jobs' primary key,
--- however many jobs there are. :new of them are read at a time, the job at the mark included:
--- where it is gone, or another, the table is not the one that was counted.
+-- Jobs are only added, with ascending ids, and a finished job stays finished. So only these can have
+-- changed: the jobs above :mark, the highest id counted, and :unfinished, the counted jobs that were
+-- not finished. Both are found by the jobs' primary key, however many jobs there are. :new jobs are
+-- read at a time, the job at the mark included: where that job is gone, or is another one, the table is
+-- not the one that was counted.
 --
--- A row for each migration, without a job, and a row for each such job, without a migration:
--- so no job is lost whose migration is unknown or hidden. A job may come twice. All columns of
--- the migration, by name: which there are depends on the registry's age.
+-- A row for each migration, without a job, and a row for each such job, without a migration: so no job
+-- is lost whose migration is unknown or hidden. A job may come twice. The migration has all columns of
+-- its table, because the registry's age decides which there are.
 SELECT m.*,
        job.id AS job_id,
        job.batched_background_migration_id AS job_migration_id,

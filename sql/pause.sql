@@ -2,20 +2,20 @@
 -- or running (4), and reports those whose row another transaction holds.
 --   psql -v id=NULL -v worker=NULL -v at=NULL -v dry_run=false -f sql/pause.sql
 --
--- It waits for no row: one that a worker holds for the three minutes of its job must not
--- keep the others from being paused. FOR NO KEY UPDATE, so that a mere job of a worker,
--- whose foreign key shares the row's key, is no hindrance.
+-- It waits for no row: a row that a worker holds for the three minutes of its job must not delay the
+-- pause of the others. The lock is FOR NO KEY UPDATE, because a worker's job, whose foreign key shares
+-- the row's key, does not conflict with that.
 --
 -- :worker is the transaction of the worker in a run, '{1234}' (more than one where it has
--- savepoints), or NULL. A paused row (0) that bears it has either a job by that worker,
--- which is harmless, or has been set running by it in its still open transaction. Only
--- trying to lock the row tells which.
+-- savepoints), or NULL. A paused row (0) that bears it either has a job by that worker, which is
+-- harmless, or the worker has set it running in its open transaction. Only an attempt to lock the row
+-- shows which.
 --
 -- :at is when the action's first pass was; NULL: this is it. :dry_run changes nothing and reports the
 -- same; its locks end with the statement.
 --
--- Where there is a history, build/sql/pause_recorded.sql is sent in its place, which the Makefile
--- makes of this one and sql/recorded.sql: the CTEs left_alone, overtaken and action are then others.
+-- Where there is a history, build/sql/pause_recorded.sql is sent in its place. The Makefile makes it of
+-- this file and sql/recorded.sql, which has other CTEs left_alone, overtaken and action.
 --
 -- changed: by this pass, or it would be by one that is no dry run. held: another transaction has the
 -- row, or the pass was overtaken. Neither: it is left as it is, which is reported for a single id only.

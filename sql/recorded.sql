@@ -1,16 +1,17 @@
 -- What the history adds to pause.sql, resume.sql and restart.sql: these CTEs take the place of those
--- of the same name. The change and its record are then one statement, neither without the other.
+-- of the same name. So the change and its record are one statement, and neither is made alone.
 --
--- An action has its id once all rows of its first pass are locked, hence the count: where two change
--- one migration, the later change has the higher id. Those of a further pass may come later still.
+-- An action gets its id when all rows of its first pass are locked: the count of `changed` waits for
+-- them. So where two actions change one migration, the later one has the higher id. A change of a
+-- further pass may still come after a change with a higher id.
 --
 -- :action_id is the action that an earlier pass has begun; NULL: this change begins it.
 -- :repeat_of is that of an earlier request, which this one repeats: what that one changed already,
 -- and what a later action has changed since, is left alone. NULL: it repeats none.
 -- :seen is the newest action under this correlation id when the service looked for one that the
 -- request repeats; 0: there was none. A newer one may be that of an equal request: the pass was
--- overtaken, it changes nothing, and the service looks again. sql/lock_request.sql sees to it that
--- no such action is under way. NULL: no matter.
+-- overtaken, it changes nothing, and the service looks again. The lock of sql/lock_request.sql ensures
+-- that no such action is under way. NULL: there is nothing to compare.
 left_alone AS (
     SELECT migration_id AS id, action_id > :repeat_of::bigint AS later
       FROM bbm_fcgi.changes

@@ -49,14 +49,14 @@ ALTER ROLE :"role" LOGIN;
     ALTER ROLE :"role" PASSWORD :'password';
 \endif
 
--- Limits that belong to the role hold for every session of it, also behind PgBouncer in transaction
--- pooling, where a client's own SET reaches whichever server connection it happens to have. They are
--- the last resort, so they are wider than the service's own deadlines.
--- No statement of the service has reason to run longer; one that does, does nobody any good.
+-- Limits of the role hold for each of its sessions, also behind PgBouncer in transaction pooling, where
+-- a client's own SET reaches any server connection. They are the last resort, so they are longer than
+-- the service's own deadlines.
+-- No statement of the service needs longer than this.
 ALTER ROLE :"role" SET statement_timeout TO :'statement_timeout';
 -- The worker may hold a migration's row for minutes; a session waiting for it blocks a connection.
 ALTER ROLE :"role" SET lock_timeout TO :'lock_timeout';
--- A service that hangs or is cut off amid a transaction must not hold rows that the worker needs.
+-- A service that hangs or loses its network in a transaction must not hold rows that the worker needs.
 ALTER ROLE :"role" SET idle_in_transaction_session_timeout TO :'idle_in_transaction_session_timeout';
 -- Every statement of the service names the schema of what it uses. With this, no object that others
 -- create in schema public is even looked at.

@@ -10,8 +10,8 @@
 -- And whether somebody holds the worker's advisory lock, in this database or another:
 -- sql/in_flight.sql then says more.
 --
--- Most of the time the jobs are as they were, and this statement costs PostgreSQL a third of what
--- migrations.sql does, which is sent otherwise. All of that is planning: hence no join, and no
+-- Most of the time the jobs are as they were, and this statement costs PostgreSQL a third of
+-- migrations.sql, which is sent otherwise. Nearly all of that is planning, so there is no join, and no
 -- ORDER BY for the rows.
 SELECT m.*,
        ARRAY (SELECT created_at

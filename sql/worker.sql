@@ -6,7 +6,7 @@
 -- kept until its transaction ends:
 --   on the migrations table, any       it has chosen its migration, or is about to
 --   on the migrations table, to write  it sets one running, or has done so
---   on the jobs table, to write        that is behind it
+--   on the jobs table, to write        it is past that step
 -- pg_locks is read once. It is no snapshot, but that does no harm: a run that began while
 -- it was read finds all that was committed before.
 --

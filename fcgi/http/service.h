@@ -43,6 +43,6 @@ size_t service_request_size(void);
 /* As the callbacks of server_calls. */
 enum server_outcome service_answer(struct service_thread *thread, struct server_request *fcgi);
 void service_on_wake(struct service_thread *thread, struct server *server);
-void service_on_look(struct service_thread *overload, struct server *server);
+void service_on_busy_timer(struct service_thread *overload, struct server *server);
 
 #endif

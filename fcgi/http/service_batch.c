@@ -98,7 +98,7 @@ void service_on_wake(struct service_thread *thread, struct server *server)
         answer_batch(thread, batch, NULL, server);
 }
 
-void service_on_look(struct service_thread *overload, struct server *server)
+void service_on_busy_timer(struct service_thread *overload, struct server *server)
 {
     struct coalesce *coalesce = overload->service->coalesce;
     int64_t now = clock_ms();

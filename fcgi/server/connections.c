@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * The table of connections. */
-#include "server/internal.h"
+#include "server/server_private.h"
 
 #include "base/clock.h"
 #include "base/log.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Connections whose time has passed, and at a stop those without a request. */
-#include "server/internal.h"
+#include "server/server_private.h"
 
 #include "base/clock.h"
 #include "base/log.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * What comes on a connection: requests, parts of them, management records, and what is discarded.
  */
-#include "server/internal.h"
+#include "server/server_private.h"
 
 #include "base/clock.h"
 #include "base/log.h"

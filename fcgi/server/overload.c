@@ -3,7 +3,7 @@
  * for a worker. The queue probe, an event that waits in the epoll set as they do, shows for how
  * long. Requests that have waited for fcgi.queuetimeout are answered here, without the database:
  * with 503, or with what needs no database. */
-#include "server/internal.h"
+#include "server/server_private.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -27,7 +27,7 @@ static bool look(struct worker *self)
     int64_t now = clock_ms();
     bool busy = false;
     bool blocked = false;
-    server->calls->on_look(self->context, server);
+    server->calls->on_busy_timer(self->context, server);
     for (int64_t i = 0; i < server->conf->threads; i++) {
         int64_t since = atomic_load(&server->workers[i].busy_since);
         busy |= since != 0;

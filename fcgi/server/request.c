@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * One request: libfcgi reads its parameters, the callback answers it, libfcgi sends the answer. */
-#include "server/internal.h"
+#include "server/server_private.h"
 
 #include "base/clock.h"
 #include "base/log.h"

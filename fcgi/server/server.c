@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Start, signals, timer and stop: what the main thread does. */
-#include "server/internal.h"
+#include "server/server_private.h"
 
 #include "base/clock.h"
 #include "base/log.h"

@@ -80,7 +80,7 @@ struct server_calls {
     void (*on_wake)(void *context, struct server *server);
 
     /* Ten times a second while any worker is busy; on the overload thread. */
-    void (*on_look)(void *context, struct server *server);
+    void (*on_busy_timer)(void *context, struct server *server);
 
     /* All that follows is called on the thread that called server_run. */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * The worker threads, which wait on the epoll set and serve what comes. */
-#include "server/internal.h"
+#include "server/server_private.h"
 
 #include "base/clock.h"
 #include "base/metrics.h"

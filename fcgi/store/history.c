@@ -74,7 +74,7 @@ bool history_find_repeated(struct store *store, const struct action_request *req
 
 /* ---- pauses ---- */
 
-/* The columns of sql/pauses.sql. */
+/* The columns of sql/paused_by.sql. */
 enum {
     PAUSES_ID,
     PAUSES_AT,
@@ -118,15 +118,15 @@ bool history_add_pauses(struct store *store, const int64_t *id, int64_t deadline
 {
     bool has_history;
     struct number number_of_id;
-    const char *const params[SQL_PAUSES_PARAMS] = {[SQL_PAUSES_ID] =
-                                                       id ? number(&number_of_id, *id) : NULL};
+    const char *const params[SQL_PAUSED_BY_PARAMS] = {[SQL_PAUSED_BY_ID] =
+                                                          id ? number(&number_of_id, *id) : NULL};
     if (!has_paused(migrations))
         return true;
     if (!store_has_history(store, deadline, &has_history, error))
         return false;
     if (!has_history)
         return true;
-    migrations->pauses = db_read(store->db, &SQL_PAUSES, params, deadline, error);
+    migrations->pauses = db_read(store->db, &SQL_PAUSED_BY, params, deadline, error);
     if (migrations->pauses)
         merge_pauses(migrations->pauses, migrations);
     else if (error->is_setup) /* it has gone since */
@@ -140,7 +140,7 @@ bool history_add_pauses(struct store *store, const int64_t *id, int64_t deadline
  * registry, and a few megabytes. One action never has more. */
 #define PAGE_ROWS 10000
 
-/* The columns of sql/actions.sql. */
+/* The columns of sql/history_page.sql. */
 enum {
     PAGE_ID,
     PAGE_AT,
@@ -236,13 +236,13 @@ bool history_read(struct store *store, const int64_t *id, const int64_t *last, i
         return false;
     if (!has_history)
         return error_no_history(error);
-    const char *const params[SQL_ACTIONS_PARAMS] = {
-        [SQL_ACTIONS_ID] = id ? number(&numbers[0], *id) : NULL,
-        [SQL_ACTIONS_LAST] = last ? number(&numbers[1], *last) : NULL,
-        [SQL_ACTIONS_N] = number(&numbers[2], n),
-        [SQL_ACTIONS_MOST] = number(&numbers[3], PAGE_ROWS),
+    const char *const params[SQL_HISTORY_PAGE_PARAMS] = {
+        [SQL_HISTORY_PAGE_ID] = id ? number(&numbers[0], *id) : NULL,
+        [SQL_HISTORY_PAGE_LAST] = last ? number(&numbers[1], *last) : NULL,
+        [SQL_HISTORY_PAGE_N] = number(&numbers[2], n),
+        [SQL_HISTORY_PAGE_MOST] = number(&numbers[3], PAGE_ROWS),
     };
-    PGresult *result = db_read(store->db, &SQL_ACTIONS, params, deadline, error);
+    PGresult *result = db_read(store->db, &SQL_HISTORY_PAGE, params, deadline, error);
     if (!result || !read_page(result, n, page, error))
         return false;
     return page->count > 0 || !id || check_migration(store, *id, deadline, error);

@@ -12,7 +12,7 @@
 #include "base/buffer.h"
 #include "base/clock.h"
 #include "base/metrics.h"
-#include "server/internal.h"
+#include "server/server_private.h"
 
 #include <errno.h>
 #include <stdbool.h>

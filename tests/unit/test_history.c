@@ -160,7 +160,7 @@ static void set_migrations(void)
 static void expect_pauses(PGresult *result)
 {
     expect_history(1);
-    fake_reads(&SQL_PAUSES, result);
+    fake_reads(&SQL_PAUSED_BY, result);
 }
 
 static PGresult *pause_rows(void)
@@ -177,7 +177,7 @@ static void test_who_paused(void **state)
     FAKE_ROW(result, INTEGER(4), MOMENT(4), NOTHING, NOTHING);
     expect_pauses(result);
     assert_true(history_add_pauses(&store, NULL, 5, &migrations, &error));
-    assert_null(fake_param(&fake_answers[1], SQL_PAUSES_ID));
+    assert_null(fake_param(&fake_answers[1], SQL_PAUSED_BY_ID));
     assert_int_equal(rows[0].paused_at.value, 1);
     assert_text(rows[0].paused_by, "one");
     assert_text(rows[0].pause_reason, "because \xFF");
@@ -204,7 +204,7 @@ static void test_pauses_of_others(void **state)
     FAKE_ROW(result, INTEGER(1), MOMENT(1), TEXT("out of order"), NOTHING);
     expect_pauses(result);
     assert_true(history_add_pauses(&store, &seven, 5, &migrations, &error));
-    assert_string_equal(fake_param(&fake_answers[1], SQL_PAUSES_ID), "7");
+    assert_string_equal(fake_param(&fake_answers[1], SQL_PAUSED_BY_ID), "7");
     for (int i = 0; i < 4; i++)
         assert_false(rows[i].paused_at.given || rows[i].paused_by.at);
     PQclear(migrations.pauses);
@@ -221,11 +221,11 @@ static void test_pauses_that_are_not_asked_for(void **state)
     expect_history(0);
     assert_true(history_add_pauses(&store, NULL, 5, &migrations, &error));
     expect_history(1);
-    fake_fails(&SQL_PAUSES, false)->error.is_setup = true;
+    fake_fails(&SQL_PAUSED_BY, false)->error.is_setup = true;
     assert_true(history_add_pauses(&store, NULL, 5, &migrations, &error));
     assert_int_equal(error.status, 0);
     expect_history(1);
-    fake_fails(&SQL_PAUSES, false);
+    fake_fails(&SQL_PAUSED_BY, false);
     assert_false(history_add_pauses(&store, NULL, 5, &migrations, &error));
     assert_fails(503);
     fake_fails(&SQL_HAS_HISTORY, false);
@@ -256,7 +256,7 @@ static void add_change(PGresult *result, int64_t id, int64_t migration_id)
 static void read_page(PGresult *result, int64_t n)
 {
     expect_history(1);
-    fake_reads(&SQL_ACTIONS, result);
+    fake_reads(&SQL_HISTORY_PAGE, result);
     assert_true(history_read(&store, NULL, NULL, n, 5, &page, &error));
 }
 
@@ -338,9 +338,9 @@ static void test_a_page_with_very_many_changes(void **state)
 {
     (void)state;
     expect_history(1);
-    const struct fake_answer *answer = fake_reads(&SQL_ACTIONS, page_rows());
+    const struct fake_answer *answer = fake_reads(&SQL_HISTORY_PAGE, page_rows());
     assert_true(history_read(&store, NULL, NULL, 5, 5, &page, &error));
-    int64_t most = strtoll(fake_param(answer, SQL_ACTIONS_MOST), NULL, 10);
+    int64_t most = strtoll(fake_param(answer, SQL_HISTORY_PAGE_MOST), NULL, 10);
     assert_in_range(most, 1000, 1000000);
     history_page_free(&page);
     for (int64_t cut = 0; cut < 2; cut++) {
@@ -361,16 +361,16 @@ static void test_parameters(void **state)
     (void)state;
     add_change(result, 2, 7);
     expect_history(1);
-    const struct fake_answer *answer = fake_reads(&SQL_ACTIONS, result);
+    const struct fake_answer *answer = fake_reads(&SQL_HISTORY_PAGE, result);
     assert_true(history_read(&store, &seven, &three, 20, 5, &page, &error));
-    assert_string_equal(fake_param(answer, SQL_ACTIONS_ID), "7");
-    assert_string_equal(fake_param(answer, SQL_ACTIONS_LAST), "3");
-    assert_string_equal(fake_param(answer, SQL_ACTIONS_N), "20");
+    assert_string_equal(fake_param(answer, SQL_HISTORY_PAGE_ID), "7");
+    assert_string_equal(fake_param(answer, SQL_HISTORY_PAGE_LAST), "3");
+    assert_string_equal(fake_param(answer, SQL_HISTORY_PAGE_N), "20");
     assert_int_equal(answer->deadline, 5);
     history_page_free(&page);
     read_page(page_rows(), 20);
-    assert_null(fake_param(&fake_answers[3], SQL_ACTIONS_ID));
-    assert_null(fake_param(&fake_answers[3], SQL_ACTIONS_LAST));
+    assert_null(fake_param(&fake_answers[3], SQL_HISTORY_PAGE_ID));
+    assert_null(fake_param(&fake_answers[3], SQL_HISTORY_PAGE_LAST));
     history_page_free(&page);
 }
 
@@ -385,7 +385,7 @@ static void test_an_empty_page(void **state)
     history_page_free(&page);
 
     expect_history(1);
-    fake_reads(&SQL_ACTIONS, page_rows());
+    fake_reads(&SQL_HISTORY_PAGE, page_rows());
     FAKE_ROW(no_jobs, NOTHING);
     fake_reads(&SQL_JOBS, no_jobs);
     assert_true(history_read(&store, &seven, NULL, 5, 5, &page, &error));
@@ -393,7 +393,7 @@ static void test_an_empty_page(void **state)
     history_page_free(&page);
 
     expect_history(1);
-    fake_reads(&SQL_ACTIONS, page_rows());
+    fake_reads(&SQL_HISTORY_PAGE, page_rows());
     fake_reads(&SQL_JOBS, fake_result("id"));
     assert_false(history_read(&store, &seven, NULL, 5, 5, &page, &error));
     assert_fails(404);
@@ -414,7 +414,7 @@ static void test_no_page(void **state)
     assert_fails(503);
     history_page_free(&page);
     expect_history(1);
-    fake_fails(&SQL_ACTIONS, false);
+    fake_fails(&SQL_HISTORY_PAGE, false);
     assert_false(history_read(&store, NULL, NULL, 5, 5, &page, &error));
     assert_fails(503);
     history_page_free(&page);

@@ -12,7 +12,7 @@ static struct worker *overload;
 static pthread_t thread;
 static sem_t looks; /* one for each look of the overload thread */
 
-static void on_look(void *context, struct server *of)
+static void on_busy_timer(void *context, struct server *of)
 {
     if (context == overload && of == &server)
         sem_post(&looks);
@@ -46,7 +46,7 @@ static int start(void **state, int64_t queue_timeout_ms)
     serving_setup(state);
     worker = &server.workers[0];
     overload = &server.workers[1];
-    serving_calls.on_look = on_look;
+    serving_calls.on_busy_timer = on_busy_timer;
     serving_conf.queue_timeout_ms = queue_timeout_ms;
     assert_int_equal(sem_init(&looks, 0, 0), 0);
     assert_int_equal(pthread_create(&thread, NULL, overload_run, overload), 0);

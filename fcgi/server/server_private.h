@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * internal: what the server's own files share. All others include server.h alone.
+ * server_private: what the server's own files share. All others include server.h alone.
  *
  *   connections.c  the table of connections: slots, ownership, accepting, closing
  *   input.c        what comes on a connection: records, partial input, discarded input
@@ -14,8 +14,8 @@
  * thread in deadlines.c, or the thread that answers a kept request. Between two owners it waits in
  * the epoll set.
  */
-#ifndef BBM_SERVER_INTERNAL_H
-#define BBM_SERVER_INTERNAL_H
+#ifndef BBM_SERVER_PRIVATE_H
+#define BBM_SERVER_PRIVATE_H
 
 #include "server/leader_pool.h"
 #include "server/record.h"

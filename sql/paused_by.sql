@@ -1,6 +1,6 @@
 -- Who paused the paused migrations (0), all or the one with this id, where the history knows: the
 -- last change of a migration is a pause's where it has the pause's moment as updated_at.
---   psql -v id=NULL -f sql/pauses.sql
+--   psql -v id=NULL -f sql/paused_by.sql
 SELECT m.id,
        a.at,
        a.actor,

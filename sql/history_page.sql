@@ -1,9 +1,9 @@
 -- A page of the history, newest first: the actions below the id :last (NULL: from the newest), of
 -- all migrations or those that changed one, each with all that it changed. No row: there is none.
---   psql -v id=NULL -v last=NULL -v n=100 -v most=10000 -f sql/actions.sql
+--   psql -v id=NULL -v last=NULL -v n=100 -v most=10000 -f sql/history_page.sql
 --
--- One action more than the page holds is asked for, which tells whether there is more. Of :most rows
--- the last action may be cut off.
+-- One action more than the page holds is read: it shows whether there are more. Where there are :most
+-- rows, the last action may be cut off.
 WITH page AS (
     (SELECT id
        FROM bbm_fcgi.actions
