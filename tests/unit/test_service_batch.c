@@ -141,11 +141,11 @@ static void test_own_request_among_them(void **state)
     assert_int_equal(ended, 2);
 }
 
-static void on_look(int64_t queue_timeout_ms)
+static void on_busy_timer(int64_t queue_timeout_ms)
 {
     conf.fcgi.queue_timeout_ms = queue_timeout_ms;
     unit_stderr_begin();
-    service_on_look(&thread, NULL);
+    service_on_busy_timer(&thread, NULL);
     free(unit_stderr_end());
 }
 
@@ -187,14 +187,14 @@ static void test_who_waits_for_too_long(void **state)
     long rejected = metric(REJECTED);
     (void)state;
     keep_two();
-    on_look(60000);
+    on_busy_timer(60000);
     assert_int_equal(woken, 0);
     fake_time_pass(COALESCE_PATIENCE_MS);
-    on_look(60000);
+    on_busy_timer(60000);
     assert_int_equal(woken, 1);
     assert_int_equal(seen.sent, 0);
     fake_time_pass(60000);
-    on_look(60000);
+    on_busy_timer(60000);
     assert_int_equal(seen.handler_calls, 0);
     assert_int_equal(seen.sent, 2);
     assert_int_equal(seen.status, 503);
