@@ -17,8 +17,8 @@
 
 BEGIN;
 
--- Who runs this may do much, so nothing that others can create in schema public may stand in for one of
--- PostgreSQL's functions and operators here.
+-- This runs with great rights, so nothing that others can create in schema public may be used in place
+-- of PostgreSQL's functions and operators here.
 SET LOCAL search_path TO pg_catalog, pg_temp;
 
 SELECT format('CREATE ROLE %I LOGIN', :'role')

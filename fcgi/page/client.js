@@ -56,8 +56,8 @@ export function hasToken() {
   return token !== null;
 }
 
-// False where it is sure that a write would be refused. A token that a proxy adds is not seen here;
-// the first refusal then tells.
+// False where it is sure that a write would be refused. A token that a proxy adds is not seen here:
+// then only the first refusal shows it.
 export function mayWrite() {
   if (refusedWrite) return false;
   const claims = token && tokenClaims();

@@ -156,7 +156,7 @@ def test_an_address_that_refuses_takes_no_time(servers, database, token, named):
 
 
 def test_the_reason_is_that_of_the_address_that_answered(servers, database, token, named):
-    """Whichever comes first: one has no server, the other one's has no such database."""
+    """In either order: one address has no server, the server of the other one has no such database."""
     hosts, (first, second) = named
     for address in (first, second):
         port = free_port()

@@ -1,4 +1,4 @@
-"""A primary and its standby: the service finds whichever of the two takes changes."""
+"""A primary and its standby: the service finds the one that takes changes."""
 
 import contextlib
 import signal

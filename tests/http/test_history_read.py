@@ -62,7 +62,7 @@ def test_newest_first_and_each_in_full(desk):
     assert desk.history(1) == [action for action in everything if action["id"] != numbers[1]]
     assert desk.history(3) == [everything[2]]
     assert desk.history(5) == [everything[1]]
-    assert len(everything[1]["migrations"]) == 2  # all that it changed, whichever migration is asked about
+    assert len(everything[1]["migrations"]) == 2  # all that it changed, and not only the migration that is asked about
 
 
 def test_what_is_not_known_is_left_out(desk, database):
@@ -253,7 +253,7 @@ PAUSED_AGAIN = """
 
 @pytest.mark.parametrize("path", [routes.one(1), routes.LIST])
 def test_a_pause_that_is_newer_than_the_migration_shown_is_not_its(desk, database, path):
-    """The migration is read first; a lock holds up the look into the history."""
+    """The migration is read first; a lock delays the look into the history."""
     desk.done("pause", 1)
     with contextlib.closing(database.cluster.connect(database.name)) as other, ThreadPoolExecutor(1) as pool:
         other.autocommit = False
@@ -269,7 +269,7 @@ def test_a_pause_that_is_newer_than_the_migration_shown_is_not_its(desk, databas
 
 @pytest.mark.parametrize("path", [routes.one(1), routes.LIST])
 def test_a_history_that_goes_while_it_is_asked(desk, database, path):
-    """A lock holds up the look into it, and then it is not there."""
+    """A lock delays the look into it, and then it is not there."""
     desk.done("pause", 1)
     with contextlib.closing(database.cluster.connect(database.name)) as other, ThreadPoolExecutor(1) as pool:
         other.autocommit = False

@@ -33,8 +33,7 @@ def test_two_pauses_at_once(database, background, patient, second, played, scene
 def test_a_pause_that_finds_another_ones_fresh_work(database, background, patient, played, scene, target):
     """Its first look at the worker was before a second operator's pause, and the worker chose between.
 
-    A table lock holds the pause up between its look and its change, without which the
-    moment could not be had on purpose.
+    A table lock stops the pause between its look and its change: else no test could hit this moment.
     """
     scene(ACTIVE)
     with contextlib.closing(database.cluster.connect(database.name)) as other:
@@ -56,7 +55,7 @@ def test_a_pause_that_finds_another_ones_fresh_work(database, background, patien
 def test_a_migration_that_is_resumed_and_chosen_before_the_last_pass(database, background, patient, played, scene):
     """What the last pass pauses may have been chosen since the worker was looked at.
 
-    A held row keeps the pause from its end, and a lock on the history holds up its next pass.
+    A held row keeps the pause from ending, and a lock on the history delays its next pass.
     """
     scene(ACTIVE)
     with contextlib.ExitStack() as stack:
@@ -97,7 +96,7 @@ def test_a_resume_while_a_pause_waits(database, background, patient, played, sce
 
 
 def test_a_pause_and_a_resume_at_once(database, background, patient, second, played, scene):
-    """With no worker: whichever comes last, both are answered, and nothing is in between."""
+    """With no worker, in either order: both are answered, and no row is left in between."""
     scene(ACTIVE)
     for _ in range(10):
         futures = [background.submit(actor.act, name) for actor in (patient, second) for name in ("pause", "resume")]

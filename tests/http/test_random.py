@@ -137,7 +137,7 @@ def test_each_reported_change_was_made_and_each_change_was_reported(played):
             made[0].reported = True
     for change in played.changes.all:
         if change.who == "service" and not change.reported:
-            # A pause that had to pause a row twice tells it once; one that was late, as not done.
+            # A pause that paused a row twice reports it once; one that was late reports it as not done.
             assert any(named(ask, change.id) and ask.saw(change) for ask in writes(played)), change
 
 

@@ -256,11 +256,11 @@ def assert_one_action(desk, answers, key, changed):
 
 
 @pytest.mark.parametrize("number", [2, 4, 8])
-def test_twins(desk, other_desk, database, number):
+def test_equal_requests_at_once(desk, other_desk, database, number):
     """The same request at the same moment, as when a web server gives up waiting: one pauses, the others repeat it."""
     with ThreadPoolExecutor(number) as pool:
         for turn in range(20):
-            key = f"twin-{turn}"
+            key = f"equal-{turn}"
             database.execute("UPDATE batched_background_migrations SET status = 1 WHERE id <> 3")
             answers = list(pool.map(*at_once((desk, other_desk), number, lambda desk: desk.act("pause", HTTP_X_REQUEST_ID=key))))
             assert_one_action(desk, answers, key, [1, 2, 4])
@@ -276,8 +276,8 @@ SAME = {
 
 @pytest.mark.parametrize("number", [2, 4, 8])
 @pytest.mark.parametrize("act, changed", SAME.values(), ids=SAME)
-def test_twins_in_step(servers, desk, other_desk, database, act, changed, number):
-    """All have looked for an earlier request before one of them can change a row: a lock on the table holds them up."""
+def test_equal_requests_in_step(servers, desk, other_desk, database, act, changed, number):
+    """All have looked for an earlier request before one of them can change a row: a lock on the table delays them."""
     for turn in range(5):
         database.clear_history()
         database.execute("DELETE FROM batched_background_migrations WHERE id > 4")
@@ -324,7 +324,7 @@ def slow(servers, keys, request):
 
 
 @pytest.mark.parametrize("number", [2, 4, 8])
-def test_twins_while_rows_are_locked(slow, number):
+def test_equal_requests_while_rows_are_locked(slow, number):
     """One has some of the rows when the others come, and takes no longer than they would to take the rest."""
     with ThreadPoolExecutor(number) as pool:
         for turn in range(5):
@@ -336,8 +336,8 @@ def test_twins_while_rows_are_locked(slow, number):
 
 
 @pytest.mark.parametrize("turn", range(5))
-def test_twins_of_which_a_row_is_held(servers, desk, other_desk, database, turn):
-    """Whichever of them gets the last row: it is one action, and all answers name all of it."""
+def test_equal_requests_of_which_a_row_is_held(servers, desk, other_desk, database, turn):
+    """Each of them may get the last row: it is one action, and all answers name all of it."""
     one, places = at_once((desk, other_desk), 4, lambda desk: desk.act("pause", **KEY))
     with contextlib.ExitStack() as stack:
         row = stack.enter_context(meanwhile(servers, database, "SELECT FROM batched_background_migrations WHERE id = 2 FOR UPDATE"))
@@ -352,7 +352,7 @@ def test_twins_of_which_a_row_is_held(servers, desk, other_desk, database, turn)
     assert_one_action(desk, answers, KEY["HTTP_X_REQUEST_ID"], [1, 2])
 
 
-def test_no_twins_but_the_same_id(servers, desk, other_desk, database):
+def test_different_requests_of_one_id(servers, desk, other_desk, database):
     """Two callers, and two migrations, under one id at the same moment: each is an action of its own."""
     requests = [(1, "alice"), (2, "alice"), (1, "bob"), (2, "bob")]
     with meanwhile(servers, database, "LOCK TABLE batched_background_migrations IN SHARE MODE") as holder:

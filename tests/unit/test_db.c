@@ -349,7 +349,7 @@ static void test_a_session_that_cannot_be_used(void **state)
     assert_int_equal(read_runs(), 2);
 }
 
-/* A server that was demoted says so with an answer: what it knows grows old. */
+/* A server that was demoted says so with an answer: its rows may be old. */
 static void test_a_server_that_was_demoted(void **state)
 {
     static const char *const says[] = {"in_hot_standby=on", "default_transaction_read_only=on"};

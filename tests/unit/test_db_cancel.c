@@ -57,7 +57,7 @@ static void test_the_statement_is_cancelled(void **state)
     wait_until_closed();
 }
 
-/* A server that answers nothing holds up nobody; of many statements only some are cancelled, and
+/* A server that answers nothing delays nobody; of many statements only some are cancelled, and
  * all connections are closed. */
 static void test_many_at_a_server_that_hangs(void **state)
 {

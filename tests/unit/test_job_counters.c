@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * job_counters: against a table kept in memory and counted afresh at every step. `ask` plays the
+ * job_counters: against a table kept in memory and counted again at every step. `ask` plays the
  * statement sql/migrations.sql, `count_all` plays sql/counts.sql and sql/recent.sql. */
 #include "base/clock.h"
 #include "store/job_counters.h"

@@ -99,7 +99,7 @@ static void test_lines_come_in_order(void **state)
     }
 }
 
-/* Stderr keeps the borders of what is written. Where this thread is held up between two lines, they
+/* Stderr keeps the borders of what is written. Where this thread is delayed between two lines, they
  * may be written apart: that does not happen each time. */
 static void test_lines_gather(void **state)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The overload thread: whom it answers, whom it leaves to the workers, and when it sleeps. The
- * test's own thread says which workers are busy. */
+ * The overload thread: which requests it answers, which it leaves to the workers, and when it
+ * sleeps. The test's own thread says which workers are busy. */
 #include "serving.h"
 
 #include <poll.h>

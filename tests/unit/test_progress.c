@@ -67,7 +67,7 @@ static void test_products_beyond_64_bits(void **state)
 static void test_rounding_to_100_is_capped(void **state)
 {
     (void)state;
-    /* One short of the total, which a double cannot tell from the total. */
+    /* One short of the total, which as a double equals the total. */
     assert_capped(INT64_MAX - 1, 1, INT64_MAX);
     assert_capped(INT64_C(1) << 53, 1, (INT64_C(1) << 53) + 1);
     /* Different as doubles. */

@@ -221,7 +221,7 @@ static void test_parameters_over_bound(void **state)
         assert_too_large_from(in.len - 8);
     }
 
-    /* The third record does not, as its header tells. */
+    /* The third record does not, as its header says. */
     begin();
     put_long_parameter(VALUE_MOST + 9);
     put_record(PARAMS, "", 0, 0);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * FastCGI's management records, between and amid requests. */
+ * FastCGI's management records, between requests and within them. */
 #include "record_input.h"
 
 static void put_management(unsigned type, const void *content, size_t len, unsigned padding)

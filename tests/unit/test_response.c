@@ -95,7 +95,7 @@ static void test_body(void **state)
                 "Allow: GET, HEAD, OPTIONS\r\n" BODY_HEADERS "{\"a/b\":\"\xC3\xA9\"}");
 }
 
-/* A HEAD's answer tells the length of the body that it does not have. */
+/* A HEAD's answer gives the length of the body that it does not have. */
 static void test_head(void **state)
 {
     struct response response = with_body(200);
@@ -206,7 +206,7 @@ static void test_too_many_headers(void **state)
     free(text);
 }
 
-/* A body of any length comes whole, in records that a reader can tell apart. */
+/* A body of any length comes whole, in records that a reader can separate. */
 static void test_long_bodies(void **state)
 {
     static const size_t lengths[] = {8191, 8192, 8193, 65527, 65528, 65529, 131056, 131057};

@@ -104,7 +104,7 @@ static void test_hmac_with_the_public_key(void **state)
     EVP_PKEY_free(secret);
 }
 
-/* Two names at once: the token is refused, whichever of them counts. */
+/* Two names at once: the token is refused, and it does not matter which of them would count. */
 static void test_two_algorithms(void **state)
 {
     static const char *const order[][2] = {

@@ -275,7 +275,7 @@ def lighttpd_spawn(servers, database, source=None):
 
 # HAProxy
 
-# The two lines are those that the deployed file's head tells to put in a frontend.
+# The two lines are those that the deployed file's first lines say to put in a frontend.
 HAPROXY = """
 defaults
     mode http
@@ -481,7 +481,7 @@ MOUNTS = {
     "spawn-fcgi, three processes": spawn_fcgi_three,
     "systemd": systemd,
 }
-# Their files tell how; that it works is seen to, the whole run is not made again.
+# Their files say how to use them. That this works is tested, but not with the whole run.
 ALSO_OVER_TCP = {"lighttpd": lighttpd_tcp, "haproxy": haproxy_tcp, "caddy": caddy_tcp, "spawn-fcgi": spawn_fcgi_tcp}
 
 __all__ = ["ALSO_OVER_TCP", "MOUNTS", "InitScript", "apache_fcgid", "deployed", "lighttpd_spawn", "processes_of", "spawn_fcgi", "unit_line"]

@@ -27,7 +27,7 @@ UNFINISHED = 8  # migrations that are kept going
 
 NUMBER = {name: number for number, name in STATUS.items()}
 BY_SERVICE = {(1, 0), (4, 0), (0, 1), (3, 1)}
-# With no look at the present state: so also from what it was not when the run began.
+# A worker does not look at the present state: the state may have changed since its run began.
 BY_WORKER = {(1, 4), (0, 4), (1, 3), (0, 3), (4, 3), (1, 2), (0, 2), (4, 2)}
 CONFLICTS = {"pause": {2, 3}, "resume": {2, 3}, "restart": {0, 2}}
 KEY = {"pause": "not_paused", "resume": "not_resumed", "restart": "not_restarted", "undo": "not_resumed"}

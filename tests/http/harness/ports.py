@@ -1,4 +1,4 @@
-"""Free TCP ports. A port is free only until somebody else takes it, hence the retry."""
+"""Free TCP ports. A port is free only until another program takes it, so the start is tried again."""
 
 import socket
 

@@ -39,7 +39,7 @@ class Worker:
         self.next = next(self._coming)
 
     def step(self):
-        """Does the next step and tells what comes then: None after the commit."""
+        """Does the next step. Returns the name of the one after it: None after the commit."""
         self.next = next(self._coming, None)
         return self.next
 
@@ -60,7 +60,7 @@ class Worker:
         return self.finish()
 
     def rollback(self):
-        """What three minutes lead to, or the worker's end: no trace is left."""
+        """As after three minutes, or at the worker's end: no trace is left."""
         self.connection.rollback()
         self.begin()
 

@@ -92,7 +92,7 @@ TARGETED = [
 ]
 
 
-# Whom the tests ask
+# Who answers the tests
 
 
 class Asked:
