@@ -23,8 +23,8 @@ SELECT pg_catalog.count(*) = 2 AS has_history
                     WHEN 'actions' THEN attname IN ('id', 'at', 'action', 'actor', 'token_id',
                         'remote_addr', 'correlation_id', 'reason', 'migration_id', 'undoes')
                     ELSE attname IN ('action_id', 'migration_id', 'migration_name',
-                        'previous_status', 'status', 'previous_error_code')
-               END) = CASE c.relname WHEN 'actions' THEN 10 ELSE 6 END
+                        'previous_status', 'status')
+               END) = CASE c.relname WHEN 'actions' THEN 10 ELSE 5 END
    AND n.nspowner = c.relowner
    AND (owner.rolsuper
         OR owner.oid = (SELECT relowner

@@ -78,13 +78,8 @@ CREATE TABLE IF NOT EXISTS bbm_fcgi.changes (
     migration_name text NOT NULL,
     previous_status smallint NOT NULL,
     status smallint NOT NULL,
-    -- Of a restart: why the migration had failed, where that is known.
-    previous_error_code smallint,
     PRIMARY KEY (action_id, migration_id)
 );
-
--- A table that an earlier version of this script has made.
-ALTER TABLE bbm_fcgi.changes ADD COLUMN IF NOT EXISTS previous_error_code smallint;
 
 CREATE INDEX IF NOT EXISTS index_bbm_fcgi_changes_on_migration
     ON bbm_fcgi.changes (migration_id, action_id DESC);

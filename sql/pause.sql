@@ -48,8 +48,7 @@ changed AS (
      WHERE m.id = locked.id
        AND locked.status IN (1, 4)
        AND NOT :dry_run::boolean
-    RETURNING m.id, m.name, locked.status AS previous_status, m.status,
-              NULL::smallint AS error_code),
+    RETURNING m.id, m.name, locked.status AS previous_status, m.status),
 action AS (SELECT NULL::bigint AS id)
 SELECT candidate.id,
        candidate.name,

@@ -33,8 +33,7 @@ action AS (
 -- A pause may have to pause a migration twice; the record then is the first time's.
 recorded AS (
     INSERT INTO bbm_fcgi.changes (
-        action_id, migration_id, migration_name, previous_status, status, previous_error_code)
-    SELECT COALESCE(:action_id::bigint, (SELECT id FROM action)), id, name, previous_status, status,
-           error_code
+        action_id, migration_id, migration_name, previous_status, status)
+    SELECT COALESCE(:action_id::bigint, (SELECT id FROM action)), id, name, previous_status, status
       FROM changed
     ON CONFLICT DO NOTHING)

@@ -11,7 +11,6 @@
 SELECT c.migration_id AS id,
        c.migration_name AS name,
        c.previous_status,
-       c.previous_error_code AS error_code,
        a.id AS action_id,
        a.at,
        newest.seen

@@ -18,10 +18,6 @@ candidate AS (
            status = 3 AND NOT EXISTS (SELECT FROM left_alone AS l WHERE l.id = m.id) AS wanted
       FROM public.batched_background_migrations AS m
      WHERE id = :id::bigint),
-cause AS (
-    SELECT NULL::smallint AS error_code WHERE false
-     UNION ALL SELECT failure_error_code FROM candidate
-),
 failed AS (
     SELECT id
       FROM public.batched_background_migration_jobs
@@ -56,8 +52,7 @@ changed AS (
       FROM locked
      WHERE m.id = locked.id
        AND NOT :dry_run::boolean
-    RETURNING m.id, m.name, 3 AS previous_status, m.status,
-              (SELECT error_code FROM cause) AS error_code),
+    RETURNING m.id, m.name, 3 AS previous_status, m.status),
 jobs AS (
     UPDATE public.batched_background_migration_jobs
        SET attempts = 0
@@ -72,7 +67,7 @@ SELECT candidate.id,
        changed.id IS NOT NULL OR (:dry_run::boolean AND locked.id IS NOT NULL) AS changed,
        candidate.wanted AND locked.id IS NULL AND changed.id IS NULL AS held,
        EXISTS (SELECT FROM overtaken) AS overtaken,
-       (SELECT error_code FROM cause) AS error_code,
+       candidate.failure_error_code AS error_code,
        (SELECT id FROM action) AS action_id,
        COALESCE(:at::pg_catalog.timestamptz, pg_catalog.now()) AS at
   FROM candidate

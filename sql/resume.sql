@@ -28,8 +28,7 @@ changed AS (
       FROM locked
      WHERE m.id = locked.id
        AND NOT :dry_run::boolean
-    RETURNING m.id, m.name, 0 AS previous_status, m.status,
-              NULL::smallint AS error_code),
+    RETURNING m.id, m.name, 0 AS previous_status, m.status),
 action AS (SELECT NULL::bigint AS id)
 SELECT candidate.id,
        candidate.name,

@@ -42,7 +42,6 @@ static bool add_repeated(const PGresult *result, struct changes *changes, struct
             continue;
         changes->repeated = true;
         changes->action_id = action_id;
-        changes->error_code = opt_int64_at(result, row, PQfnumber(result, "error_code"));
         *at = time_at(result, row, PQfnumber(result, "at"));
         if (!change_list_add(&changes->done, result, &columns, row, error))
             return false;

@@ -28,7 +28,7 @@ def scene(database):
     database.clear()
     database.clear_history()
     for identity, status in {1: 1, 2: 2, 3: 3, 4: 4, 5: 0}.items():
-        database.add_migration(f"m{identity}", id=identity, status=status, failure_error_code=4)
+        database.add_migration(f"m{identity}", id=identity, status=status)
 
 
 @pytest.fixture
@@ -43,8 +43,7 @@ def ask(service, token):
 
 def changes(*rows):
     return [
-        {"migration_id": identity, "migration_name": f"m{identity}", "previous_status": old, "status": new,
-         "previous_error_code": 4 if old == 3 else None}
+        {"migration_id": identity, "migration_name": f"m{identity}", "previous_status": old, "status": new}
         for identity, old, new in rows
     ]
 
@@ -136,7 +135,6 @@ GONE = {
     "no right to write": "REVOKE INSERT ON bbm_fcgi.changes FROM bbm_fcgi",
     "no right to read": "REVOKE SELECT ON bbm_fcgi.actions FROM bbm_fcgi",
     "no right to the schema": "REVOKE USAGE ON SCHEMA bbm_fcgi FROM bbm_fcgi",
-    "that of an older version": "ALTER TABLE bbm_fcgi.changes DROP COLUMN previous_error_code",
     "no table": "ALTER TABLE bbm_fcgi.changes RENAME TO gone",
     "somebody else's": "CREATE ROLE {role}; ALTER TABLE bbm_fcgi.actions OWNER TO {role}",
     "a schema alone that is somebody else's": "CREATE ROLE {role}; ALTER SCHEMA bbm_fcgi OWNER TO {role}",

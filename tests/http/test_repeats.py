@@ -72,17 +72,6 @@ def test_the_same_again_is_answered_as_it_was(desk, database, action, identity, 
     assert entry["repeated"] is True
 
 
-@pytest.mark.parametrize("code", [None, 0, 1, 2, 3, 4, 5])
-def test_a_restart_again_warns_again(desk, database, code):
-    """The row has no error code any more: the record has it."""
-    database.execute("UPDATE batched_background_migrations SET failure_error_code = %s WHERE id = 3", (code,))
-    first = desk.act("restart", 3, **KEY)
-    assert ("warning" in first.json) is (code in (1, 2, 3, 5))
-    assert desk.act("restart", 3, **KEY).json == {**first.json, "repeated": True}
-    assert database.history()[0]["changes"][0]["previous_error_code"] == code
-    assert "warning" not in desk.act("pause", 3, **KEY).json
-
-
 def test_an_undo_again(desk, database):
     pause = desk.done("pause")
     first = desk.undo(pause, **KEY)

@@ -104,14 +104,14 @@ static inline void expect_repeated(PGresult *result)
 
 static inline PGresult *repeated_rows(void)
 {
-    return fake_result("id name previous_status action_id at seen error_code");
+    return fake_result("id name previous_status action_id at seen");
 }
 
 /* There is none, and the newest action under the correlation id is this one. */
 static inline PGresult *no_repeated(int64_t seen)
 {
     PGresult *result = repeated_rows();
-    FAKE_ROW(result, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, INTEGER(seen), NOTHING);
+    FAKE_ROW(result, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, INTEGER(seen));
     return result;
 }
 

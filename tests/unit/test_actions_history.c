@@ -26,8 +26,7 @@ static void test_one_record_for_all_passes(void **state)
 static PGresult *earlier_pause(void)
 {
     PGresult *result = repeated_rows();
-    FAKE_ROW(result, INTEGER(7), TEXT("name"), SMALL(1), INTEGER(30), MOMENT(3000000), INTEGER(30),
-             NOTHING);
+    FAKE_ROW(result, INTEGER(7), TEXT("name"), SMALL(1), INTEGER(30), MOMENT(3000000), INTEGER(30));
     return result;
 }
 
@@ -86,8 +85,7 @@ static void test_a_request_that_is_overtaken(void **state)
         expect_pass(&SQL_RESUME_RECORDED, 8, OVERTAKEN, MIGRATION_PAUSED);
     expect_repeated(earlier_pause());
     const struct fake_answer *two = expect_pass(&SQL_RESUME_RECORDED, 8, CHANGED, MIGRATION_PAUSED);
-    FAKE_ROW(all, INTEGER(8), TEXT("name"), SMALL(0), INTEGER(30), MOMENT(3000000), INTEGER(30),
-             NOTHING);
+    FAKE_ROW(all, INTEGER(8), TEXT("name"), SMALL(0), INTEGER(30), MOMENT(3000000), INTEGER(30));
     expect_repeated(all);
     assert_true(act(&request));
     assert_true(changes.repeated);
@@ -137,10 +135,8 @@ static void test_what_an_equal_request_has_done(void **state)
     fake_changes(&SQL_RESUME_RECORDED, first);
     expect_worker(&idle);
     const struct fake_answer *two = expect_none(&SQL_RESUME_RECORDED);
-    FAKE_ROW(all, INTEGER(7), TEXT("name"), SMALL(0), INTEGER(42), MOMENT(5000000), INTEGER(42),
-             NOTHING);
-    FAKE_ROW(all, INTEGER(8), TEXT("name"), SMALL(0), INTEGER(42), MOMENT(5000000), INTEGER(42),
-             NOTHING);
+    FAKE_ROW(all, INTEGER(7), TEXT("name"), SMALL(0), INTEGER(42), MOMENT(5000000), INTEGER(42));
+    FAKE_ROW(all, INTEGER(8), TEXT("name"), SMALL(0), INTEGER(42), MOMENT(5000000), INTEGER(42));
     expect_repeated(all);
     assert_true(act(&request));
     assert_false(changes.repeated);

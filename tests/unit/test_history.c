@@ -71,17 +71,14 @@ static void test_a_repeated_request(void **state)
     struct changes changes = {0};
     struct opt_int64 at = {0};
     int64_t seen = 0;
-    PGresult *result = fake_result("id name previous_status action_id at seen error_code");
+    PGresult *result = fake_result("id name previous_status action_id at seen");
     (void)state;
-    FAKE_ROW(result, INTEGER(1), TEXT("one"), SMALL(0), INTEGER(42), MOMENT(1234567), INTEGER(43),
-             SMALL(5));
-    FAKE_ROW(result, INTEGER(2), TEXT("two"), SMALL(0), INTEGER(42), MOMENT(1234567), INTEGER(43),
-             SMALL(5));
+    FAKE_ROW(result, INTEGER(1), TEXT("one"), SMALL(0), INTEGER(42), MOMENT(1234567), INTEGER(43));
+    FAKE_ROW(result, INTEGER(2), TEXT("two"), SMALL(0), INTEGER(42), MOMENT(1234567), INTEGER(43));
     const struct fake_answer *answer = fake_reads(&SQL_REPEATED, result);
     assert_true(history_find_repeated(&store, &request, &changes, &at, &seen, &error));
     assert_true(changes.repeated);
     assert_int_equal(seen, 43);
-    assert_int_equal(changes.error_code.value, 5);
     assert_int_equal(changes.action_id.value, 42);
     assert_int_equal(changes.done.count, 2);
     assert_string_equal(changes.done.rows[1].name, "two");
@@ -104,9 +101,9 @@ static void test_no_repeated_request(void **state)
     struct changes changes = {.action_id = {true, 8}};
     struct opt_int64 at = {true, 9};
     int64_t seen = 5;
-    PGresult *result = fake_result("id name previous_status action_id at seen error_code");
+    PGresult *result = fake_result("id name previous_status action_id at seen");
     (void)state;
-    FAKE_ROW(result, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, INTEGER(8), NOTHING);
+    FAKE_ROW(result, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, INTEGER(8));
     const struct fake_answer *answer = fake_reads(&SQL_REPEATED, result);
     assert_true(history_find_repeated(&store, &request, &changes, &at, &seen, &error));
     assert_false(changes.repeated);
@@ -130,10 +127,9 @@ static void test_another_action(void **state)
     struct changes changes = {.action_id = {true, 8}};
     struct opt_int64 at = {true, 9};
     int64_t seen;
-    PGresult *result = fake_result("id name previous_status action_id at seen error_code");
+    PGresult *result = fake_result("id name previous_status action_id at seen");
     (void)state;
-    FAKE_ROW(result, INTEGER(1), TEXT("one"), SMALL(0), INTEGER(42), MOMENT(1), INTEGER(42),
-             NOTHING);
+    FAKE_ROW(result, INTEGER(1), TEXT("one"), SMALL(0), INTEGER(42), MOMENT(1), INTEGER(42));
     fake_reads(&SQL_REPEATED, result);
     assert_true(history_find_repeated(&store, &request, &changes, &at, &seen, &error));
     assert_false(changes.repeated);
