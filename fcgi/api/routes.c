@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The API as one table. A new route is a row here, and its handler. */
+ * The API as one table. A new route is a row here, its handler, and a path in
+ * page/openapi.json. */
 #include "api/routes.h"
 
 #include "api/actions.h"

@@ -41,7 +41,7 @@ bool auth_token(const struct auth *auth, const char *text, size_t len, int64_t n
 {
     const struct token_policy policy = {auth->conf->token.issuer, auth->conf->token.service,
                                         auth->signature_limit};
-    unsigned char digest[TOKEN_CACHE_DIGEST_SIZE];
+    unsigned char digest[DIGEST_SIZE];
     bool has_digest = token_cache_digest(auth->token_cache, text, len, digest);
     *refusal = (struct refusal){0};
     if (has_digest && token_cache_find(auth->token_cache, digest,

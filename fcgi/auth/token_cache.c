@@ -10,7 +10,7 @@
 #define WAYS 4
 
 struct entry {
-    unsigned char digest[TOKEN_CACHE_DIGEST_SIZE];
+    unsigned char digest[DIGEST_SIZE];
     uint64_t serial; /* of the keyring that verified it; 0: the entry is empty */
     uint64_t used;   /* the clock when it was last found or stored */
     struct token token;
@@ -46,7 +46,7 @@ void token_cache_free(struct token_cache *cache)
 }
 
 bool token_cache_digest(const struct token_cache *cache, const char *text, size_t len,
-                        unsigned char digest[TOKEN_CACHE_DIGEST_SIZE])
+                        unsigned char digest[DIGEST_SIZE])
 {
     return digest_of(cache->key, text, len, digest);
 }
@@ -63,15 +63,14 @@ static struct entry *entry_of(struct token_cache *cache, const unsigned char *di
 {
     struct entry *set = set_of(cache, digest);
     for (size_t i = 0; i < WAYS; i++) {
-        if (set[i].serial && memcmp(set[i].digest, digest, TOKEN_CACHE_DIGEST_SIZE) == 0)
+        if (set[i].serial && memcmp(set[i].digest, digest, DIGEST_SIZE) == 0)
             return &set[i];
     }
     return NULL;
 }
 
-bool token_cache_find(struct token_cache *cache,
-                      const unsigned char digest[TOKEN_CACHE_DIGEST_SIZE], uint64_t serial,
-                      int64_t now, struct token *token)
+bool token_cache_find(struct token_cache *cache, const unsigned char digest[DIGEST_SIZE],
+                      uint64_t serial, int64_t now, struct token *token)
 {
     pthread_mutex_lock(&cache->lock);
     struct entry *entry = entry_of(cache, digest);
@@ -85,9 +84,8 @@ bool token_cache_find(struct token_cache *cache,
     return found;
 }
 
-void token_cache_keep(struct token_cache *cache,
-                      const unsigned char digest[TOKEN_CACHE_DIGEST_SIZE], uint64_t serial,
-                      const struct token *token)
+void token_cache_keep(struct token_cache *cache, const unsigned char digest[DIGEST_SIZE],
+                      uint64_t serial, const struct token *token)
 {
     pthread_mutex_lock(&cache->lock);
     struct entry *entry = entry_of(cache, digest);
@@ -97,7 +95,7 @@ void token_cache_keep(struct token_cache *cache,
         for (size_t i = 1; i < WAYS; i++)
             entry = set[i].used < entry->used ? &set[i] : entry;
     }
-    memcpy(entry->digest, digest, TOKEN_CACHE_DIGEST_SIZE);
+    memcpy(entry->digest, digest, DIGEST_SIZE);
     entry->serial = serial;
     entry->used = ++cache->clock;
     entry->token = *token;

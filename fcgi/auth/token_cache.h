@@ -25,8 +25,6 @@
 /* Entries; about half a megabyte in all. */
 #define TOKEN_CACHE_SIZE 1024
 
-#define TOKEN_CACHE_DIGEST_SIZE DIGEST_SIZE
-
 struct token_cache;
 
 /* NULL when out of memory. `token_cache_free(NULL)` does nothing. */
@@ -35,17 +33,15 @@ void token_cache_free(struct token_cache *cache);
 
 /* Computes the key of a token's entry. False when out of memory. */
 bool token_cache_digest(const struct token_cache *cache, const char *text, size_t len,
-                        unsigned char digest[TOKEN_CACHE_DIGEST_SIZE]);
+                        unsigned char digest[DIGEST_SIZE]);
 
 /* True where the keyring with that serial has verified the token, and the token is valid at `now`
  * (seconds since the epoch). Then fills `token`. */
-bool token_cache_find(struct token_cache *cache,
-                      const unsigned char digest[TOKEN_CACHE_DIGEST_SIZE], uint64_t serial,
-                      int64_t now, struct token *token);
+bool token_cache_find(struct token_cache *cache, const unsigned char digest[DIGEST_SIZE],
+                      uint64_t serial, int64_t now, struct token *token);
 
 /* Stores a token that the keyring with that serial has just verified. */
-void token_cache_keep(struct token_cache *cache,
-                      const unsigned char digest[TOKEN_CACHE_DIGEST_SIZE], uint64_t serial,
-                      const struct token *token);
+void token_cache_keep(struct token_cache *cache, const unsigned char digest[DIGEST_SIZE],
+                      uint64_t serial, const struct token *token);
 
 #endif

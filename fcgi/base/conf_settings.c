@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The table of settings: each key, its type, its default and its bounds. A new configuration
- * key is a member in conf.h and a row here. */
+ * The table of settings: each key, its type, its default and its bounds. A new configuration key is
+ * a member in conf.h, a row here, and a paragraph in deploy/man/bbm-fcgi.8. */
 #include "base/conf_settings.h"
 
 #define AT(member) offsetof(struct conf, member)

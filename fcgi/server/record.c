@@ -2,25 +2,9 @@
  * FastCGI records, checked before they are used. */
 #include "server/record.h"
 
+#include <fastcgi.h>
 #include <stdio.h>
 #include <string.h>
-
-/* FastCGI 1.0, section 8: the values used here. */
-enum {
-    VERSION = 1,
-    HEADER_LEN = 8,
-    BEGIN_REQUEST = 1,
-    ABORT_REQUEST = 2,
-    END_REQUEST = 3,
-    PARAMS = 4,
-    STDIN = 5,
-    STDOUT = 6,
-    DATA = 8,
-    GET_VALUES = 9,
-    GET_VALUES_RESULT = 10,
-    UNKNOWN_TYPE = 11,
-    RESPONDER = 1,
-};
 
 struct header {
     unsigned version;
@@ -107,10 +91,10 @@ struct scan {
 static enum record_verdict scan_begin(struct scan *scan, const struct header *header,
                                       const unsigned char *content, size_t there)
 {
-    if (header->type != BEGIN_REQUEST || header->id == 0 || header->content != 8)
+    if (header->type != FCGI_BEGIN_REQUEST || header->id == 0 || header->content != 8)
         return RECORD_BAD;
     /* The role of a responder, the only one that this program has. */
-    if (there >= 2 && (content[0] << 8 | content[1]) != RESPONDER)
+    if (there >= 2 && (content[0] << 8 | content[1]) != FCGI_RESPONDER)
         return RECORD_BAD;
     scan->request.id = header->id;
     return RECORD_PARTIAL;
@@ -120,23 +104,23 @@ static enum record_verdict scan_begin(struct scan *scan, const struct header *he
  * DATA belong to a request, and two types are themselves answers to management records. */
 static bool is_management(const struct header *header)
 {
-    return header->id == 0 && (header->type == 0 || header->type > DATA) &&
-           header->type != GET_VALUES_RESULT && header->type != UNKNOWN_TYPE;
+    return header->id == 0 && (header->type == 0 || header->type > FCGI_DATA) &&
+           header->type != FCGI_GET_VALUES_RESULT && header->type != FCGI_UNKNOWN_TYPE;
 }
 
 /* Judges one record of a request by its header and as much of its content as is there. */
 static enum record_verdict scan_record(struct scan *scan, const struct header *header,
                                        const unsigned char *content, size_t there)
 {
-    if (scan->expected == BEGIN_REQUEST)
+    if (scan->expected == FCGI_BEGIN_REQUEST)
         return scan_begin(scan, header, content, there);
-    if (header->type == ABORT_REQUEST && header->id == scan->request.id)
+    if (header->type == FCGI_ABORT_REQUEST && header->id == scan->request.id)
         return RECORD_ABORTED;
     if (header->type != scan->expected || header->id != scan->request.id)
         return RECORD_BAD;
-    if (scan->expected == STDIN)
+    if (scan->expected == FCGI_STDIN)
         scan->request.body_len += there;
-    if (scan->expected == PARAMS) {
+    if (scan->expected == FCGI_PARAMS) {
         pairs_feed(&scan->pairs, content, there);
         if (pairs_too_large(&scan->pairs))
             return RECORD_TOO_LARGE;
@@ -148,14 +132,14 @@ static enum record_verdict scan_record(struct scan *scan, const struct header *h
 static enum record_verdict scan_next(struct scan *scan, const struct header *header, size_t end)
 {
     bool empty = header->content == 0; /* ends its stream */
-    if (scan->expected == BEGIN_REQUEST) {
-        scan->expected = PARAMS;
-    } else if (empty && scan->expected == PARAMS) {
+    if (scan->expected == FCGI_BEGIN_REQUEST) {
+        scan->expected = FCGI_PARAMS;
+    } else if (empty && scan->expected == FCGI_PARAMS) {
         if (scan->pairs.left > 0 || scan->pairs.have > 0)
             return RECORD_BAD;
         scan->request.params_len = end - header->padding;
         scan->request.body_at = end;
-        scan->expected = STDIN;
+        scan->expected = FCGI_STDIN;
     } else if (empty) {
         scan->request.len = end;
         return RECORD_WHOLE;
@@ -166,7 +150,7 @@ static enum record_verdict scan_next(struct scan *scan, const struct header *hea
 /* The verdict where the request needs more room than there is. */
 static enum record_verdict scan_no_room(const struct scan *scan)
 {
-    return scan->expected == STDIN ? RECORD_BODY_LONG : RECORD_TOO_LARGE;
+    return scan->expected == FCGI_STDIN ? RECORD_BODY_LONG : RECORD_TOO_LARGE;
 }
 
 /* The record at `at`, whose header has come. `*next` is where the record after it starts. */
@@ -174,12 +158,12 @@ static enum record_verdict scan_at(struct scan *scan, const unsigned char *bytes
                                    size_t at, size_t *next)
 {
     struct header header = header_at(bytes + at);
-    const unsigned char *content = bytes + at + HEADER_LEN;
-    size_t there = len - at - HEADER_LEN;
+    const unsigned char *content = bytes + at + FCGI_HEADER_LEN;
+    size_t there = len - at - FCGI_HEADER_LEN;
     enum record_verdict verdict = RECORD_PARTIAL;
     bool management = is_management(&header);
-    *next = at + HEADER_LEN + header.content + header.padding;
-    if (header.version != VERSION)
+    *next = at + FCGI_HEADER_LEN + header.content + header.padding;
+    if (header.version != FCGI_VERSION_1)
         return RECORD_BAD;
     if (!management)
         verdict =
@@ -197,16 +181,16 @@ static enum record_verdict scan_at(struct scan *scan, const unsigned char *bytes
 
 struct record_request record_scan(const unsigned char *bytes, size_t len)
 {
-    struct scan scan = {.expected = BEGIN_REQUEST};
+    struct scan scan = {.expected = FCGI_BEGIN_REQUEST};
     enum record_verdict verdict = RECORD_PARTIAL;
     size_t next = 0;
 
-    while (verdict == RECORD_PARTIAL && next <= len && len - next >= HEADER_LEN)
+    while (verdict == RECORD_PARTIAL && next <= len && len - next >= FCGI_HEADER_LEN)
         verdict = scan_at(&scan, bytes, len, next, &next);
     /* Not even the next record's header would fit. */
-    if (verdict == RECORD_PARTIAL && next <= len && next + HEADER_LEN > RECORD_REQUEST_MOST)
+    if (verdict == RECORD_PARTIAL && next <= len && next + FCGI_HEADER_LEN > RECORD_REQUEST_MOST)
         verdict = scan_no_room(&scan);
-    if (verdict == RECORD_PARTIAL && scan.expected == STDIN)
+    if (verdict == RECORD_PARTIAL && scan.expected == FCGI_STDIN)
         verdict = RECORD_PARAMS;
     scan.request.verdict = verdict;
     return scan.request;
@@ -222,10 +206,10 @@ size_t record_body(const unsigned char *bytes, const struct record_request *requ
         struct header header = header_at(bytes + at);
         size_t there = header.content < left ? header.content : left;
         size_t take = there < size - done ? there : size - done;
-        memcpy(out + done, bytes + at + HEADER_LEN, take);
+        memcpy(out + done, bytes + at + FCGI_HEADER_LEN, take);
         done += take;
         left -= there;
-        at += HEADER_LEN + header.content + header.padding;
+        at += FCGI_HEADER_LEN + header.content + header.padding;
     }
     return done;
 }
@@ -237,30 +221,30 @@ size_t record_skip(struct record_rest *rest, const unsigned char *bytes, size_t 
         size_t take = rest->left < len - at ? rest->left : len - at;
         at += take;
         rest->left -= take;
-        if (rest->id == 0 || len - at < HEADER_LEN)
+        if (rest->id == 0 || len - at < FCGI_HEADER_LEN)
             return at;
         struct header header = header_at(bytes + at);
-        bool request = header.type == STDIN || header.type == DATA || header.type == PARAMS ||
-                       header.type == ABORT_REQUEST;
-        if (header.version != VERSION || header.id != rest->id || !request)
+        bool request = header.type == FCGI_STDIN || header.type == FCGI_DATA ||
+                       header.type == FCGI_PARAMS || header.type == FCGI_ABORT_REQUEST;
+        if (header.version != FCGI_VERSION_1 || header.id != rest->id || !request)
             return at;
-        if (header.type == ABORT_REQUEST || header.content == 0)
+        if (header.type == FCGI_ABORT_REQUEST || header.content == 0)
             rest->ended = true;
-        at += HEADER_LEN;
+        at += FCGI_HEADER_LEN;
         rest->left = header.content + header.padding;
     }
 }
 
 static size_t put_header(unsigned char *out, unsigned type, uint16_t id, size_t content)
 {
-    const unsigned char header[HEADER_LEN] = {VERSION,
-                                              (unsigned char)type,
-                                              (unsigned char)(id >> 8),
-                                              (unsigned char)id,
-                                              (unsigned char)(content >> 8),
-                                              (unsigned char)content,
-                                              0,
-                                              0};
+    const unsigned char header[FCGI_HEADER_LEN] = {FCGI_VERSION_1,
+                                                   (unsigned char)type,
+                                                   (unsigned char)(id >> 8),
+                                                   (unsigned char)id,
+                                                   (unsigned char)(content >> 8),
+                                                   (unsigned char)content,
+                                                   0,
+                                                   0};
     memcpy(out, header, sizeof header);
     return sizeof header;
 }
@@ -268,17 +252,17 @@ static size_t put_header(unsigned char *out, unsigned type, uint16_t id, size_t 
 size_t record_answer(uint16_t id, const char *text, unsigned char *out)
 {
     size_t len = strlen(text);
-    size_t at = put_header(out, STDOUT, id, len);
+    size_t at = put_header(out, FCGI_STDOUT, id, len);
     memcpy(out + at, text, len);
     at += len;
-    at += put_header(out + at, STDOUT, id, 0);
-    at += put_header(out + at, END_REQUEST, id, 8);
+    at += put_header(out + at, FCGI_STDOUT, id, 0);
+    at += put_header(out + at, FCGI_END_REQUEST, id, 8);
     memset(out + at, 0, 8); /* appStatus 0, FCGI_REQUEST_COMPLETE */
     return at + 8;
 }
 
 /* The values that GET_VALUES may ask for. */
-static const char *const value_names[] = {"FCGI_MAX_CONNS", "FCGI_MAX_REQS", "FCGI_MPXS_CONNS"};
+static const char *const value_names[] = {FCGI_MAX_CONNS, FCGI_MAX_REQS, FCGI_MPXS_CONNS};
 
 /* Adds a name and its value to GET_VALUES_RESULT; both are shorter than 128 bytes. */
 static size_t put_value(unsigned char *out, const char *name, int value)
@@ -330,18 +314,18 @@ size_t record_management_answer(const unsigned char *record, int connections, un
     struct header header = header_at(record);
     /* A connection carries one request at a time: as many requests as connections. */
     const int values[] = {connections, connections, 0};
-    if (header.type != GET_VALUES) {
-        size_t at = put_header(out, UNKNOWN_TYPE, 0, 8);
+    if (header.type != FCGI_GET_VALUES) {
+        size_t at = put_header(out, FCGI_UNKNOWN_TYPE, 0, 8);
         memset(out + at, 0, 8);
         out[at] = (unsigned char)header.type;
         return at + 8;
     }
-    unsigned asked = values_asked(record + HEADER_LEN, header.content);
-    size_t at = HEADER_LEN;
+    unsigned asked = values_asked(record + FCGI_HEADER_LEN, header.content);
+    size_t at = FCGI_HEADER_LEN;
     for (unsigned i = 0; i < sizeof values / sizeof values[0]; i++) {
         if (asked & 1U << i)
             at += put_value(out + at, value_names[i], values[i]);
     }
-    put_header(out, GET_VALUES_RESULT, 0, at - HEADER_LEN);
+    put_header(out, FCGI_GET_VALUES_RESULT, 0, at - FCGI_HEADER_LEN);
     return at;
 }

@@ -187,63 +187,63 @@ bool listing_read(PGresult *result, int extra, bool with_jobs, struct listing *l
 #define COUNTS_SIZE (COUNTS * sizeof(int64_t))
 
 /* Bytes in a row. */
-struct values {
+struct digest_input {
     unsigned char *bytes; /* NULL: out of memory */
     size_t len;
     size_t size;
 };
 
 /* Makes room for more bytes than were expected. */
-static void grow(struct values *values, size_t more)
+static void grow(struct digest_input *input, size_t more)
 {
-    size_t size = (values->len + more) * 2;
-    unsigned char *bigger = realloc(values->bytes, size);
+    size_t size = (input->len + more) * 2;
+    unsigned char *bigger = realloc(input->bytes, size);
     if (!bigger)
-        free(values->bytes);
-    values->bytes = bigger;
-    values->size = size;
+        free(input->bytes);
+    input->bytes = bigger;
+    input->size = size;
 }
 
-static void put(struct values *values, const void *bytes, size_t len)
+static void put(struct digest_input *input, const void *bytes, size_t len)
 {
-    if (values->bytes && len > values->size - values->len)
-        grow(values, len);
-    if (!values->bytes)
+    if (input->bytes && len > input->size - input->len)
+        grow(input, len);
+    if (!input->bytes)
         return;
-    memcpy(values->bytes + values->len, bytes, len);
-    values->len += len;
+    memcpy(input->bytes + input->len, bytes, len);
+    input->len += len;
 }
 
 /* The names of the table's columns, and all of its values, each with its length, -1 for NULL. */
-static void put_result(struct values *values, const PGresult *result, int columns)
+static void put_result(struct digest_input *input, const PGresult *result, int columns)
 {
     for (int column = 0; column < columns; column++)
-        put(values, PQfname(result, column), strlen(PQfname(result, column)) + 1);
+        put(input, PQfname(result, column), strlen(PQfname(result, column)) + 1);
     for (int row = 0; row < PQntuples(result); row++) {
         for (int column = 0; column < columns; column++) {
             int32_t len = PQgetlength(result, row, column);
             if (len > 0) {
-                put(values, &len, sizeof len);
-                put(values, PQgetvalue(result, row, column), (size_t)len);
+                put(input, &len, sizeof len);
+                put(input, PQgetvalue(result, row, column), (size_t)len);
                 continue;
             }
             if (PQgetisnull(result, row, column))
                 len = -1;
-            put(values, &len, sizeof len);
+            put(input, &len, sizeof len);
         }
     }
 }
 
-static void put_migrations(struct values *values, const struct migrations *migrations)
+static void put_migrations(struct digest_input *input, const struct migrations *migrations)
 {
-    put_result(values, migrations->result, migrations->columns);
-    put(values, &migrations->job_in_flight, sizeof migrations->job_in_flight);
+    put_result(input, migrations->result, migrations->columns);
+    put(input, &migrations->job_in_flight, sizeof migrations->job_in_flight);
     for (size_t i = 0; i < migrations->count; i++) {
         const struct migration *m = &migrations->rows[i];
         const int64_t counts[COUNTS] = {
             m->id,         m->finished_jobs,         m->failed_jobs,          m->pace.given,
             m->pace.value, m->in_flight_since.given, m->in_flight_since.value};
-        put(values, counts, sizeof counts);
+        put(input, counts, sizeof counts);
     }
 }
 
@@ -252,12 +252,12 @@ bool store_migrations_digest(const struct migrations *migrations, const struct d
 {
     /* More than the values take: a result needs more for each than its bytes and its length. */
     size_t size = PQresultMemorySize(migrations->result) + (migrations->count + 1) * COUNTS_SIZE;
-    struct values values = {.bytes = malloc(size), .size = size};
-    put_migrations(&values, migrations);
-    if (!values.bytes)
+    struct digest_input input = {.bytes = malloc(size), .size = size};
+    put_migrations(&input, migrations);
+    if (!input.bytes)
         return false;
-    bool good = digest_of(key, values.bytes, values.len, digest);
-    free(values.bytes);
+    bool good = digest_of(key, input.bytes, input.len, digest);
+    free(input.bytes);
     return good;
 }
 

@@ -48,6 +48,8 @@ const char *store_status_name(int64_t status);
 /* Likewise for enum job_status. */
 const char *store_job_status_name(int64_t status);
 
+/* A new field stands here, in migration_rows.c where it is a column, in api/row_json.c and in
+ * page/openapi.json. */
 struct migration {
     int64_t id;
     struct str_view name;

@@ -24,7 +24,7 @@ static int teardown(void **state)
 /* Real digests are random, and now and then five meet in one set. These do not. */
 static void numbered_digest(unsigned number, unsigned char digest[])
 {
-    memset(digest, 0, TOKEN_CACHE_DIGEST_SIZE);
+    memset(digest, 0, DIGEST_SIZE);
     digest[0] = (unsigned char)(number >> 8);
     digest[1] = (unsigned char)number;
     memcpy(digest + 2, &number, sizeof number);
@@ -33,7 +33,7 @@ static void numbered_digest(unsigned number, unsigned char digest[])
 static void keep(struct token_cache *cache, unsigned number, uint64_t serial)
 {
     struct token token = {.granted = number, .from = 100, .until = 200};
-    unsigned char digest[TOKEN_CACHE_DIGEST_SIZE];
+    unsigned char digest[DIGEST_SIZE];
     numbered_digest(number, digest);
     token_cache_keep(cache, digest, serial, &token);
 }
@@ -41,7 +41,7 @@ static void keep(struct token_cache *cache, unsigned number, uint64_t serial)
 static bool finds(struct token_cache *cache, unsigned number, uint64_t serial, int64_t now)
 {
     struct token token;
-    unsigned char digest[TOKEN_CACHE_DIGEST_SIZE];
+    unsigned char digest[DIGEST_SIZE];
     numbered_digest(number, digest);
     bool found = token_cache_find(cache, digest, serial, now, &token);
     assert_true(!found || token.granted == number);
@@ -51,8 +51,8 @@ static bool finds(struct token_cache *cache, unsigned number, uint64_t serial, i
 /* Equal for equal texts only, and different in each cache, as in each process. */
 static void test_digest(void **state)
 {
-    unsigned char first[TOKEN_CACHE_DIGEST_SIZE];
-    unsigned char second[TOKEN_CACHE_DIGEST_SIZE];
+    unsigned char first[DIGEST_SIZE];
+    unsigned char second[DIGEST_SIZE];
     struct token_cache *other = token_cache_new();
     assert_true(token_cache_digest(*state, "abc", 3, first));
     assert_true(token_cache_digest(*state, "abc", 3, second));
