@@ -17,7 +17,7 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def _interrupted(number, _frame):
-    # Once only: the servers are to be stopped in peace.
+    # Once only: a second signal must not interrupt the stop of the servers.
     for other in ENDING:
         signal.signal(other, signal.SIG_IGN)
     raise KeyboardInterrupt(f"signal {number}")

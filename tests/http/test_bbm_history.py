@@ -110,7 +110,7 @@ def test_a_dry_run_changes_nothing(bbm, site):
 
 @pytest.mark.parametrize("arguments", [["pause", "1", "--dry-run"], ["pause", "--all", "--dry-run"], ["undo", "1"]])
 def test_a_server_that_passes_over_what_it_does_not_know_is_sent_nothing(tmp_path, arguments):
-    """The registry's own API would pause in earnest, and resume everything in place of an undo."""
+    """The registry's own API would really pause, and would resume everything in place of an undo."""
 
     def registry(request):
         return LISTED if request.method == "GET" else answer(200, {"success": True})

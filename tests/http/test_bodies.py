@@ -27,7 +27,7 @@ def database(servers):
 
 @pytest.fixture(scope="module")
 def site(servers, database):
-    """What waits for a deadline here would be noticed: none comes within the test's own patience."""
+    """Its deadlines are longer than the test waits: so a wait for one of them fails the test."""
     changes = {"fcgi": {"threads": 1, "readtimeout": milliseconds(longer(60))}}
     with servers.service(database.name, changes=changes) as service:
         yield service

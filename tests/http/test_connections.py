@@ -139,7 +139,7 @@ def test_slow_readers_are_dropped(servers, database, listing):
 
 
 def limit_descriptors(pid, number):
-    """Sets the soft limit, as the process's own user: root may lack the right."""
+    """Sets the soft limit, as the user of the process: root may lack the right."""
     subprocess.run(as_servers_user(["prlimit", "--pid", str(pid), f"--nofile={number}:"]), check=True)
 
 

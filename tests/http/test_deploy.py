@@ -73,7 +73,7 @@ def test_one_of_several_processes_may_die(servers, database, listing):
 
 
 def test_a_start_after_a_crash(servers, database, listing):
-    """What a killed service leaves behind, socket and pid file, hinders nobody; nor is a stranger killed."""
+    """The socket and the pid file of a killed service do not prevent a start; no other program is killed."""
     with InitScript(servers, database, 1) as script:
         (pid,) = script.processes()
         os.kill(pid, signal.SIGKILL)
@@ -333,7 +333,7 @@ def test_the_manual_pages_are_in_order(page):
     assert len(done.stdout.splitlines()) > 40
 
 
-def test_the_manual_page_tells_of_every_key(servers):
+def test_the_manual_page_names_every_key(servers):
     """The program's own words for what it knows: an unknown key's message lists fcgi's."""
     with open(os.path.join(REPOSITORY, "deploy/man/bbm-fcgi.8"), encoding="utf-8") as file:
         page = file.read()

@@ -277,7 +277,7 @@ def test_what_lies_far_back_is_found_page_by_page(site, seven, ask):
     assert len(pages) <= 5
 
 
-def test_a_gap_between_jobs_is_no_matter(site, seven, ask):
+def test_a_gap_between_jobs_changes_nothing(site, seven, ask):
     """The ids are those of all migrations: what lies between two of one may be any number."""
     for identity in (5, 2 * LOOKED_AT_MOST, 10**12, 2**62):
         site.database.add_jobs(7, JOB_FAILED, 1, id=identity)
@@ -322,7 +322,7 @@ def test_a_bad_parameter(site, seven, ask, query, kind, detail):
         assert answer.json == error_body(*kind, detail)
 
 
-def test_good_ones_in_unusual_dress(site, seven, ask):
+def test_good_ones_in_unusual_spelling(site, seven, ask):
     add_many(site.database, 7, 3)
     for query in ("n=02", "%6e=2", "n=%32", "&&n=2&&"):
         assert ids(ask(query)) == [4, 3], query

@@ -55,7 +55,7 @@ def held(address, number, sent=b""):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1])
 @pytest.mark.parametrize("inherited", [False, True], ids=["own socket", "inherited socket"])
 def test_idle_service_stops_within_a_second(servers, database, listing, number, inherited):
-    """Three tries, since the machine may have other things to do."""
+    """Three tries, since the machine may be busy."""
     for last in (False, False, True):
         with contextlib.ExitStack() as stack:
             path = servers.socket_path()
@@ -224,7 +224,7 @@ def test_sighup_rereads_the_bundle_and_drops_no_request(servers, database, keys,
 
 
 def test_sighup_takes_a_bundle_that_looks_the_same(servers, database):
-    """Written into the same file, with the same length and times: only a signal can tell."""
+    """Written into the same file, with the same length and times: only a signal makes it read again."""
     old, new = Keyring(), Keyring()
     size = max(len(old.bundle), len(new.bundle))
     bundle = servers.workspace.file(servers.unique("bundle") + ".pem", old.bundle.ljust(size, "\n"))

@@ -1,4 +1,4 @@
-"""Clients and workers at random on one database, and every answer set against what really was.
+"""Clients and workers at random on one database; every answer is compared with what really was.
 
 Every answer must have been true at some moment between request and answer, no change may be one
 that contract section 3 forbids, and none that a service made may be missing from all
@@ -178,7 +178,7 @@ def test_every_list_was_true(played):
 
 
 def test_what_is_said_at_the_end_is_what_there_is(played):
-    """Everything paused, and the workers run on: it stays so."""
+    """All migrations are paused, and the workers go on: all stay paused."""
     client = played.clients[0]
     assert fastcgi.ask(client.address, parameters("POST", routes.PAUSE, played.token)).status == 200
     with contextlib.closing(Worker(played.database)) as worker:

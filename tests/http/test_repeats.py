@@ -360,7 +360,7 @@ LOCK = "SELECT pg_advisory_xact_lock(1650617600, hashtext('the-request')), pg_cu
 
 
 def test_the_lock_is_waited_for_as_long_as_a_request_may_take(servers, desk, hasty, database):
-    """And it is a matter of this id alone; no worker is in its way, and none is seen."""
+    """The lock is of this id alone: it does not stop a worker, and is not taken for one."""
     with meanwhile(servers, database, LOCK) as holder:
         refused = hasty.act("pause", **KEY)
         assert (refused.status, refused.json["errors"][0]["code"]) == (503, "UNAVAILABLE")

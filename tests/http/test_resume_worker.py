@@ -11,7 +11,7 @@ from harness.worker_scene import (
 
 
 def resume_cases():
-    """Paused behind the worker's back when it had chosen, and then the run went on to a step."""
+    """Paused by hand when the worker had chosen, and then the run went on to a step."""
     for kind, step, name in TARGETED:
         if kind.steps.index(step) >= kind.steps.index(CHECK):
             yield kind, step, name

@@ -203,7 +203,7 @@ def test_token_before_id(ask):
 
 
 def test_id_before_database(servers, token):
-    """An id that cannot be is refused without a look; one that can, is looked for."""
+    """An impossible id is refused without a look into the database; a possible one is looked up there."""
     with servers.service("no_such_database") as service:
         answer = fastcgi.ask(service.address, fastcgi.parameters("GET", routes.one(10**20), token))
         assert answer.status == 400

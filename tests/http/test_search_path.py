@@ -74,7 +74,7 @@ def assert_all_answered(service, database, token, allowed=(200,)):
     assert wrong == []
 
 
-# What hangs on search_path
+# What depends on search_path
 
 
 @pytest.mark.parametrize("path", ["'$user'", "''", "pg_catalog, pg_temp", "elsewhere, public"])

@@ -30,7 +30,7 @@ def configured(servers, database):
 
 
 def assert_stops(done, *names):
-    """It ended by itself, not well, and its one line names all that is needed to mend it."""
+    """It ended by itself with an error; its one line names all that is needed to correct it."""
     assert done.returncode not in (0, 99) and 0 < done.returncode < 128, done
     assert done.stdout == ""
     lines = done.stderr.splitlines()
@@ -161,7 +161,7 @@ def test_an_unreadable_bundle(attempt, servers, configured, keys):
 
 
 def test_a_key_of_the_bundle_that_is_no_certificate(attempt, servers, configured, keys):
-    """The obvious slip: the public key, or worse, the private one."""
+    """A likely mistake: the public key, or worse, the private one."""
     bundle = servers.workspace.file(servers.unique("bundle") + ".pem", keys.trusted.public_pem)
     path = configured({"auth": {"token": {"rootcertbundle": bundle}}})
     assert_stops(attempt(path), path, "auth.token.rootcertbundle", bundle)
@@ -381,7 +381,7 @@ def test_the_configuration_named_by_the_environment(run, configured, servers):
 
 
 def test_the_password_of_the_environment_wins(servers, token):
-    """In earnest: this database asks for the password."""
+    """This database really asks for the password."""
     environment = {"REGISTRY_DATABASE_PASSWORD": PASSWORD}
     wrong = {"database": {"password": "wrong"}}
     database = servers.cluster.create_database("with_password")

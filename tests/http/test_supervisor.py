@@ -1,4 +1,4 @@
-"""A supervisor's manners: sd_notify(3)'s protocol, as systemd's Type=notify and WatchdogSec= expect it."""
+"""Messages to a supervisor: sd_notify(3)'s protocol, as systemd's Type=notify and WatchdogSec= expect it."""
 
 import contextlib
 import json

@@ -246,7 +246,7 @@ def test_unsigned_token_is_refused(read, keys, algorithm, signature):
 @pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
 @pytest.mark.parametrize("secret", ["public key", "certificate", "stripped", "empty"])
 def test_hmac_with_a_public_secret_is_refused(read, keys, algorithm, secret):
-    """libjwt alone accepts this forgery, and everybody knows the PEM."""
+    """libjwt alone accepts this forgery, and the PEM is public."""
     secrets = {
         "public key": keys.trusted.public_pem,
         "certificate": keys.trusted.certificate.encode(),

@@ -228,7 +228,7 @@ def test_a_worker_goes_on_afterwards(desk, database):
 
 
 def test_beside_a_process_that_writes_no_history(servers, desk, database, keys):
-    """As during an upgrade, one of an older version: what it has done is nobody's to take back."""
+    """As during an upgrade, one of an older version: no undo takes back what it has done."""
     if os.environ.get("BBM_TEST_DATABASE") == "pgbouncer":
         pytest.skip("PgBouncer's file of users does not have this test's role")
     old_role = servers.unique("old")

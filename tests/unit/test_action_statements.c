@@ -10,7 +10,7 @@ static struct error error;
 static const int64_t seven = 7;
 static const int64_t three = 3;
 
-/* Any answer will do: who sends it does not read it. */
+/* Any answer is good enough: the code under test does not read it. */
 static struct fake_answer *sent(const struct sql *sql, const struct action *action)
 {
     struct fake_answer *answer = fake_changes(sql, fake_result("id"));
@@ -135,7 +135,7 @@ static void test_a_later_pass(void **state)
     assert_param(answer, SQL_PAUSE_DRY_RUN, "true");
 }
 
-/* Of a moment that has no text none is sent. */
+/* A moment that has no text is not sent. */
 static void test_a_moment_beyond_all_calendars(void **state)
 {
     struct changes changes = {0};

@@ -92,7 +92,8 @@ static void test_a_restart(void **state)
     assert_false(changes.action_id.given && changes.repeated);
 }
 
-/* A run that had come that far finishes what this pause has paused: that is no conflict. */
+/* A run that was at its end finishes a migration that this pause has paused: that is no conflict.
+ */
 static void test_finished_after_it_was_paused(void **state)
 {
     const struct action_request request = request_of(ACTION_PAUSE, &seven);
@@ -188,7 +189,7 @@ static void test_a_running_migration_was_the_workers(void **state)
     assert_false(changes.unsettled);
 }
 
-/* The time is over: what is done is reported, and that it may not last. */
+/* The time is over: the report names what is done, and says that a worker may undo it. */
 static void test_a_pause_that_is_not_settled_in_time(void **state)
 {
     static const int64_t ids[] = {1};
@@ -312,7 +313,7 @@ static void test_a_dry_run_of_what_is_held(void **state)
     assert_in_range(held->sent, 2, 20);
 }
 
-/* It has changed nothing, whatever became of it. */
+/* It has changed nothing, so its outcome is known. */
 static void test_a_dry_run_that_is_lost(void **state)
 {
     const struct action_request request = dry(ACTION_PAUSE, &seven);

@@ -205,7 +205,7 @@ static void test_same_rows_without_a_version(void **state)
     assert_int_equal(store.pauses, 1);
 }
 
-/* The rows are the same again: the body is, too, and goes by the new version from then on. */
+/* The rows are the same again, and so is the body, which then has the new version. */
 static void test_same_rows_with_a_new_version(void **state)
 {
     size_t first_len;
@@ -224,7 +224,8 @@ static void test_same_rows_with_a_new_version(void **state)
     assert_memory_equal(text, first_text, len);
     assert_ptr_equal(cached_body_version(call.cached_body), VERSION(2));
     assert_int_equal(store.pauses, 1);
-    /* The history may have changed since it was made: it lives no longer for that. */
+    /* A body that is kept again expires when it would have expired before: the history may have
+     * changed since it was made. */
     assert_int_equal(cached_body_expires(call.cached_body), expires);
     list();
     assert_ptr_equal(store.known, VERSION(2));
@@ -244,7 +245,7 @@ static void test_changed_rows(void **state)
     assert_int_equal(store.pauses, 2);
 }
 
-/* Who paused what may change without a change of any row. */
+/* Who paused a migration may change without a change of any row. */
 static void test_body_expires(void **state)
 {
     (void)state;

@@ -48,7 +48,7 @@ static void test_environment_overrides(void **state)
     conf_free(&conf);
 }
 
-/* An empty file and everything from the environment, as containers like it. */
+/* An empty file and everything from the environment, as is usual in containers. */
 static void test_environment_alone(void **state)
 {
     static char *const environment[] = {

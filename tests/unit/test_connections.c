@@ -272,7 +272,7 @@ static void test_hand_over_of_a_late_body(void **state)
     close(client);
 }
 
-/* One that no event can reach is not kept. */
+/* A connection that no event can reach is closed. */
 static void test_release_that_epoll_refuses(void **state)
 {
     int client;

@@ -102,7 +102,7 @@ static void test_a_read_on_a_new_connection(void **state)
     }
 }
 
-/* Where the second connection is lost too, that is all. */
+/* Where the second connection is lost too, the read is not sent a third time. */
 static void test_a_read_is_sent_no_third_time(void **state)
 {
     (void)state;
@@ -259,7 +259,7 @@ static void test_a_server_that_does_not_read(void **state)
     free(text);
 }
 
-/* Of a change that was not sent, everybody knows that it was not made. */
+/* A change that was not sent was not made: its outcome is known. */
 static void test_no_connection_in_time(void **state)
 {
     (void)state;
@@ -367,7 +367,7 @@ static void test_a_server_that_was_demoted(void **state)
     assert_fails(503, false, "cannot connect");
 }
 
-/* A change that is refused was not made, and everybody knows it; the next one is made. */
+/* A change that is refused was not made: its outcome is known. The next one is made. */
 static void test_errors_of_changes(void **state)
 {
     static const struct {

@@ -183,7 +183,7 @@ static void test_it_is_refused(void **state)
     assert_fails(503, false, "42501");
 }
 
-/* Where the statement itself is refused, nothing was sent along with it, so to say. */
+/* Where the statement itself is refused, the answer to what was sent along does not count. */
 static void test_the_statement_is_refused(void **state)
 {
     (void)state;

@@ -228,7 +228,7 @@ static void test_stop_leaves_those_used_a_moment_ago(void **state)
     assert_true(left);
 }
 
-/* Its event may have been taken by this very look: it must come again. */
+/* This look may have taken its event, so the event must come again. */
 static void test_stop_leaves_input_to_workers(void **state)
 {
     (void)state;

@@ -54,7 +54,7 @@ static void test_other_names(void **state)
 
 /* ---- Authorization ---- */
 
-/* Which of two was meant is nobody's to guess, also where they are the same. */
+/* Two headers count as none, also where they are the same: the service does not guess. */
 static void test_two_authorizations(void **state)
 {
     struct request request;

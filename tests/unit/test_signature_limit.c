@@ -186,7 +186,7 @@ static bool is_answered(int count)
     return false;
 }
 
-/* All that wait when a flood begins, and not the next one alone. */
+/* When a flood begins, all waiting threads are refused, and not only the next one. */
 static void test_beginning_of_a_flood_ends_all_waiting(void **state)
 {
     pthread_t threads[3];

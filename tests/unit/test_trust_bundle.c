@@ -157,7 +157,7 @@ static const char *padded(const char *path)
 }
 
 /* Overwritten in place, with the same size and modification time: only the kernel's own time of the
- * change tells. */
+ * change shows it. */
 static void test_refresh_sees_what_is_written_in_place(void **state)
 {
     struct stat first;

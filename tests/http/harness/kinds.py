@@ -32,7 +32,7 @@ PAUSED = f"UPDATE {TABLE} SET status = 0 WHERE status IN (1, 4)"
 
 
 def kinds_of(migrations, etag):
-    """In an order in which none spoils the next. etag: of the list as it is now."""
+    """In an order in which none changes the cost of the next. etag: of the list as it is now."""
     listed = f"list of {migrations}"
     lists = [
         Kind(listed),

@@ -18,7 +18,7 @@ REPOSITORY = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..",
 SERVICE_ROLE = "bbm_fcgi"
 PASSWORD = "hunter2-never-in-a-log"
 
-# Trust keeps the tests fast. Two databases ask in earnest: for the password, and for the system user.
+# Trust keeps the tests fast. Two databases do authenticate: by the password, and by the system user.
 PG_HBA = """
 local with_peer all peer
 host with_password bbm_fcgi 127.0.0.1/32 scram-sha-256

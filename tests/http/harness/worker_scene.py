@@ -28,7 +28,7 @@ LIMIT = SHORT + longer(3)  # the bound that is checked: a loaded machine is no f
 
 
 class Violation(AssertionError):
-    """What section (a) to (d) forbids: an answer too late, or one that was not kept."""
+    """What (a) to (d) of test_pause_worker.py forbid: an answer too late, or one that was not kept."""
 
 
 class Kind:
