@@ -11,7 +11,7 @@ from comparison import JOBS, MIGRATIONS, THREADS, WAYS
 from growth import REGISTRY
 from harness.postgres import SERVICE_ROLE
 from harness.process import Server, wait_until
-from harness.routes import one
+from harness.routes import jobs
 
 STARTS = 3  # in a round
 # Migrations, jobs, and one job of how many failed, of the unfinished half: about 30,000 failed ones.
@@ -72,7 +72,7 @@ class Life:
     def warm(self, database, service):
         """Has all threads serve at once, each with its connection: none has an answer before all have asked."""
         self.stage.ask(service.address)  # the jobs are counted from here on, and the token known
-        request = self.stage.request_file(one(1))
+        request = self.stage.request_file(jobs(1))  # not coalesced
         measure.straight(self.stage.load, service.address, 1, 0.1, request)
         with ThreadPoolExecutor(1) as client:
             with database.locked():

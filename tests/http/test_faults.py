@@ -157,7 +157,7 @@ def test_first_requests_after_an_outage_without_requests(scene, fault):
     with fault(scene):
         time.sleep(1.2)
     for answer, seconds in (
-        scene.ask_at_once(path=routes.one(1)) + scene.ask_at_once() + scene.ask_at_once(method="POST", path=routes.PAUSE)
+        scene.ask_at_once(path=routes.jobs(1)) + scene.ask_at_once() + scene.ask_at_once(method="POST", path=routes.PAUSE)
     ):
         assert answer.status == 200
         assert seconds < TIMEOUT + SLACK

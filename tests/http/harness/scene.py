@@ -54,9 +54,9 @@ class Scene:
             return list(clients.map(lambda _: self.ask(method, path), range(number)))
 
     def warm(self):
-        """Makes each thread connect. (Lists share a statement, so few threads would.)"""
+        """Makes each thread connect. (Lists, and requests for one migration, share a statement, so few threads would.)"""
         while self.sessions() < THREADS:
-            answers = self.ask_at_once(2 * THREADS, path=routes.one(1))
+            answers = self.ask_at_once(2 * THREADS, path=routes.jobs(1))
             assert {answer.status for answer, _ in answers} == {200}
 
     def sessions(self):
