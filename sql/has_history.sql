@@ -6,9 +6,6 @@
 --
 -- It counts only where the owner of the registry's tables or a superuser has made it: a trigger of
 -- anybody else would run with this role's rights.
---
--- Never prepared: the start asks it on a connection of its own. Behind a pooler the statement would be
--- there already when the first request prepares it, as if another client had taken its name.
 SELECT pg_catalog.count(*) = 2 AS has_history
   FROM pg_catalog.pg_class AS c
   JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
