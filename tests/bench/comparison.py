@@ -44,7 +44,8 @@ EACH = range(1, MIGRATIONS + 1)
 EACH_OF_MANY = range(1, MANY_MIGRATIONS + 1)
 ROWS = [
     Row("list", [f"GET {LIST}"]),
-    Row("one", [f"GET {one(number)}" for number in EACH]),
+    Row("one of ten", [f"GET {one(number)}" for number in EACH]),
+    Row("the same one", [f"GET {one(1)}"]),
     Row("jobs page", [f"GET {jobs(number)}" for number in EACH_OF_MANY], many=True),
     # As data.sql has them, 8 and 10 are paused, 6 runs and 9 is active.
     Row("pause and resume, nothing to do",
@@ -56,7 +57,7 @@ ROWS = [
     Row("a refused token (expired)", [f"GET {LIST}"], token="expired", status=401),
     Row("metrics", ["GET /-/metrics"], token=None),
 ]  # fmt: skip
-LIST_ROW, ONE_ROW = ROWS[0].name, ROWS[1].name
+LIST_ROW, ONE_ROW, SAME_ROW = ROWS[0].name, ROWS[1].name, ROWS[2].name
 
 
 class Ours:
