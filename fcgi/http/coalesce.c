@@ -5,9 +5,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-/* Of so many handlers the length of the last answer is kept; those of more would not share. */
-#define HANDLERS 4
-
 /* The requests for one answer. Free while no batch runs and nobody waits. */
 struct coalesce_group {
     handler *handler;
@@ -18,31 +15,12 @@ struct coalesce_group {
     struct coalesce_waiter **end;  /* where the next one is put */
 };
 
-struct last_answer {
-    handler *handler; /* NULL: not used yet */
-    size_t len;
-};
-
 struct coalesce {
     pthread_mutex_t lock;
-    struct last_answer answers[HANDLERS];
-    struct coalesce_waiter *alone; /* to be answered each in a batch of its own; NULL: none */
-    size_t used;                   /* groups that have been in use */
+    struct coalesce_waiter *made; /* out of a batch, to be answered each alone; NULL: none */
+    size_t used;                  /* groups that have been in use */
     struct coalesce_group groups[COALESCE_GROUPS];
 };
-
-/* The last answer of a handler. NULL: those of too many others are kept. */
-static struct last_answer *answer_of(struct coalesce *coalesce, handler *asked)
-{
-    for (size_t i = 0; i < HANDLERS; i++) {
-        struct last_answer *answer = &coalesce->answers[i];
-        if (!answer->handler)
-            answer->handler = asked;
-        if (answer->handler == asked)
-            return answer;
-    }
-    return NULL;
-}
 
 static bool is_free(const struct coalesce_group *group)
 {
@@ -105,11 +83,9 @@ struct coalesce_waiter *coalesce_join(struct coalesce *coalesce, struct coalesce
     struct coalesce_waiter *all = waiter;
     waiter->next = NULL;
     waiter->since = now;
-    waiter->group = NULL;
+    waiter->made = false;
     pthread_mutex_lock(&coalesce->lock);
-    const struct last_answer *answer = answer_of(coalesce, waiter->handler);
-    if (answer && answer->len <= COALESCE_LEN_MAX)
-        waiter->group = group_of(coalesce, waiter);
+    waiter->group = group_of(coalesce, waiter);
     if (waiter->group) {
         add(waiter);
         all = begin(waiter->group, now);
@@ -118,10 +94,10 @@ struct coalesce_waiter *coalesce_join(struct coalesce *coalesce, struct coalesce
     return all;
 }
 
-static struct coalesce_waiter *take_alone(struct coalesce *coalesce)
+static struct coalesce_waiter *take_made(struct coalesce *coalesce)
 {
-    struct coalesce_waiter *first = coalesce->alone;
-    coalesce->alone = first->next;
+    struct coalesce_waiter *first = coalesce->made;
+    coalesce->made = first->next;
     first->next = NULL;
     return first;
 }
@@ -140,39 +116,29 @@ struct coalesce_waiter *coalesce_begin(struct coalesce *coalesce, int64_t now, b
         if (!oldest || group->first->since < oldest->first->since)
             oldest = group;
     }
-    if (coalesce->alone)
-        all = take_alone(coalesce);
+    if (coalesce->made)
+        all = take_made(coalesce);
     else if (oldest)
         all = begin(oldest, now);
-    *more = coalesce->alone || due > (all && all->group ? 1 : 0);
+    *more = coalesce->made || due > (all && all->group ? 1 : 0);
     pthread_mutex_unlock(&coalesce->lock);
     return all;
 }
 
-/* Puts these behind those that are to be answered alone. */
-static void add_alone(struct coalesce *coalesce, struct coalesce_waiter *waiters)
+void coalesce_split(struct coalesce *coalesce, struct coalesce_waiter *batch)
 {
-    struct coalesce_waiter **end = &coalesce->alone;
+    struct coalesce_waiter *rest = batch->next;
+    batch->next = NULL;
+    for (struct coalesce_waiter *waiter = rest; waiter; waiter = waiter->next) {
+        waiter->group = NULL;
+        waiter->made = true;
+    }
+    pthread_mutex_lock(&coalesce->lock);
+    struct coalesce_waiter **end = &coalesce->made;
     while (*end)
         end = &(*end)->next;
-    *end = waiters;
-    for (; waiters; waiters = waiters->next)
-        waiters->group = NULL;
-}
-
-bool coalesce_made(struct coalesce *coalesce, struct coalesce_waiter *batch, size_t len)
-{
-    bool split = len > COALESCE_LEN_MAX && batch->next;
-    pthread_mutex_lock(&coalesce->lock);
-    struct last_answer *answer = answer_of(coalesce, batch->handler);
-    if (answer && len > 0)
-        answer->len = len;
-    if (split) {
-        add_alone(coalesce, batch->next);
-        batch->next = NULL;
-    }
+    *end = rest;
     pthread_mutex_unlock(&coalesce->lock);
-    return split;
 }
 
 bool coalesce_end(struct coalesce *coalesce, struct coalesce_group *group)
@@ -190,7 +156,7 @@ int64_t coalesce_age(struct coalesce *coalesce, int64_t now)
 {
     int64_t age = -1;
     pthread_mutex_lock(&coalesce->lock);
-    for (const struct coalesce_waiter *waiter = coalesce->alone; waiter; waiter = waiter->next)
+    for (const struct coalesce_waiter *waiter = coalesce->made; waiter; waiter = waiter->next)
         age = now - waiter->since > age ? now - waiter->since : age;
     for (size_t i = 0; i < coalesce->used; i++) {
         const struct coalesce_waiter *first = coalesce->groups[i].first;
@@ -206,7 +172,7 @@ struct coalesce_waiter *coalesce_clear(struct coalesce *coalesce, int64_t since)
     struct coalesce_waiter *all = NULL;
     struct coalesce_waiter **end = &all;
     pthread_mutex_lock(&coalesce->lock);
-    for (struct coalesce_waiter **at = &coalesce->alone; *at;) {
+    for (struct coalesce_waiter **at = &coalesce->made; *at;) {
         struct coalesce_waiter *waiter = *at;
         if (waiter->since > since) {
             at = &waiter->next;

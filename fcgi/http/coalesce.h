@@ -25,11 +25,6 @@
 /* How long, in ms, the last batch may run until another one starts nevertheless. */
 #define COALESCE_PATIENCE_MS 10
 
-/* One thread writes all answers of a batch. A socket takes an answer of up to so many bytes at
- * once, so that a peer that does not read delays none of the others. Where a handler's last answer
- * was longer, its requests do not share. */
-#define COALESCE_LEN_MAX ((size_t)128 * 1024)
-
 /* For so many answers requests share at a time; further ones are made for each request. */
 #define COALESCE_GROUPS 64
 
@@ -43,6 +38,7 @@ struct coalesce_waiter {
     handler *handler;             /* what is asked for: this handler's answer for this id */
     int64_t id;
     struct coalesce_group *group; /* those that ask for the same; NULL: it shares with nobody */
+    bool made;                    /* its answer is made, and has to be written (coalesce_split) */
 };
 
 /* NULL when out of memory; `coalesce_free(NULL)` does nothing. */
@@ -59,10 +55,10 @@ struct coalesce_waiter *coalesce_join(struct coalesce *coalesce, struct coalesce
  * waits, or it is not time yet. `*more`: another group could start one. */
 struct coalesce_waiter *coalesce_begin(struct coalesce *coalesce, int64_t now, bool *more);
 
-/* The answer of a batch is made, with a body of `len` bytes; 0: an error. Where it is too long to
- * share, all but the first request are taken out of the batch: coalesce_begin returns each in a
- * batch of its own. True where it did so. */
-bool coalesce_made(struct coalesce *coalesce, struct coalesce_waiter *batch, size_t len);
+/* The answer of a batch is made, and one thread is not to write it to all: takes all but the first
+ * request out of the batch. coalesce_begin returns each of them in a batch of its own, `made` set.
+ */
+void coalesce_split(struct coalesce *coalesce, struct coalesce_waiter *batch);
 
 /* The answers of a batch are written; `group` is that of its requests. True where somebody waits
  * for the next one. */

@@ -5,6 +5,10 @@
 
 #include <stddef.h>
 
+/* One thread writes all answers of a batch, where a socket takes each at once: a peer that does not
+ * read then delays none of the others. Longer ones are written each by a thread of its own. */
+#define WRITTEN_AT_ONCE ((size_t)128 * 1024)
+
 static struct request_context *context_of(struct coalesce_waiter *waiter)
 {
     return (struct request_context *)((char *)waiter - offsetof(struct request_context, waiter));
@@ -36,12 +40,13 @@ static void share_answer(const struct call *call, struct call *other)
     other->error.detail = json_object_get(call->error.detail);
 }
 
-static size_t answer_len(const struct call *call)
+/* True where a socket may not take the answer at once. */
+static bool is_long(const struct call *call)
 {
     size_t len = 0;
     if (call->cached_body)
         cached_body_text(call->cached_body, &len);
-    return len;
+    return len > WRITTEN_AT_ONCE;
 }
 
 /* Runs the handler for the first of a batch, which has the least time left, and shares the answer.
@@ -54,11 +59,13 @@ static bool answer_batch(struct service_thread *thread, struct coalesce_waiter *
     struct call *call = &context_of(batch)->call;
     call->store = thread->store;
     bool good = batch->handler(call);
-    bool split = coalesce_made(coalesce, batch, answer_len(call));
-    if (split)
-        server_wake_worker(server);
+    bool split = batch->next && is_long(call);
     for (struct coalesce_waiter *other = batch->next; other; other = other->next)
         share_answer(call, &context_of(other)->call);
+    if (split) {
+        coalesce_split(coalesce, batch);
+        server_wake_worker(server);
+    }
     conclude_all(batch, good, own);
     if (coalesce_end(coalesce, group))
         server_wake_worker(server);
@@ -94,7 +101,9 @@ void service_on_wake(struct service_thread *thread, struct server *server)
     struct coalesce_waiter *batch = coalesce_begin(thread->service->coalesce, clock_ms(), &more);
     if (more)
         server_wake_worker(server);
-    if (batch)
+    if (batch && batch->made)
+        conclude_all(batch, true, NULL);
+    else if (batch)
         answer_batch(thread, batch, NULL, server);
 }
 

@@ -7,7 +7,6 @@
 #include <pthread.h>
 
 #define NOW INT64_C(1000000)
-#define LEN 100 /* of an answer */
 
 static bool list(struct call *call)
 {
@@ -63,15 +62,6 @@ static struct coalesce_waiter *begin(int64_t now)
     return batch;
 }
 
-/* The first request's batch is answered, with a body of `len` bytes. */
-static bool end(struct coalesce_waiter *first, size_t len)
-{
-    struct coalesce_group *group = first->group;
-    first->next = NULL;
-    assert_false(coalesce_made(coalesce, first, len));
-    return coalesce_end(coalesce, group);
-}
-
 static void assert_starts(struct coalesce_waiter *waiter, handler *asked, int64_t id)
 {
     assert_batch(join(waiter, asked, id, NOW), waiter, 1);
@@ -95,11 +85,11 @@ static void test_requests_wait_for_running_batch(void **state)
     assert_int_equal(coalesce_age(coalesce, NOW), 0);
     assert_null(begin(NOW)); /* not yet */
 
-    assert_true(end(&first, LEN));
+    assert_true(coalesce_end(coalesce, first.group));
     assert_batch(begin(NOW), later, COUNT(later));
     assert_int_equal(coalesce_age(coalesce, NOW), -1);
     assert_null(begin(NOW)); /* nobody waits */
-    assert_false(end(&later[0], LEN));
+    assert_false(coalesce_end(coalesce, later[0].group));
 }
 
 static void test_next_request_starts_batch_for_all_waiting(void **state)
@@ -110,7 +100,7 @@ static void test_next_request_starts_batch_for_all_waiting(void **state)
     assert_starts(&first, list, 0);
     assert_waits(&later[0], list, 0);
     assert_waits(&later[1], list, 0);
-    assert_true(end(&first, LEN));
+    assert_true(coalesce_end(coalesce, first.group));
     assert_batch(join(&later[2], list, 0, NOW), later, 3);
 }
 
@@ -141,10 +131,10 @@ static void test_other_answers_are_not_waited_for(void **state)
     assert_starts(&first[3], one, INT64_MAX);
     assert_waits(&later[0], one, 7);
     assert_waits(&later[1], one, 7);
-    assert_false(end(&first[3], LEN));
-    assert_false(end(&first[1], LEN));
+    assert_false(coalesce_end(coalesce, first[3].group));
+    assert_false(coalesce_end(coalesce, first[1].group));
     assert_null(begin(NOW));
-    assert_true(end(&first[2], LEN));
+    assert_true(coalesce_end(coalesce, first[2].group));
     assert_batch(begin(NOW), later, 2);
 }
 
@@ -158,8 +148,8 @@ static void test_group_that_waits_longest_begins(void **state)
         assert_starts(&first[i], one, i);
     assert_null(join(&later[1], one, 1, NOW + 1));
     assert_null(join(&later[0], one, 0, NOW + 2));
-    assert_true(end(&first[0], LEN));
-    assert_true(end(&first[1], LEN));
+    assert_true(coalesce_end(coalesce, first[0].group));
+    assert_true(coalesce_end(coalesce, first[1].group));
     assert_int_equal(coalesce_age(coalesce, NOW + 3), 2);
     assert_batch(coalesce_begin(coalesce, NOW + 3, &more), &later[1], 1);
     assert_true(more);
@@ -179,42 +169,19 @@ static void test_more_answers_than_groups(void **state)
     assert_starts(&alone[0], one, COALESCE_GROUPS);
     assert_starts(&alone[1], one, COALESCE_GROUPS);
     assert_waits(&later, one, COALESCE_GROUPS - 1);
-    assert_false(end(&alone[0], LEN));
-    assert_false(end(&alone[1], LEN));
+    assert_false(coalesce_end(coalesce, alone[0].group));
+    assert_false(coalesce_end(coalesce, alone[1].group));
     for (size_t i = 0; i + 1 < COUNT(first); i++)
-        assert_false(end(&first[i], LEN));
-    assert_true(end(&first[COALESCE_GROUPS - 1], LEN));
+        assert_false(coalesce_end(coalesce, first[i].group));
+    assert_true(coalesce_end(coalesce, first[COALESCE_GROUPS - 1].group));
     assert_batch(begin(NOW), &later, 1);
     /* The groups are free again. */
     assert_starts(&alone[0], one, COALESCE_GROUPS);
     assert_waits(&alone[1], one, COALESCE_GROUPS);
 }
 
-/* A long answer is written by a thread for each request, until it is short again. */
-static void test_long_answers_are_not_shared(void **state)
-{
-    struct coalesce_waiter first;
-    struct coalesce_waiter later[3];
-    (void)state;
-    assert_starts(&first, list, 0);
-    assert_false(end(&first, COALESCE_LEN_MAX + 1));
-    assert_starts(&later[0], list, 0);
-    assert_starts(&later[1], list, 0);
-    /* An error says nothing of the answers. */
-    assert_false(end(&later[1], 0));
-    assert_starts(&later[1], list, 0);
-    /* Another handler's answers are not concerned. */
-    assert_starts(&first, one, 1);
-    assert_waits(&later[2], one, 1);
-    assert_true(end(&first, LEN));
-    assert_false(end(&later[0], COALESCE_LEN_MAX));
-    assert_starts(&first, list, 0);
-    assert_waits(&later[0], list, 0);
-    assert_false(end(&later[1], LEN));
-}
-
-/* Those that asked before the length was known are answered each by a thread of its own. */
-static void test_batch_with_a_long_answer_is_split(void **state)
+/* All but the first are answered each in a batch of its own, and before those that wait. */
+static void test_split_batch(void **state)
 {
     struct coalesce_waiter first;
     struct coalesce_waiter later[4];
@@ -223,23 +190,24 @@ static void test_batch_with_a_long_answer_is_split(void **state)
     assert_starts(&first, list, 0);
     for (size_t i = 0; i < 3; i++)
         assert_waits(&later[i], list, 0);
-    assert_true(end(&first, LEN));
+    assert_true(coalesce_end(coalesce, first.group));
     struct coalesce_waiter *batch = begin(NOW);
     assert_batch(batch, later, 3);
-    struct coalesce_group *group = batch->group;
-    assert_true(coalesce_made(coalesce, batch, COALESCE_LEN_MAX + 1));
+    coalesce_split(coalesce, batch);
     assert_batch(batch, later, 1);
+    assert_false(batch->made);
+    assert_waits(&later[3], list, 0);
     assert_int_equal(coalesce_age(coalesce, NOW + 5), 5);
     assert_batch(coalesce_begin(coalesce, NOW, &more), &later[1], 1);
-    assert_true(more);
-    assert_starts(&later[3], list, 0);
+    assert_true(more && later[1].made);
     assert_null(coalesce_clear(coalesce, NOW - 1));
-    assert_batch(coalesce_begin(coalesce, NOW, &more), &later[2], 1);
-    assert_false(more);
-    for (size_t i = 1; i < COUNT(later); i++)
-        assert_false(end(&later[i], COALESCE_LEN_MAX + 1));
-    assert_false(coalesce_end(coalesce, group));
-    assert_null(begin(NOW));
+    assert_batch(begin(NOW), &later[2], 1);
+    assert_true(later[2].made);
+    assert_null(begin(NOW)); /* the batch runs on */
+    assert_false(coalesce_end(coalesce, later[2].group));
+    assert_true(coalesce_end(coalesce, batch->group));
+    assert_batch(begin(NOW), &later[3], 1);
+    assert_false(later[3].made);
 }
 
 /* Where no thread takes them, they are rejected. */
@@ -251,8 +219,8 @@ static void test_clear_of_a_split_batch(void **state)
     assert_starts(&first, list, 0);
     for (int64_t i = 0; i < 3; i++)
         assert_null(join(&later[i], list, 0, NOW + i));
-    assert_true(end(&first, LEN));
-    assert_true(coalesce_made(coalesce, begin(NOW), COALESCE_LEN_MAX + 1));
+    assert_true(coalesce_end(coalesce, first.group));
+    coalesce_split(coalesce, begin(NOW));
     assert_batch(coalesce_clear(coalesce, NOW + 1), &later[1], 1);
     assert_batch(coalesce_clear(coalesce, NOW + 2), &later[2], 1);
 }
@@ -272,7 +240,7 @@ static void test_clear_starts_no_batch(void **state)
     assert_batch(coalesce_clear(coalesce, NOW), later, 2);
     assert_batch(coalesce_clear(coalesce, NOW + 1), &later[2], 1);
     assert_int_equal(coalesce_age(coalesce, NOW), -1);
-    assert_false(end(&first[0], LEN));
+    assert_false(coalesce_end(coalesce, first[0].group));
     assert_starts(&later[3], list, 0);
 }
 
@@ -316,7 +284,7 @@ static void *ask(void *argument)
         struct coalesce_waiter *batch = join(&client->asks[i], one, (int64_t)(i % 2), NOW);
         while (batch) {
             client->answered += length(batch);
-            end(batch, LEN);
+            coalesce_end(coalesce, batch->group);
             batch = coalesce_begin(coalesce, NOW, &more);
         }
     }
@@ -353,8 +321,7 @@ int main(void)
         TEST(test_other_answers_are_not_waited_for),
         TEST(test_group_that_waits_longest_begins),
         TEST(test_more_answers_than_groups),
-        TEST(test_long_answers_are_not_shared),
-        TEST(test_batch_with_a_long_answer_is_split),
+        TEST(test_split_batch),
         TEST(test_clear_of_a_split_batch),
         TEST(test_clear_starts_no_batch),
         TEST(test_clear_of_several_groups),
