@@ -17,6 +17,7 @@ static struct {
     bool fails;
     bool digest_fails;
     bool pauses_fail;
+    bool no_memory;                   /* to keep a body */
     const struct list_version *known; /* as the last list was asked with */
     int64_t id;                       /* 0: all; of the last call, as the next one */
     int64_t deadline;
@@ -43,6 +44,12 @@ bool __wrap_history_add_pauses(struct store *of, const int64_t *id, int64_t dead
 bool __wrap_store_migrations_digest(const struct migrations *migrations,
                                     const struct digest_key *key, unsigned char *digest);
 void __wrap_list_version_free(struct list_version *version);
+struct cached_body *__real_list_cache_keep(struct list_cache *cache, const unsigned char *digest,
+                                           const char *text, size_t len, int64_t expires,
+                                           struct list_version *version);
+struct cached_body *__wrap_list_cache_keep(struct list_cache *cache, const unsigned char *digest,
+                                           const char *text, size_t len, int64_t expires,
+                                           struct list_version *version);
 
 static bool answer(struct migrations *migrations, struct error *error)
 {
@@ -111,6 +118,16 @@ bool __wrap_store_migrations_digest(const struct migrations *migrations,
 void __wrap_list_version_free(struct list_version *version)
 {
     store.versions -= version != NULL;
+}
+
+struct cached_body *__wrap_list_cache_keep(struct list_cache *cache, const unsigned char *digest,
+                                           const char *text, size_t len, int64_t expires,
+                                           struct list_version *version)
+{
+    if (!store.no_memory)
+        return __real_list_cache_keep(cache, digest, text, len, expires, version);
+    __wrap_list_version_free(version);
+    return NULL;
 }
 
 static int setup(void **state)
@@ -230,6 +247,18 @@ static void test_same_rows_with_a_new_version(void **state)
     list();
     assert_ptr_equal(store.known, VERSION(2));
     cached_body_drop(first);
+}
+
+/* Without memory for the new version, the body is still served. */
+static void test_no_memory_for_a_new_version(void **state)
+{
+    (void)state;
+    store.version = VERSION(1);
+    const char *first = list();
+    store.version = VERSION(2);
+    store.no_memory = true;
+    assert_ptr_equal(list(), first);
+    assert_ptr_equal(cached_body_version(call.cached_body), VERSION(1));
 }
 
 static void test_changed_rows(void **state)
@@ -393,6 +422,7 @@ int main(void)
         LIST_TEST(test_unchanged),
         LIST_TEST(test_same_rows_without_a_version),
         LIST_TEST(test_same_rows_with_a_new_version),
+        LIST_TEST(test_no_memory_for_a_new_version),
         LIST_TEST(test_changed_rows),
         LIST_TEST(test_body_expires),
         LIST_TEST(test_no_migrations),

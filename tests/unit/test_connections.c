@@ -2,6 +2,8 @@
  * The table of connections: slots, use numbers, ownership, and what a slot forgets. */
 #include "serving.h"
 
+#include <arpa/inet.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <sys/resource.h>
 
@@ -27,6 +29,34 @@ static void test_accepted_is_owned(void **state)
     /* A whole request may still have to wait for a thread. */
     assert_from_now(atomic_load(&c->deadline), then,
                     serving_conf.read_timeout_ms + serving_conf.queue_timeout_ms);
+    close(client);
+}
+
+/* An answer goes out at once, and a peer that does not read it holds its thread for a time only. */
+static void test_options_of_a_connection(void **state)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t len = sizeof address;
+    struct timeval patience = {0};
+    socklen_t patience_len = sizeof patience;
+    int on = 0;
+    socklen_t on_len = sizeof on;
+    (void)state;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(listening, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(listening, 1), 0);
+    assert_int_equal(getsockname(listening, (struct sockaddr *)&address, &len), 0);
+    assert_true(dup2(listening, serving_listener.fds[0]) >= 0);
+    close(listening);
+    int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(client, (struct sockaddr *)&address, sizeof address), 0);
+    struct connection *c = connection_accept(&server);
+    assert_non_null(c);
+    assert_int_equal(getsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, &on_len), 0);
+    assert_int_equal(on, 1);
+    assert_int_equal(getsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, &patience_len), 0);
+    assert_int_equal(patience.tv_sec, serving_conf.read_timeout_ms / 1000 + 1);
     close(client);
 }
 
@@ -368,6 +398,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         SERVING_TEST(test_nobody_waits),
         SERVING_TEST(test_accepted_is_owned),
+        SERVING_TEST(test_options_of_a_connection),
         SERVING_TEST(test_all_slots_in_use),
         SERVING_TEST(test_stopping_does_not_listen_again),
         SERVING_TEST(test_pause),

@@ -170,6 +170,27 @@ static void test_no_answer_in_time(void **state)
     }
 }
 
+/* The server sends more than a socket takes, before it reads all that we send: either side waits
+ * for the other where we do not read as we send. */
+static void test_both_sides_send_much(void **state)
+{
+    static const struct sql much = {.text = "SELECT $1", .params = 1};
+    size_t size = (size_t)16 * 1024 * 1024;
+    char *text = malloc(size);
+    (void)state;
+    assert_non_null(text);
+    memset(text, 'x', size);
+    text[size - 1] = '\0';
+    const char *const params[] = {text};
+    const struct db_batch batch = {
+        .steps = {{DB_PLAIN, &one, NULL}, {DB_PLAIN, &much, params}}, .count = 2, .own = 2};
+    FAKE_RULE(&server, .type = 'E', .statement = one.text, .event = FAKE_FLOOD, .times = 1);
+    assert_int_equal(db_pipeline_run(conn, &batch, clock_ms() + 10000, &answer),
+                     DB_PIPELINE_ANSWERED);
+    assert_int_equal(answer.done, 2);
+    free(text);
+}
+
 /* ---- what is sent along ---- */
 
 /* The last step's result, and that of the statement before. */
@@ -257,6 +278,7 @@ int main(void)
         pipeline_test(test_one_step_that_fails),
         pipeline_test(test_a_connection_that_is_lost),
         pipeline_test(test_no_answer_in_time),
+        pipeline_test(test_both_sides_send_much),
         pipeline_test(test_along),
         pipeline_test(test_failures_along),
         pipeline_test(test_a_connection_that_is_lost_along),

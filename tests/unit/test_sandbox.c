@@ -10,8 +10,10 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 /* Sanitizers and valgrind make calls of their own. */
 static bool is_watched(void)
@@ -111,6 +113,55 @@ static void test_files(void **state)
     assert_int_equal(try_open("/dev/null", O_WRONLY), 0);
 }
 
+/* ---- privileges ---- */
+
+/* They belong to the whole process, so another one gives them up. Exit codes of that. */
+enum {
+    ALL_GIVEN_UP,
+    NOT_ENTERED,
+    STILL_PRIVILEGED,
+    STILL_DUMPABLE,
+    STILL_WRITES_A_CORE,
+};
+
+static int enter_and_look(void)
+{
+    const struct conf conf = {.fcgi = {.sandbox = CONF_SANDBOX_LOG}};
+    const struct rlimit some = {4096, 4096};
+    struct rlimit core = {1, 1};
+    char why[256];
+    setrlimit(RLIMIT_CORE, &some); /* fails where there is none to give up */
+    prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+    if (!sandbox_enter(&conf, NULL, why, sizeof why))
+        return NOT_ENTERED;
+    if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1)
+        return STILL_PRIVILEGED;
+    if (prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) != 0)
+        return STILL_DUMPABLE;
+    if (getrlimit(RLIMIT_CORE, &core) != 0 || core.rlim_cur != 0 || core.rlim_max != 0)
+        return STILL_WRITES_A_CORE;
+    return ALL_GIVEN_UP;
+}
+
+/* Neither a file that it runs, nor a tracer, nor a core file gets at what it has in its memory. */
+static void test_privileges(void **state)
+{
+    int status;
+    (void)state;
+#ifdef BBM_NO_SANDBOX
+    skip();
+#endif
+    if (is_watched())
+        skip();
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0)
+        _exit(enter_and_look());
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), ALL_GIVEN_UP);
+}
+
 /* ---- system calls ---- */
 
 struct calls {
@@ -188,6 +239,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_files),
+        cmocka_unit_test(test_privileges),
         cmocka_unit_test(test_calls),
         cmocka_unit_test(test_calls_that_are_logged),
     };

@@ -7,6 +7,19 @@
 
 static int client;
 
+/* ---- in place of others ---- */
+
+void __wrap_server_may_block(struct server_request *request);
+
+/* How often the thread said that it may block. */
+static int may_block;
+
+void __wrap_server_may_block(struct server_request *request)
+{
+    assert_ptr_equal(request, server.workers[0].request);
+    may_block++;
+}
+
 /* Serves the records that have been put, on an owned connection. */
 static enum served serve_records(struct connection *c, size_t *used)
 {
@@ -283,7 +296,9 @@ static struct connection *kept(void)
     struct connection *c = accepted(&client);
     application.keep = true;
     put_request("/kept");
+    may_block = 0;
     assert_int_equal(serve_one(c), SERVED_LATER);
+    assert_int_equal(may_block, 0);
     assert_non_null(application.kept);
     assert_false(is_released(c));
     assert_silent(client);
@@ -357,7 +372,8 @@ static void test_kept_request_at_a_stop(void **state)
     close(client);
 }
 
-/* Another request of this connection waits for this thread. */
+/* Another request of this connection waits for this thread alone, which may block meanwhile: other
+ * connections go to another one. */
 static void test_not_kept_with_more_input(void **state)
 {
     size_t used;
@@ -366,8 +382,10 @@ static void test_not_kept_with_more_input(void **state)
     application.keep = true;
     put_request("/a");
     put_request("/b");
+    may_block = 0;
     assert_int_equal(serve_records(c, &used), SERVED);
     assert_false(application.may_be_kept);
+    assert_int_equal(may_block, 1);
     close(client);
 }
 
