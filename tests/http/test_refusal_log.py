@@ -2,10 +2,13 @@
 
 import json
 
+import pytest
 from harness import fastcgi, routes
 from harness.fastcgi import parameters
+from harness.process import wait_until
 
 LINES = 20  # REFUSAL_LOG_LINES in fcgi/http/refusal_log.h
+PERIOD = 60  # REFUSAL_LOG_PERIOD, in seconds
 
 
 def entries(service):
@@ -20,6 +23,15 @@ def test_flood_of_reads_is_summed_up(servers, database):
     sums = [entry for entry in entries(service) if entry["msg"] == "more refusals"]
     assert len(requests) == LINES
     assert [(entry["remote_ip"], entry["reason"], entry["count"]) for entry in sums] == [("192.0.2.7", "no token", 7)]
+
+
+@pytest.mark.slow
+def test_sum_comes_when_the_minute_is_over(servers, database):
+    """Without a further request, and not only at the end."""
+    with servers.service(database.name) as service:
+        for _ in range(LINES + 7):
+            assert fastcgi.ask(service.address, parameters("GET", routes.LIST)).status == 401
+        assert wait_until(lambda: "more refusals" in service.written(), seconds=PERIOD + 30)
 
 
 def test_each_refused_write_has_its_line(servers, database):

@@ -158,6 +158,29 @@ def test_additional_rights_are_taken_back(servers, database):
     assert privileges(database) == before
 
 
+TOO_MUCH = {
+    "superuser": "ALTER ROLE {role} SUPERUSER",
+    "makes databases": "ALTER ROLE {role} CREATEDB",
+    "makes roles": "ALTER ROLE {role} CREATEROLE",
+    "replicates": "ALTER ROLE {role} REPLICATION",
+    "sees all rows": "ALTER ROLE {role} BYPASSRLS",
+    "is a member": "GRANT pg_read_all_data TO {role}",
+    "owns a table": "CREATE TABLE owned_{role} (); ALTER TABLE owned_{role} OWNER TO {role}",
+}
+
+
+@pytest.mark.parametrize("statement", TOO_MUCH.values(), ids=TOO_MUCH)
+def test_a_role_that_may_do_more_is_refused(servers, database, statement):
+    other = servers.unique("mighty").replace("-", "_")
+    database.execute(f"CREATE ROLE {other}")
+    database.execute(statement.format(role=other))
+    with pytest.raises(AssertionError, match="has attributes, memberships or tables of its own"):
+        servers.cluster.psql(database.name, "-v", f"role={other}", "-f", SCRIPT)
+    # Nothing was done: not even the login.
+    assert database.rows("SELECT rolcanlogin AS may FROM pg_roles WHERE rolname = %s", (other,))[0]["may"] is False
+    database.execute(f"DROP OWNED BY {other}; DROP ROLE {other}")
+
+
 def test_its_time_limits_are_parameters(servers, database):
     other = "bbm_fcgi_with_limits"
     servers.cluster.psql(database.name, "-v", f"role={other}", "-v", "statement_timeout=7s", "-f", SCRIPT)

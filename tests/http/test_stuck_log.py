@@ -22,8 +22,8 @@ def database(servers):
 
 
 @contextlib.contextmanager
-def service_with_stuck_log(servers, database, blocking):
-    """Its standard error is a full pipe. read() reads what is in it."""
+def service_with_stuck_log(servers, database, blocking, from_start=False):
+    """Its standard error is a full pipe, from the start or soon after it. read() reads what is in it."""
     pipe = os.path.join(servers.workspace.path, servers.unique("log"))
     os.mkfifo(pipe)
     os.chmod(pipe, 0o666)
@@ -43,12 +43,18 @@ def service_with_stuck_log(servers, database, blocking):
                 text += os.read(end, 65536)
         return text
 
+    def fill():
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(end, b"\n" * 4096)
+
     try:
+        if from_start:
+            fill()
         with servers.service(database.name, {"fcgi": {"threads": 2}}, program=program) as service:
-            assert wait_until(lambda: b"serving" in read())  # all that it writes at its start
-            with contextlib.suppress(BlockingIOError):
-                while True:
-                    os.write(end, b"\n" * 4096)
+            if not from_start:
+                assert wait_until(lambda: b"serving" in read())  # all that it writes at its start
+                fill()
             yield service, read
     finally:
         os.close(end)
@@ -80,6 +86,12 @@ def test_no_request_waits_for_the_log(servers, database, token, blocking):
         assert int(report()[1]) == lost
         assert text.count(b'"status":401') == wanted - lost
         assert text.count(b'"correlation_id":"the-write"') == 1
+
+
+def test_start_does_not_wait_for_the_log(servers, database):
+    with service_with_stuck_log(servers, database, True, from_start=True) as (service, read):
+        assert fastcgi.ask(service.address, parameters("GET", LIVENESS)).status == 200
+        assert wait_until(lambda: b"serving" in read())
 
 
 def test_stop_does_not_wait_for_the_log(servers, database):
