@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -289,31 +288,26 @@ static void test_progress(void **state)
     assert_true(ends());
 }
 
-/* Another process on the inherited socket, which is given a connection's only event. */
-struct neighbour {
-    int epoll;
-    _Atomic pid_t id;
-    int events;
-};
-
-static void *wait_and_do_nothing(void *argument)
+/* Another process on the inherited socket: waits for a connection, and dies before it accepts it.
+ */
+static void wait_and_die(void)
 {
-    struct neighbour *neighbour = argument;
-    struct epoll_event event;
-    atomic_store(&neighbour->id, gettid());
-    neighbour->events = epoll_wait(neighbour->epoll, &event, 1, PATIENCE_MS);
-    return NULL;
+    struct epoll_event event = {.events = EPOLLIN | EPOLLEXCLUSIVE};
+    int epoll = epoll_create1(EPOLL_CLOEXEC);
+    bool good = epoll >= 0 && epoll_ctl(epoll, EPOLL_CTL_ADD, listening, &event) == 0;
+    atomic_store(&shared->started, true);
+    _exit(good && epoll_wait(epoll, &event, 1, PATIENCE_MS) == 1 ? EXIT_SUCCESS : EXIT_FAILURE);
 }
 
-/* True where the thread sleeps, which it does in epoll_wait(2) alone. */
-static bool sleeps(struct neighbour *neighbour)
+/* True where the process sleeps, which it does in epoll_wait(2) alone. */
+static bool sleeps(pid_t process)
 {
     char path[64];
-    char text[256];
     int64_t end = clock_ms() + PATIENCE_MS;
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)process);
     while (clock_ms() < end) {
-        snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)atomic_load(&neighbour->id));
-        FILE *file = atomic_load(&neighbour->id) ? fopen(path, "re") : NULL;
+        char text[256];
+        FILE *file = fopen(path, "re");
         const char *line = file ? fgets(text, sizeof text, file) : NULL;
         if (file)
             fclose(file);
@@ -324,24 +318,24 @@ static bool sleeps(struct neighbour *neighbour)
     return false;
 }
 
-/* It was given a connection, and dies before it accepts that: the others take it over. */
+/* Its connection, whose only event it was given, is taken over. */
 static void test_neighbour_dies(void **state)
 {
-    struct epoll_event event = {.events = EPOLLIN | EPOLLEXCLUSIVE};
-    struct neighbour neighbour = {.epoll = epoll_create1(EPOLL_CLOEXEC)};
-    pthread_t thread;
+    int status;
     (void)state;
-    assert_true(neighbour.epoll >= 0);
-    assert_int_equal(epoll_ctl(neighbour.epoll, EPOLL_CTL_ADD, listening, &event), 0);
-    assert_int_equal(pthread_create(&thread, NULL, wait_and_do_nothing, &neighbour), 0);
-    bool asleep = sleeps(&neighbour);
+    pid_t neighbour = fork();
+    assert_true(neighbour >= 0);
+    if (neighbour == 0)
+        wait_and_die();
+    assert_true(is_set(&shared->started));
+    assert_true(sleeps(neighbour));
+    atomic_store(&shared->started, false);
     atomic_store(&shared->may_answer, true);
     start();
     int client = client_ask();
-    pthread_join(thread, NULL);
-    close(neighbour.epoll);
-    assert_true(asleep);
-    assert_int_equal(neighbour.events, 1);
+    assert_int_equal(waitpid(neighbour, &status, 0), neighbour);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), EXIT_SUCCESS);
     assert_true(is_answered(client));
     close(client);
     kill(server, SIGTERM);
