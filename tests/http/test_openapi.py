@@ -87,8 +87,10 @@ def test_schemas_are_schemas():
 
 
 def test_same_error_codes_as_in_the_program():
-    with open(os.path.join(REPOSITORY, "fcgi", "base", "error.c"), encoding="utf-8") as file:
-        codes = set(re.findall(r'"([A-Z][A-Z_]{4,})"', file.read()))
+    codes = set()
+    for name in ("error.c", "error.h"):
+        with open(os.path.join(REPOSITORY, "fcgi", "base", name), encoding="utf-8") as file:
+            codes |= set(re.findall(r'"([A-Z][A-Z_]{4,})"', file.read()))
     item = openapi.load()["components"]["schemas"]["Errors"]["properties"]["errors"]["items"]
     assert len(codes) > 12 and set(item["properties"]["code"]["enum"]) == codes
     named = set(re.findall(r'"([A-Z][A-Z_]{4,})"', json.dumps(openapi.load()["components"]["responses"])))

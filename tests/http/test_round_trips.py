@@ -55,7 +55,7 @@ class Counter(Proxy):
                         return
 
 
-pytestmark = pytest.mark.skipif("BBM_TEST_DATABASE" in os.environ, reason="the counter stands where the proxy would")
+pytestmark = pytest.mark.skipif(bool(os.environ.get("BBM_TEST_DATABASE")), reason="the counter stands where the proxy would")
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["not prepared", "prepared"])
