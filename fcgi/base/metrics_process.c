@@ -30,15 +30,19 @@ static unsigned count_open(int first, int count)
     return open;
 }
 
-/* Asks for each descriptor: /proc/self/fd is closed to a process that is not dumpable. */
+/* Asks for each descriptor: /proc/self/fd is closed to a process that is not dumpable. A new one
+ * gets the lowest free number, so behind many that are free there is none. */
 static unsigned count_descriptors(void)
 {
     struct rlimit limit = {0};
     unsigned count = 0;
+    unsigned open = 1;
     getrlimit(RLIMIT_NOFILE, &limit);
     int most = limit.rlim_cur < DESCRIPTORS ? (int)limit.rlim_cur : DESCRIPTORS;
-    for (int first = 0; first < most; first += AT_ONCE)
-        count += count_open(first, most - first < AT_ONCE ? most - first : AT_ONCE);
+    for (int first = 0; first < most && open > 0; first += AT_ONCE) {
+        open = count_open(first, most - first < AT_ONCE ? most - first : AT_ONCE);
+        count += open;
+    }
     return count;
 }
 

@@ -7,6 +7,8 @@
 #include "base/metrics.h"
 
 #include <ctype.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 /* The caller frees it. */
 static char *printed(void)
@@ -251,6 +253,26 @@ static void test_histogram(void **state)
                  count);
 }
 
+/* More of them than are looked at in one call; skipped where the limit allows no more. */
+static void test_open_descriptors(void **state)
+{
+    static int more[2000];
+    struct rlimit limit;
+    double before = value_of("process_open_fds");
+    (void)state;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur < COUNT(more) + 100)
+        skip();
+    for (size_t i = 0; i < COUNT(more); i++)
+        assert_true((more[i] = dup(STDOUT_FILENO)) >= 0);
+    assert_value("process_open_fds", before + COUNT(more));
+    for (size_t i = 0; i < COUNT(more); i++)
+        close(more[i]);
+    assert_value("process_open_fds", before);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -261,6 +283,7 @@ int main(void)
         cmocka_unit_test(test_log_and_rejected),
         cmocka_unit_test(test_gauge_below_zero),
         cmocka_unit_test(test_histogram),
+        cmocka_unit_test(test_open_descriptors),
         cmocka_unit_test(test_form_of_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
