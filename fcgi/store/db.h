@@ -5,9 +5,10 @@
  * It belongs to one thread. Every wait in it, connecting included, ends at a deadline,
  * a moment of clock_ms(); a statement given up there is cancelled on the server, by a
  * thread that nobody waits for. Of several hosts and addresses, each gets its share of the time,
- * and the one that served last comes first. No session state is left behind between transactions
- * and no statement is named, so PgBouncer's transaction pooling may stand in between (contract,
- * section 6). Results are in PostgreSQL's binary format, text in UTF-8.
+ * and the one that served last comes first. No session state is left behind between transactions,
+ * except for statements that are prepared where the configuration says so (prepared.h): so
+ * PgBouncer's transaction pooling may stand in between (contract, section 6). Results are in
+ * PostgreSQL's binary format, text in UTF-8.
  */
 #ifndef BBM_DB_H
 #define BBM_DB_H

@@ -6,6 +6,7 @@
 #ifndef BBM_UNIT_ASKING_H
 #define BBM_UNIT_ASKING_H
 
+#include "metric.h"
 #include "unit.h"
 
 #include "base/buffer.h"
@@ -220,19 +221,6 @@ static inline void assert_sent(int status, const char *code)
     assert_int_equal(seen.sent, 1);
     assert_int_equal(seen.status, status);
     assert_string_equal(seen.code, code);
-}
-
-static inline long metric(const char *sample)
-{
-    struct buffer out = buffer_start(NULL, 0);
-    metrics_print(&out);
-    char *text = buffer_take(&out);
-    assert_non_null(text);
-    const char *line = strstr(text, sample);
-    assert_non_null(line);
-    long value = strtol(line + strlen(sample), NULL, 10);
-    free(text);
-    return value;
 }
 
 #define REJECTED "\nbbm_fcgi_shed_total "

@@ -7,6 +7,7 @@
 #ifndef BBM_UNIT_SERVING_H
 #define BBM_UNIT_SERVING_H
 
+#include "metric.h"
 #include "record_input.h"
 
 #include "base/buffer.h"
@@ -410,20 +411,6 @@ static inline void put_request(const char *path)
 }
 
 /* ---- counters ---- */
-
-/* The value of a metric's sample. */
-static inline long metric(const char *sample)
-{
-    struct buffer out = buffer_start(NULL, 0);
-    metrics_print(&out);
-    char *text = buffer_take(&out);
-    assert_non_null(text);
-    const char *line = strstr(text, sample);
-    assert_non_null(line);
-    long value = strtol(line + strlen(sample), NULL, 10);
-    free(text);
-    return value;
-}
 
 /* How many connections were dropped for this reason, until now. */
 static inline long dropped(const char *reason)

@@ -93,7 +93,8 @@ static void assert_form(char *text)
     char *lines[1024];
     size_t count = 0;
     assert_int_equal(text[strlen(text) - 1], '\n');
-    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+    for (char *rest, *line = strtok_r(text, "\n", &rest); line;
+         line = strtok_r(NULL, "\n", &rest)) {
         assert_true(count < COUNT(lines));
         for (size_t i = 0; i < count; i++) {
             size_t len = (size_t)(strrchr(line, ' ') - line) + 1;
@@ -233,14 +234,14 @@ static void test_gauge_below_zero(void **state)
 /* Buckets add up, and the last one is the count. */
 static void test_histogram(void **state)
 {
-    char *line;
     double last = 0;
     (void)state;
     for (int64_t micros = 1; micros < INT64_C(100000000); micros *= 3)
         metrics_request("histogram", "GET", 200, micros);
     double count = value_of("bbm_fcgi_request_duration_seconds_count{route=\"histogram\"}");
     char *text = printed();
-    for (line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+    for (char *rest, *line = strtok_r(text, "\n", &rest); line;
+         line = strtok_r(NULL, "\n", &rest)) {
         if (!strstr(line, "_bucket{route=\"histogram\""))
             continue;
         double value = strtod(strrchr(line, ' '), NULL);

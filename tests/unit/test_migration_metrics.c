@@ -23,7 +23,8 @@ static void assert_samples(struct migration m, const char *const *samples, size_
 {
     char *text = written(&m, 1);
     size_t found = 0;
-    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+    for (char *rest, *line = strtok_r(text, "\n", &rest); line;
+         line = strtok_r(NULL, "\n", &rest)) {
         if (line[0] == '#')
             continue;
         if (found == count || strcmp(line, samples[found]) != 0)
@@ -99,7 +100,8 @@ static void test_families_stand_together(void **state)
         char family[128] = "";
         char seen[1024] = " ";
         size_t families = 0;
-        for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+        for (char *rest, *line = strtok_r(text, "\n", &rest); line;
+             line = strtok_r(NULL, "\n", &rest)) {
             if (strncmp(line, "# HELP ", 7) == 0) {
                 snprintf(family, sizeof family, " %.*s ", (int)strcspn(line + 7, " "), line + 7);
                 assert_null(strstr(seen, family));
